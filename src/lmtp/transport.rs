@@ -1,0 +1,43 @@
+//! What a session needs of the connection below it.
+
+use std::io;
+
+use super::Stage;
+
+/// How much an exchange moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Octets taken from the output, handed over to the peer's side of the connection.
+    pub written: usize,
+    /// Octets put into the input.
+    pub read: usize,
+    /// The peer has closed its side: nothing more will be read.
+    pub closed: bool,
+}
+
+/// A connection to a server: a socket, a child process, a TLS stream, or a server in this process.
+///
+/// The session above never waits for one direction only, so a peer that does not read until we have read
+/// cannot bring both to a stop, however long commands and replies are (RFC 2920 §3.1).
+pub trait Transport {
+    /// Begins `stage`: its time limit starts now and holds for all that follows until the next call.
+    fn enter(&mut self, stage: Stage);
+
+    /// Writes what the peer takes of `out`, reads what it has sent into `input`, and returns as soon as
+    /// either has moved or the peer has closed; waits for that until the stage's time limit.
+    ///
+    /// With an empty `out` it waits for input only; with an empty `input` for output only.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::TimedOut`] at the limit, [`io::ErrorKind::Interrupted`] when the run was told to
+    /// stop; anything else is the connection's failure.
+    fn exchange(&mut self, out: &[u8], input: &mut [u8]) -> io::Result<Moved>;
+
+    /// Reads what the peer has already sent, without waiting. `read == 0` and not `closed`: nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transport::exchange`].
+    fn pending(&mut self, input: &mut [u8]) -> io::Result<Moved>;
+}

@@ -1,0 +1,2 @@
+//! `lmtp-send`: delivers mail by LMTP and tells the truth about every recipient.
+fn main() {}
