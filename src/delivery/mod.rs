@@ -267,7 +267,6 @@ impl Courier<'_> {
         }
         self.hang_up();
         let Some(mail) = self.mails.get_mut(&batch.mail) else { return Ok(()) };
-        batch.recipients.iter().for_each(|&i| mail.attempt(i));
         let deadline = mail.deadline;
         let mut failed: Option<(Trouble, Option<Rc<str>>)> = None;
         for destination in &self.job.destinations {
@@ -288,6 +287,9 @@ impl Courier<'_> {
                     }
                 }
             }
+        }
+        if let (Some(_), Some(mail)) = (&failed, self.mails.get_mut(&batch.mail)) {
+            batch.recipients.iter().for_each(|&i| mail.attempt(i));
         }
         failed.map_or(Ok(()), Err)
     }
