@@ -2,10 +2,12 @@
 //!
 //! Everything here works on octets; time and transport are the caller's, behind [`Transport`].
 
+pub mod address;
 pub mod reply;
 pub mod stage;
 pub mod transport;
 
+pub use address::{Address, InvalidAddress, ReversePath};
 pub use reply::{EnhancedCode, Reply};
 pub use stage::Stage;
 pub use transport::{Moved, Transport};
