@@ -26,7 +26,7 @@ use super::reply::printable;
 pub const MAX_ADDRESS: usize = 900;
 /// The longest domain, in octets (RFC 5321 §4.5.3.1.2).
 pub const MAX_DOMAIN: usize = 255;
-/// How many characters of a text that is refused a message shows.
+/// How many octets of a text that is refused a message shows.
 const EXCERPT: usize = 80;
 
 /// A mailbox (`joe@example.com`) or a local-part alone (`postmaster`).
@@ -53,7 +53,8 @@ impl Address {
             Some(rest) => rest.strip_suffix('>').ok_or(AddressProblem::Unexpected('<')),
             None => Ok(text),
         };
-        bare.and_then(Self::from_bare).map_err(|problem| InvalidAddress { text: excerpt(text), problem })
+        bare.and_then(Self::from_bare)
+            .map_err(|problem| InvalidAddress { text: excerpt(text.as_bytes()), problem })
     }
 
     /// The addresses in `text`, which a comma separates, as on a command line: blanks may follow a comma, and
@@ -276,10 +277,14 @@ pub(crate) fn is_atext(octet: u8) -> bool {
 }
 
 /// The beginning of a text that is refused, fit to be shown.
-pub(crate) fn excerpt(text: &str) -> String {
-    match text.char_indices().nth(EXCERPT) {
-        Some((end, _)) => printable(text.get(..end).unwrap_or(text).as_bytes()) + "...",
-        None => printable(text.as_bytes()),
+pub(crate) fn excerpt(text: &[u8]) -> String {
+    let begins_character = |at: &usize| text.get(*at).is_some_and(|b| b & 0xc0 != 0x80);
+    match text.get(..EXCERPT) {
+        Some(start) if text.len() > EXCERPT => {
+            let end = (EXCERPT - 3..=EXCERPT).rev().find(begins_character).unwrap_or(EXCERPT);
+            printable(start.get(..end).unwrap_or(start)) + "..."
+        }
+        _ => printable(text),
     }
 }
 
@@ -545,7 +550,12 @@ mod tests {
             "'é@\\u{9b}x' is not an address: the control or blank character U+009B in it"
         );
         let long = said(&"é".repeat(1000));
-        assert_eq!(long, format!("'{}...' is not an address: more than 900 octets", "é".repeat(EXCERPT)));
+        assert_eq!(long, format!("'{}...' is not an address: more than 900 octets", "é".repeat(EXCERPT / 2)));
+        let odd = said(&("e".to_owned() + &"é".repeat(1000)));
+        assert_eq!(
+            odd,
+            format!("'e{}...' is not an address: more than 900 octets", "é".repeat(EXCERPT / 2 - 1))
+        );
     }
 
     #[test]
