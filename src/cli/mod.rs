@@ -383,6 +383,15 @@ mod tests {
     }
 
     #[test]
+    fn mechanisms_and_parameters_are_named_as_their_rfcs_do() {
+        let args =
+            with(&["--auth", "SCRAM-SHA-256", "--body", "8BITMIME", "--notify", "SUCCESS,DELAY"]).unwrap();
+        assert_eq!(args.protocol.auth, Some(Mechanism::ScramSha256));
+        assert_eq!(args.protocol.body, Some(Body::EightBitMime));
+        assert_eq!(args.protocol.notify, [Notify::Success, Notify::Delay]);
+    }
+
+    #[test]
     fn queries_are_told_from_deliveries() {
         for words in
             [&["--noop"][..], &["--vrfy", "-x"], &["--help-from-server", "--debug"], &["--etrn", "a.example"]]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 
-use super::{text, value};
+use super::text;
 
 /// Parameters, TLS, authentication and queries.
 #[derive(Clone, Debug, Args)]
@@ -91,9 +91,9 @@ pub struct Protocol {
     pub tls_name: Option<String>,
 
     /// Accept the certificate with this fingerprint and no other
-    #[arg(long, value_name = "SHA256", value_parser = value::fingerprint)]
+    #[arg(long, value_name = "SHA256")]
     #[arg(allow_hyphen_values = true, help_heading = TLS)]
-    pub tls_fingerprint: Option<[u8; 32]>,
+    pub tls_fingerprint: Option<String>,
 
     /// Do not verify the server's certificate
     #[arg(long, conflicts_with_all = ["tls_ca", "tls_fingerprint"], help_heading = TLS)]
@@ -243,10 +243,13 @@ pub enum TlsMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Mechanism {
     /// RFC 7677.
+    #[value(name = "scram-sha-256")]
     ScramSha256,
     /// RFC 5802.
+    #[value(name = "scram-sha-1")]
     ScramSha1,
     /// RFC 2195.
+    #[value(name = "cram-md5")]
     CramMd5,
     /// RFC 4616.
     Plain,

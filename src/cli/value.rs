@@ -1,4 +1,4 @@
-//! Values that are more than a word: numbers with limits, fingerprints.
+//! Values that are more than a word: numbers with limits.
 
 use std::time::Duration;
 
@@ -34,22 +34,6 @@ pub fn port(word: &str) -> Result<u16, &'static str> {
     }
 }
 
-/// The SHA-256 fingerprint of a certificate: 64 hexadecimal digits, colons between them or not.
-///
-/// # Errors
-///
-/// What is anything else.
-pub fn fingerprint(word: &str) -> Result<[u8; 32], &'static str> {
-    const WRONG: &str = "not a SHA-256 fingerprint (64 hexadecimal digits)";
-    let mut octets = [0; 32];
-    let mut digits = word.bytes().filter(|b| *b != b':').map(|b| char::from(b).to_digit(16));
-    for octet in &mut octets {
-        let (Some(Some(high)), Some(Some(low))) = (digits.next(), digits.next()) else { return Err(WRONG) };
-        *octet = u8::try_from(high * 16 + low).map_err(|_| WRONG)?;
-    }
-    if digits.next().is_none() { Ok(octets) } else { Err(WRONG) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,20 +58,6 @@ mod tests {
         assert_eq!(port("65535"), Ok(65535));
         for word in ["", "0", "-1", "+24", "65536", "lmtp", "24 "] {
             assert!(port(word).is_err(), "{word}");
-        }
-    }
-
-    #[test]
-    fn fingerprints_may_have_colons() {
-        let plain = "00ff".repeat(16);
-        let colons = ["00", "FF"].repeat(16).join(":");
-        let expected: Vec<u8> = [0x00, 0xff].repeat(16);
-        assert_eq!(fingerprint(&plain).unwrap().as_slice(), expected);
-        assert_eq!(fingerprint(&colons), fingerprint(&plain));
-        for wrong in
-            ["", "00", &plain[1..], &format!("{plain}0"), &format!("{plain}00"), &plain.replace('f', "g")]
-        {
-            assert!(fingerprint(wrong).is_err(), "{wrong}");
         }
     }
 }
