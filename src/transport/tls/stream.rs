@@ -11,7 +11,7 @@ use lmtp_send::lmtp::reply::printable;
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection, Error, ProtocolVersion};
 
-use super::verifier::is_authority;
+use super::verifier::cause;
 use super::{Fingerprint, TlsError};
 
 /// A TLS connection to a server.
@@ -22,6 +22,8 @@ pub struct TlsStream {
     outgoing: Vec<u8>,
     /// How much of `outgoing` has been sent.
     sent: usize,
+    /// No more ciphertext will come.
+    ended: bool,
 }
 
 /// What was agreed on in the handshake.
@@ -44,7 +46,7 @@ impl TlsStream {
     pub fn new(config: &Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, TlsError> {
         let connection = ClientConnection::new(Arc::clone(config), name);
         let connection = connection.map_err(|error| TlsError::Handshake(error.to_string()))?;
-        Ok(Self { connection, outgoing: Vec::new(), sent: 0 })
+        Ok(Self { connection, outgoing: Vec::new(), sent: 0, ended: false })
     }
 
     /// Whether the handshake is still going on; until it is over, no plaintext is taken.
@@ -91,7 +93,7 @@ impl TlsStream {
     ///
     /// # Errors
     ///
-    /// [`TlsError`]; the connection is of no more use then.
+    /// [`TlsError`]; nothing more can be exchanged then, but plaintext that came before it can be read.
     #[must_use = "what was not taken has to be fed again"]
     pub fn feed(&mut self, ciphertext: &[u8]) -> Result<usize, TlsError> {
         let mut rest = ciphertext;
@@ -107,14 +109,13 @@ impl TlsStream {
         Ok(ciphertext.len() - rest.len())
     }
 
-    /// No more ciphertext will come: the connection has ended.
+    /// The connection has ended; all that came has been fed in.
     ///
     /// # Errors
     ///
     /// [`TlsError::Closed`] during the handshake. Afterwards [`TlsStream::read`] tells how it ended.
     pub fn end(&mut self) -> Result<(), TlsError> {
-        // Reading nothing is how the connection learns of its end; it cannot fail otherwise.
-        let _ = self.connection.read_tls(&mut io::empty());
+        self.ended = true;
         if self.is_handshaking() { Err(TlsError::Closed) } else { Ok(()) }
     }
 
@@ -136,9 +137,11 @@ impl TlsStream {
         let moved = |read, closed| Moved { written: 0, read, closed };
         match self.connection.reader().read(input) {
             Ok(read) => Ok(moved(read, read == 0 && !input.is_empty())),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(moved(0, false)),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(TlsError::Truncated),
-            Err(error) => Err(TlsError::Broken(error.to_string())),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                Err(TlsError::Broken(error.to_string()))
+            }
+            Err(_) if self.ended => Err(TlsError::Truncated),
+            Err(_) => Ok(moved(0, false)),
         }
     }
 
@@ -184,8 +187,11 @@ fn certificate_problem(why: &CertificateError) -> String {
     if matches!(why, CertificateError::BadSignature) {
         return "a signature is wrong, of its authority or of the server".into();
     }
-    if is_authority(why) {
-        return "it is an authority's certificate, not a server's".into();
+    if matches!(cause(why), Some(webpki::Error::CaUsedAsEndEntity)) {
+        return "it is an authority's own, and not one that is trusted here".into();
+    }
+    if matches!(cause(why), Some(webpki::Error::UnsupportedCertVersion)) {
+        return "it is of X.509 version 1; only version 3 has names".into();
     }
     if let CertificateError::ExpiredContext { time, not_after } = why {
         let days = time.as_secs().saturating_sub(not_after.as_secs()) / 86_400;

@@ -214,12 +214,11 @@ fn addresses_are_names_too() {
 
 #[test]
 fn a_self_signed_certificate_is_trusted_where_it_is_given() {
-    let authoritys =
-        "the server's certificate is not verified: it is an authority's certificate, not a server's";
+    let own = "the server's certificate is not verified: it is an authority's own, and not one that is trusted here";
     for (is_ca, of_twin) in [
         (IsCa::NoCa, BAD_SIGNATURE),
         (IsCa::ExplicitNoCa, BAD_SIGNATURE),
-        (IsCa::Ca(BasicConstraints::Unconstrained), authoritys),
+        (IsCa::Ca(BasicConstraints::Unconstrained), own),
     ] {
         let mut params = leaf("mail.example.net");
         params.is_ca = is_ca;
@@ -428,6 +427,8 @@ fn a_flood_from_the_server_waits_until_it_is_read() {
             all += read;
         }
     }
+    client.end().unwrap();
+    assert!(matches!(client.read(&mut got), Err(TlsError::Truncated)));
     assert_eq!(all, 200_000);
     assert!(largest < 64 * 1024, "{largest} octets were taken at once");
 }
@@ -496,11 +497,17 @@ fn a_peer_that_does_not_speak_tls_is_told_apart() {
 #[test]
 fn what_was_tampered_with_is_never_read() {
     let (mut client, mut server) = connection();
-    server.writer().write_all(b"250 2.0.0 fine\r\n").unwrap();
     let mut octets = Vec::new();
-    server.write_tls(&mut octets).unwrap();
+    for reply in ["250 2.0.0 first\r\n", "250 2.0.0 second\r\n"] {
+        server.writer().write_all(reply.as_bytes()).unwrap();
+        server.write_tls(&mut octets).unwrap();
+    }
     *octets.last_mut().unwrap() ^= 1;
     let error = client.feed(&octets).unwrap_err();
     assert_eq!(error.to_string(), "the TLS connection is broken: cannot decrypt peer's message");
     assert!(!client.ciphertext().is_empty(), "the server is told");
+    let mut got = [0; 100];
+    let read = client.read(&mut got).unwrap().read;
+    assert_eq!(&got[..read], b"250 2.0.0 first\r\n");
+    assert_eq!(client.read(&mut got).unwrap().read, 0);
 }

@@ -107,9 +107,13 @@ impl ServerCertVerifier for Verifier {
 
 /// Whether the only thing found wrong so far is that the server's certificate is an authority's. `openssl req
 /// -x509` makes such certificates for servers, and OpenSSL accepts them; dates have been checked by then.
-pub fn is_authority(why: &CertificateError) -> bool {
-    let CertificateError::Other(OtherError(cause)) = why else { return false };
-    matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+fn is_authority(why: &CertificateError) -> bool {
+    matches!(cause(why), Some(webpki::Error::CaUsedAsEndEntity))
+}
+
+/// The library's own reason, where rustls has no name for it.
+pub fn cause(why: &CertificateError) -> Option<&webpki::Error> {
+    if let CertificateError::Other(OtherError(cause)) = why { cause.downcast_ref() } else { None }
 }
 
 /// Whether `leaf` has this name.
