@@ -133,7 +133,9 @@ impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Malformed::NotAReply(line) => write!(f, "this is no reply: '{line}'"),
-            Malformed::MixedCodes(first, then) => write!(f, "a reply with the codes {first} and {then} in it"),
+            Malformed::MixedCodes(first, then) => {
+                write!(f, "a reply with the codes {first} and {then} in it")
+            }
             Malformed::LineTooLong => write!(f, "a reply line of more than {MAX_LINE} octets"),
             Malformed::ReplyTooLong => write!(f, "a reply of more than {MAX_REPLY} octets"),
         }
@@ -353,7 +355,9 @@ mod tests {
         assert_eq!(enhanced("550 5.1.1 no").as_deref(), Some("5.1.1"));
         assert_eq!(enhanced("550 5.1.1").as_deref(), Some("5.1.1"));
         assert_eq!(enhanced("452 4.2.2 full").as_deref(), Some("4.2.2"));
-        for line in ["550 4.1.1 no", "250 5.1.1 no", "550 5.1 no", "550 5.1.1.1 no", "550 5.1.1234 no", "550 5.1.x"] {
+        for line in
+            ["550 4.1.1 no", "250 5.1.1 no", "550 5.1 no", "550 5.1.1.1 no", "550 5.1.1234 no", "550 5.1.x"]
+        {
             assert_eq!(enhanced(line), None, "{line}");
         }
     }
