@@ -27,7 +27,7 @@
 //! | `S` | the server says this line. `{no end}` at its end: without CRLF. `S: {close}` ends the connection in an orderly way and takes what still comes; `S: {reset}` resets it; `S: {vanish}` closes at once; `S: {silence}` says nothing more and waits for the client to close |
 //! | `C` | the client says this line, in which `{any}` stands for anything. `C: {message}`: the octets of the message as DATA sends them, without the final dot (`C: .`); `C: {chunk}`: as BDAT sends them; `C: {nothing}`: nothing more until the server speaks; `C: {end}`: closes. After a connection's last line the client closes without a word |
 //! | `exit` | the exit code |
-//! | `stderr`, `stdout` | the lines there, all of them, in order; `{any}` stands for anything. `{more}` at the end: any number of other lines. Without such lines: nothing on stdout, nothing on stderr when the exit code is 0 |
+//! | `stderr`, `stdout` | the lines there, all of them, in order; `{any}` stands for anything. `{more}` at the end: any number of other lines; `{nothing}`: none. Without such lines: nothing on stdout, nothing on stderr when the exit code is 0 |
 //! | `report` | adds `--report json`; the objects on stdout, all of them, in order: those fields that are named, a text may hold `{any}` |
 //! | `within` | seconds that the run may take |
 //! | `with`, `each` | a table: `with: a \| b` names columns, each `each: x \| y` is a run of its own, in which `{a}` and `{b}` stand for its cells (without them in the file, this is one run) |

@@ -130,6 +130,9 @@ fn differences(it: &Conversation, ran: &Ran, server: &str, home: &str) -> Vec<St
 
 fn compare(what: &str, expected: &[String], got: &str) -> Option<String> {
     let lines: Vec<_> = got.lines().collect();
+    if expected == ["{nothing}"] {
+        return (!lines.is_empty()).then(|| format!("{what}: expected nothing"));
+    }
     let open = expected.last().is_some_and(|line| line == "{more}");
     let expected = if open { &expected[..expected.len() - 1] } else { expected };
     let enough = if open { lines.len() >= expected.len() } else { lines.len() == expected.len() };
