@@ -1,8 +1,9 @@
 //! The program under test, run as a mail system runs it.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{HELLO, Server};
+use super::{HELLO, PATIENCE, Server};
 
 /// The longest that a run may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -62,6 +63,11 @@ impl Client {
         self
     }
 
+    /// An option and its value.
+    pub fn arg(self, option: &str, value: &Path) -> Self {
+        self.args([option.as_ref(), value.as_os_str()])
+    }
+
     /// Arguments as they are typed, separated by spaces.
     pub fn typed(self, args: &str) -> Self {
         self.args(args.split_whitespace())
@@ -70,6 +76,19 @@ impl Client {
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
+    }
+
+    /// The program as a user without any rights, whoever runs the tests. `home` is a directory where it can be put.
+    pub fn unprivileged(home: &Path) -> Self {
+        if !rustix::process::geteuid().is_root() {
+            return Self::new();
+        }
+        std::fs::set_permissions(home, Permissions::from_mode(0o755)).unwrap();
+        let program = home.join("lmtp-send");
+        std::fs::copy(env!("CARGO_BIN_EXE_lmtp-send"), &program).unwrap();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(program);
+        Self::of(command)
     }
 
     pub fn dir(mut self, dir: &Path) -> Self {
@@ -153,9 +172,35 @@ impl Running {
         self.stdin.as_mut().unwrap().write_all(octets).unwrap();
     }
 
-    /// Its process number.
-    pub fn id(&self) -> i32 {
-        self.pid.as_raw_nonzero().get()
+    /// Waits until it catches SIGTERM: from then on it is not killed by it.
+    #[track_caller]
+    pub fn ready(&self) {
+        let until = Instant::now() + PATIENCE;
+        let path = format!("/proc/{}/status", self.pid.as_raw_nonzero());
+        while Instant::now() < until {
+            let status = std::fs::read_to_string(&path).unwrap_or_default();
+            let caught = status.lines().filter_map(|line| {
+                let mask = line.strip_prefix("SigCgt:").or_else(|| line.strip_prefix("SigBlk:"))?;
+                u64::from_str_radix(mask.trim(), 16).ok()
+            });
+            if caught.fold(0, |all, mask| all | mask) & 1 << (Signal::TERM.as_raw() - 1) != 0 {
+                return;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        panic!("the program does not catch SIGTERM");
+    }
+
+    /// Keeps writing `octets` to its standard input, with a pause after each time, until it ends.
+    #[track_caller]
+    pub fn drip(mut self, octets: &'static [u8], pause: Duration) -> Ran {
+        let mut stdin = self.stdin.take().unwrap();
+        thread::spawn(move || {
+            while stdin.write_all(octets).is_ok() {
+                thread::sleep(pause);
+            }
+        });
+        self.wait()
     }
 
     /// Waits for its end, within a bound.

@@ -1,6 +1,7 @@
 //! One connection as the scripted server sees it.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -76,6 +77,23 @@ impl Peer {
         self.send(lines.iter().flat_map(|line| [line, "\r\n"]).collect::<String>().as_bytes())
     }
 
+    /// Greets, takes LHLO, and offers `extensions`.
+    pub fn session(&mut self, extensions: &[&str]) -> Played {
+        self.say("220 mailbox LMTP ready")?;
+        self.expect("LHLO {any}")?;
+        let offered: String = extensions.iter().map(|extension| format!("250-{extension}\r\n")).collect();
+        self.send(format!("{offered}250 mailbox\r\n").as_bytes())
+    }
+
+    /// Takes a flight of MAIL, RCPT for each of `recipients`, and DATA, and accepts it all.
+    pub fn envelope(&mut self, recipients: usize) -> Played {
+        self.expect("MAIL FROM:{any}")?;
+        (0..recipients).try_for_each(|_| self.expect("RCPT TO:{any}"))?;
+        self.expect("DATA")?;
+        let accepted = "250 ok\r\n".repeat(recipients + 1);
+        self.send(format!("{accepted}354 go on\r\n").as_bytes())
+    }
+
     /// Sends octets, and reads nothing meanwhile.
     pub fn send(&mut self, octets: &[u8]) -> Played {
         self.log.push(format!("S: {}", shown(octets)));
@@ -97,6 +115,16 @@ impl Peer {
         for octet in octets {
             if self.gone_within(pause)? || self.send(&[*octet]).is_err() {
                 return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a line again and again, with a pause before each, until the client is gone.
+    pub fn trickle_lines(&mut self, line: &str, pause: Duration) -> Played {
+        while !self.gone_within(pause)? && self.say(line).is_ok() {
+            if Instant::now() > self.until {
+                return Err("the client takes lines for ever".into());
             }
         }
         Ok(())
@@ -162,6 +190,14 @@ impl Peer {
             return Ok(());
         }
         Err(format!("expected '{}', the client said '{}'", shown(pattern), shown(&line)))
+    }
+
+    /// As [`Peer::expect`], reading no more than it must: a few octets at a time.
+    pub fn expect_slowly(&mut self, pattern: &str) -> Played {
+        while !self.heard[self.taken..].contains(&b'\n') {
+            self.read_at_most(64)?;
+        }
+        self.expect(pattern)
     }
 
     /// These lines come without a word of ours between them.
@@ -238,6 +274,17 @@ impl Peer {
         let rest = self.heard[self.taken..].to_vec();
         self.taken = self.heard.len();
         rest
+    }
+
+    /// Neither reads nor writes until the test sends word.
+    pub fn hold(&mut self, word: &Receiver<()>) -> Played {
+        let came = word.recv_timeout(self.until.saturating_duration_since(Instant::now()));
+        came.map_err(|_| "the test sent no word".into())
+    }
+
+    /// Lets `pause` pass, reading nothing.
+    pub fn pause(&mut self, pause: Duration) {
+        std::thread::sleep(pause);
     }
 
     /// Reads at most `count` octets once, as a slow server does. `false`: the client has closed.

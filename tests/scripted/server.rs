@@ -52,11 +52,18 @@ impl Server {
         Self::unix_in_turn(vec![script(one)])
     }
 
+    /// A server that expects nobody.
+    pub fn unused() -> Self {
+        Self::tcp_in_turn(Vec::new())
+    }
+
     /// A server on a free port of 127.0.0.1 that expects as many connections as there are scripts, one after the other.
     pub fn tcp_in_turn(scripts: Vec<Script>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let name = listener.local_addr().unwrap().to_string();
         listener.set_nonblocking(true).unwrap();
+        // A small window: what the server does not read stays with the client.
+        rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 32 * 1024).unwrap();
         Self::start("--host", name, None, scripts, move || {
             let stream = listener.accept().ok().map(|(stream, _)| stream.into());
             Some((stream, listener.as_fd().try_clone_to_owned().ok()?))
