@@ -8,6 +8,8 @@
     reason = "a test fails by panicking, and says before how far it got"
 )]
 
+mod artefacts;
 mod conversations;
 mod disasters;
+mod floors;
 mod scripted;

@@ -1,0 +1,100 @@
+
+using namespace System.Management.Automation
+using namespace System.Management.Automation.Language
+
+Register-ArgumentCompleter -Native -CommandName 'lmtp-send' -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+
+    $commandElements = $commandAst.CommandElements
+    $command = @(
+        'lmtp-send'
+        for ($i = 1; $i -lt $commandElements.Count; $i++) {
+            $element = $commandElements[$i]
+            if ($element -isnot [StringConstantExpressionAst] -or
+                $element.StringConstantType -ne [StringConstantType]::BareWord -or
+                $element.Value.StartsWith('-') -or
+                $element.Value -eq $wordToComplete) {
+                break
+        }
+        $element.Value
+    }) -join ';'
+
+    $completions = @(switch ($command) {
+        'lmtp-send' {
+            [CompletionResult]::new('-H', '-H ', [CompletionResultType]::ParameterName, 'Connect by TCP; repeatable: tried in order until one accepts a session')
+            [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'Connect by TCP; repeatable: tried in order until one accepts a session')
+            [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'Port of the hosts given without one [default: 24]')
+            [CompletionResult]::new('--port', '--port', [CompletionResultType]::ParameterName, 'Port of the hosts given without one [default: 24]')
+            [CompletionResult]::new('-S', '-S ', [CompletionResultType]::ParameterName, 'Connect to a Unix-domain socket')
+            [CompletionResult]::new('--socket', '--socket', [CompletionResultType]::ParameterName, 'Connect to a Unix-domain socket')
+            [CompletionResult]::new('-e', '-e', [CompletionResultType]::ParameterName, 'Run COMMAND and speak LMTP on its stdin and stdout (no shell)')
+            [CompletionResult]::new('--exec', '--exec', [CompletionResultType]::ParameterName, 'Run COMMAND and speak LMTP on its stdin and stdout (no shell)')
+            [CompletionResult]::new('--sink', '--sink', [CompletionResultType]::ParameterName, 'Deliver to the built-in server: Maildirs DIR/RECIPIENT/, for trying out')
+            [CompletionResult]::new('--bind', '--bind', [CompletionResultType]::ParameterName, 'Connect from this source address')
+            [CompletionResult]::new('-f', '-f', [CompletionResultType]::ParameterName, 'Reverse-path; '''' or ''<>'' is the null sender [default: from the headers]')
+            [CompletionResult]::new('--from', '--from', [CompletionResultType]::ParameterName, 'Reverse-path; '''' or ''<>'' is the null sender [default: from the headers]')
+            [CompletionResult]::new('-t', '-t', [CompletionResultType]::ParameterName, 'Recipient; repeatable, commas separate [default: from the headers]')
+            [CompletionResult]::new('--to', '--to', [CompletionResultType]::ParameterName, 'Recipient; repeatable, commas separate [default: from the headers]')
+            [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'The name to say in LHLO [default: this host''s name]')
+            [CompletionResult]::new('--lhlo', '--lhlo', [CompletionResultType]::ParameterName, 'The name to say in LHLO [default: this host''s name]')
+            [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Time limit for the connection and for each reply [default: 120]')
+            [CompletionResult]::new('--data-timeout', '--data-timeout', [CompletionResultType]::ParameterName, 'Time limit for the replies to the message [default: 600, or --timeout]')
+            [CompletionResult]::new('--deadline', '--deadline', [CompletionResultType]::ParameterName, 'Time limit for each message, all attempts together [default: 900]')
+            [CompletionResult]::new('--ret', '--ret', [CompletionResultType]::ParameterName, 'How much of the message a notification returns (DSN, RFC 3461)')
+            [CompletionResult]::new('--envid', '--envid', [CompletionResultType]::ParameterName, 'Envelope identifier for notifications')
+            [CompletionResult]::new('--notify', '--notify', [CompletionResultType]::ParameterName, 'Notify the sender: never, or some of success,failure,delay')
+            [CompletionResult]::new('--orcpt', '--orcpt', [CompletionResultType]::ParameterName, 'Original recipient for notifications')
+            [CompletionResult]::new('--body', '--body', [CompletionResultType]::ParameterName, 'Body: 7bit, 8bitmime or binarymime [default: 8bitmime]')
+            [CompletionResult]::new('--mail-param', '--mail-param', [CompletionResultType]::ParameterName, 'Another parameter for MAIL, as it is; repeatable')
+            [CompletionResult]::new('--rcpt-param', '--rcpt-param', [CompletionResultType]::ParameterName, 'Another parameter for each RCPT, as it is; repeatable')
+            [CompletionResult]::new('--transid', '--transid', [CompletionResultType]::ParameterName, 'Transaction identifier, to resume after a break (RFC 1845)')
+            [CompletionResult]::new('--verb', '--verb', [CompletionResultType]::ParameterName, 'The command that begins a transaction (RFC 821) [default: mail]')
+            [CompletionResult]::new('--xclient', '--xclient', [CompletionResultType]::ParameterName, 'Attribute for XCLIENT, to a server that offers it; repeatable')
+            [CompletionResult]::new('--tls', '--tls', [CompletionResultType]::ParameterName, 'Encrypt: off, opportunistic, starttls or implicit [default: off]')
+            [CompletionResult]::new('--tls-ca', '--tls-ca', [CompletionResultType]::ParameterName, 'Trust the authorities in FILE (PEM) [default: the system''s]')
+            [CompletionResult]::new('--tls-cert', '--tls-cert', [CompletionResultType]::ParameterName, 'Certificate to show to the server (PEM)')
+            [CompletionResult]::new('--tls-key', '--tls-key', [CompletionResultType]::ParameterName, 'The key of --tls-cert (PEM)')
+            [CompletionResult]::new('--tls-name', '--tls-name', [CompletionResultType]::ParameterName, 'Name that the certificate must bear [default: the host''s]')
+            [CompletionResult]::new('--tls-fingerprint', '--tls-fingerprint', [CompletionResultType]::ParameterName, 'Accept the certificate with this fingerprint and no other')
+            [CompletionResult]::new('-u', '-u', [CompletionResultType]::ParameterName, 'Authenticate as NAME')
+            [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Authenticate as NAME')
+            [CompletionResult]::new('--password-file', '--password-file', [CompletionResultType]::ParameterName, 'Read the password from FILE [default: $LMTP_SEND_PASSWORD]')
+            [CompletionResult]::new('--password-command', '--password-command', [CompletionResultType]::ParameterName, 'Read the password from what COMMAND prints')
+            [CompletionResult]::new('--auth', '--auth', [CompletionResultType]::ParameterName, 'SASL mechanism, as plain [default: the strongest offered]')
+            [CompletionResult]::new('--vrfy', '--vrfy', [CompletionResultType]::ParameterName, 'Ask whether ADDR is known (VRFY); repeatable')
+            [CompletionResult]::new('--expn', '--expn', [CompletionResultType]::ParameterName, 'Ask who is on the list ADDR (EXPN); repeatable')
+            [CompletionResult]::new('--etrn', '--etrn', [CompletionResultType]::ParameterName, 'Have the queue for DOMAIN run (ETRN, RFC 1985); repeatable')
+            [CompletionResult]::new('--help-from-server', '--help-from-server', [CompletionResultType]::ParameterName, 'Ask for the server''s help, about TOPIC')
+            [CompletionResult]::new('--uncertain', '--uncertain', [CompletionResultType]::ParameterName, 'How a lost reply counts: exit 75, 0 or 69 [default: defer]')
+            [CompletionResult]::new('--exit-style', '--exit-style', [CompletionResultType]::ParameterName, 'Whom the exit code is for [default: mta]')
+            [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'Report each recipient''s outcome on stdout')
+            [CompletionResult]::new('--report-file', '--report-file', [CompletionResultType]::ParameterName, 'Append the report to FILE instead [form: text, or what --report says]')
+            [CompletionResult]::new('-4', '-4', [CompletionResultType]::ParameterName, 'Use IPv4 only')
+            [CompletionResult]::new('--ipv4', '--ipv4', [CompletionResultType]::ParameterName, 'Use IPv4 only')
+            [CompletionResult]::new('-6', '-6', [CompletionResultType]::ParameterName, 'Use IPv6 only')
+            [CompletionResult]::new('--ipv6', '--ipv6', [CompletionResultType]::ParameterName, 'Use IPv6 only')
+            [CompletionResult]::new('--keep-bcc', '--keep-bcc', [CompletionResultType]::ParameterName, 'Leave Bcc fields in the message')
+            [CompletionResult]::new('--all-or-nothing', '--all-or-nothing', [CompletionResultType]::ParameterName, 'Cancel the whole transaction when a recipient is refused')
+            [CompletionResult]::new('--smtputf8', '--smtputf8', [CompletionResultType]::ParameterName, 'Send internationalised mail (RFC 6531) even where no address needs it')
+            [CompletionResult]::new('--no-chunking', '--no-chunking', [CompletionResultType]::ParameterName, 'Send the message by DATA even where CHUNKING is offered')
+            [CompletionResult]::new('--tls-insecure', '--tls-insecure', [CompletionResultType]::ParameterName, 'Do not verify the server''s certificate')
+            [CompletionResult]::new('--auth-insecure', '--auth-insecure', [CompletionResultType]::ParameterName, 'Allow PLAIN and LOGIN over TCP without TLS')
+            [CompletionResult]::new('--probe', '--probe', [CompletionResultType]::ParameterName, 'Show greeting, name, extensions, TLS and the time of each step')
+            [CompletionResult]::new('--noop', '--noop', [CompletionResultType]::ParameterName, 'Ask whether the server answers at all (NOOP)')
+            [CompletionResult]::new('--soft-bounce', '--soft-bounce', [CompletionResultType]::ParameterName, 'Make every exit code but 0 a 75, so that no mail bounces')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say a line for each recipient; twice: show the dialogue')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say a line for each recipient; twice: show the dialogue')
+            [CompletionResult]::new('--debug', '--debug', [CompletionResultType]::ParameterName, 'Show the dialogue with the server, secrets redacted')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'No diagnostics')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'No diagnostics')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+    })
+
+    $completions.Where{ $_.CompletionText -like "$wordToComplete*" } |
+        Sort-Object -Property ListItemText
+}

@@ -1,0 +1,425 @@
+//! What can be typed: the command line, as types.
+//!
+//! Nothing here opens a file, knows a socket, prints or exits: [`parse`] takes words and returns [`Args`] or
+//! the error that the caller shows (exit 64). What a word means is settled later: an address that is none is
+//! an error of the data (exit 65) and not of the usage, so addresses stay the strings that were typed.
+//!
+//! An option that was not given is `None`, empty or `false`; the defaults that the help text names are put in
+//! where the option is used, so that another source of settings can stand between the two.
+
+mod protocol;
+mod value;
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
+
+pub use protocol::{Body, Mechanism, Notify, Protocol, Ret, TlsMode, Verb};
+
+/// Delivers mail by LMTP and tells the truth about every recipient.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "lmtp-send",
+    version,
+    override_usage = "lmtp-send [OPTIONS] <DESTINATION> [FILE]...",
+    after_help = AFTER_HELP,
+    args_override_self = true,
+    disable_help_subcommand = true
+)]
+pub struct Args {
+    /// Messages; '-', or none, is standard input
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// Connect by TCP; repeatable: tried in order until one accepts a session
+    #[arg(short = 'H', long, value_name = "HOST[:PORT]")]
+    #[arg(allow_hyphen_values = true, help_heading = DESTINATION)]
+    pub host: Vec<String>,
+
+    /// Port of the hosts given without one [default: 24]
+    #[arg(short, long, value_parser = value::port)]
+    #[arg(allow_hyphen_values = true, help_heading = DESTINATION)]
+    pub port: Option<u16>,
+
+    /// Connect to a Unix-domain socket
+    #[arg(short = 'S', long, value_name = "PATH")]
+    #[arg(allow_hyphen_values = true, help_heading = DESTINATION)]
+    pub socket: Option<PathBuf>,
+
+    /// Run COMMAND and speak LMTP on its stdin and stdout (no shell)
+    #[arg(short, long, value_name = "COMMAND")]
+    #[arg(allow_hyphen_values = true, help_heading = DESTINATION)]
+    pub exec: Option<String>,
+
+    /// Deliver to the built-in server: Maildirs DIR/RECIPIENT/, for trying out
+    #[arg(long, value_name = "DIR")]
+    #[arg(allow_hyphen_values = true, help_heading = DESTINATION)]
+    pub sink: Option<PathBuf>,
+
+    /// Use IPv4 only
+    #[arg(short = '4', long, conflicts_with = "ipv6", help_heading = DESTINATION)]
+    pub ipv4: bool,
+
+    /// Use IPv6 only
+    #[arg(short = '6', long, help_heading = DESTINATION)]
+    pub ipv6: bool,
+
+    /// Connect from this source address
+    #[arg(long, value_name = "ADDR")]
+    #[arg(allow_hyphen_values = true, help_heading = DESTINATION)]
+    pub bind: Option<IpAddr>,
+
+    /// Reverse-path; '' or '<>' is the null sender [default: from the headers]
+    #[arg(short, long, value_name = "ADDR", value_parser = text())]
+    #[arg(allow_hyphen_values = true, help_heading = ENVELOPE)]
+    pub from: Option<String>,
+
+    /// Recipient; repeatable, commas separate [default: from the headers]
+    #[arg(short, long, value_name = "ADDR", value_parser = text())]
+    #[arg(allow_hyphen_values = true, help_heading = ENVELOPE)]
+    pub to: Vec<String>,
+
+    /// Leave Bcc fields in the message
+    #[arg(long, help_heading = ENVELOPE)]
+    pub keep_bcc: bool,
+
+    /// Cancel the whole transaction when a recipient is refused
+    #[arg(long, help_heading = ENVELOPE)]
+    pub all_or_nothing: bool,
+
+    /// Send internationalised mail (RFC 6531) even where no address needs it
+    #[arg(long, help_heading = ENVELOPE)]
+    pub smtputf8: bool,
+
+    /// The name to say in LHLO [default: this host's name]
+    #[arg(short, long, value_name = "NAME", value_parser = text())]
+    #[arg(allow_hyphen_values = true, help_heading = SESSION)]
+    pub lhlo: Option<String>,
+
+    /// Time limit for the connection and for each reply [default: 120]
+    #[arg(long, value_name = "SECS", value_parser = value::seconds)]
+    #[arg(allow_hyphen_values = true, help_heading = SESSION)]
+    pub timeout: Option<Duration>,
+
+    /// Time limit for the replies to the message [default: 600, or --timeout]
+    #[arg(long, value_name = "SECS", value_parser = value::seconds)]
+    #[arg(allow_hyphen_values = true, help_heading = SESSION)]
+    pub data_timeout: Option<Duration>,
+
+    /// Time limit for each message, all attempts together [default: 900]
+    #[arg(long, value_name = "SECS", value_parser = value::seconds)]
+    #[arg(allow_hyphen_values = true, help_heading = SESSION)]
+    pub deadline: Option<Duration>,
+
+    /// What is about the protocol.
+    #[command(flatten)]
+    pub protocol: Protocol,
+
+    /// How a lost reply counts: exit 75, 0 or 69 [default: defer]
+    #[arg(long, value_name = "defer|deliver|fail", hide_possible_values = true)]
+    #[arg(allow_hyphen_values = true, help_heading = OUTCOME)]
+    pub uncertain: Option<Uncertain>,
+
+    /// Whom the exit code is for [default: mta]
+    #[arg(long, value_name = "mta|shell|qmail", hide_possible_values = true)]
+    #[arg(allow_hyphen_values = true, help_heading = OUTCOME)]
+    pub exit_style: Option<ExitStyle>,
+
+    /// Make every exit code but 0 a 75, so that no mail bounces
+    #[arg(long, help_heading = OUTCOME)]
+    pub soft_bounce: bool,
+
+    /// Report each recipient's outcome on stdout
+    #[arg(long, value_name = "text|json", hide_possible_values = true)]
+    #[arg(allow_hyphen_values = true, help_heading = OUTPUT)]
+    pub report: Option<ReportFormat>,
+
+    /// Append the report to FILE instead [form: text, or what --report says]
+    #[arg(long, value_name = "FILE")]
+    #[arg(allow_hyphen_values = true, help_heading = OUTPUT)]
+    pub report_file: Option<PathBuf>,
+
+    /// Say a line for each recipient; twice: show the dialogue
+    #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet", help_heading = OUTPUT)]
+    pub verbose: u8,
+
+    /// Show the dialogue with the server, secrets redacted
+    #[arg(long, conflicts_with = "quiet", help_heading = OUTPUT)]
+    pub debug: bool,
+
+    /// No diagnostics
+    #[arg(short, long, help_heading = OUTPUT)]
+    pub quiet: bool,
+}
+
+const DESTINATION: &str = "Destination (one kind)";
+const ENVELOPE: &str = "Envelope";
+const SESSION: &str = "Session";
+const OUTCOME: &str = "Outcome";
+const OUTPUT: &str = "Output";
+
+const AFTER_HELP: &str = "\
+Exit codes (75 while anything is to be tried again, else that of the first failure, else 0):
+   0  every recipient's copy was accepted      67  no such recipient
+  64  wrong usage                              68  no such domain
+  65  bad address, message or size             69  refused for good
+  66  FILE cannot be read                      76  the server rejects our commands
+  75  try again later                          77  not permitted
+
+Examples:
+  lmtp-send --sink inbox -t postmaster message.eml
+  lmtp-send -S /run/dovecot/lmtp -f sender@example.org -t joe -t ann < message.eml
+  lmtp-send -H mailbox.example.net:24 --report json message.eml";
+
+/// How a recipient counts whose reply was lost after the message's end was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Uncertain {
+    /// Exit 75: rather twice than never.
+    Defer,
+    /// Exit 0: rather never than twice.
+    Deliver,
+    /// Exit 69: the sender is to decide.
+    Fail,
+}
+
+/// Whom the exit code is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExitStyle {
+    /// Mail systems: what is not the recipient's fault is 75.
+    Mta,
+    /// Scripts: each cause has its own sysexits code.
+    Shell,
+    /// qmail-local: 0, 111 or 100.
+    Qmail,
+}
+
+/// The form of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object on a line.
+    Json,
+}
+
+/// The command line `argv`, the program's name first.
+///
+/// # Errors
+///
+/// What clap says to it; also `--help` and `--version`, whose text is the error's. Nothing is printed.
+pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Args, clap::Error> {
+    let args = Args::try_parse_from(argv)?;
+    match args.contradiction() {
+        None => Ok(args),
+        Some((kind, message)) => Err(Args::command().error(kind, message)),
+    }
+}
+
+/// How a usage error is to exit: the style, and whether every error is temporary (`--soft-bounce`). The words
+/// could not be parsed, so they are only searched.
+#[must_use]
+pub fn exit_wishes(argv: &[OsString]) -> (Option<ExitStyle>, bool) {
+    let words =
+        || argv.iter().skip(1).map(|word| word.to_str().unwrap_or_default()).take_while(|w| *w != "--");
+    let styles = words().zip(words().skip(1).chain([""])).filter_map(|(word, next)| {
+        let value = match word.strip_prefix("--exit-style")? {
+            "" => next,
+            attached => attached.strip_prefix('=')?,
+        };
+        ExitStyle::from_str(value, false).ok()
+    });
+    (styles.last(), words().any(|word| word == "--soft-bounce"))
+}
+
+impl Args {
+    /// What cannot be meant, of that which clap does not see.
+    fn contradiction(&self) -> Option<(ErrorKind, &'static str)> {
+        let kinds = [!self.host.is_empty(), self.socket.is_some(), self.exec.is_some(), self.sink.is_some()];
+        match kinds.into_iter().filter(|given| *given).count() {
+            0 => Some((
+                ErrorKind::MissingRequiredArgument,
+                "no destination: give one of --host HOST, --socket PATH, --exec COMMAND, --sink DIR",
+            )),
+            1 => self.protocol.contradiction(!self.files.is_empty() || !self.to.is_empty()),
+            _ => Some((
+                ErrorKind::ArgumentConflict,
+                "more than one kind of destination: give only one of --host, --socket, --exec, --sink",
+            )),
+        }
+    }
+}
+
+/// Takes any word. Octets that are not UTF-8 become NUL, which no address and no parameter may hold: they are
+/// refused where the word is looked at, as every other invalid one is.
+fn text() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new()
+        .map(|word| word.into_string().unwrap_or_else(|w| w.to_string_lossy().replace('\u{fffd}', "\0")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The arguments of a delivery to a sink, with `words` added.
+    fn with(words: &[&str]) -> Result<Args, clap::Error> {
+        parse(["lmtp-send", "--sink", "inbox"].iter().chain(words).map(OsString::from))
+    }
+
+    fn message(words: &[&str]) -> String {
+        with(words).expect_err("this should not be understood").to_string()
+    }
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_not_given_can_be_told_from_what_is() {
+        let args = with(&[]).unwrap();
+        assert_eq!((args.port, args.timeout, args.uncertain, args.exit_style), (None, None, None, None));
+        assert_eq!((args.from, args.to, args.files), (None, vec![], vec![]));
+        assert!(!args.soft_bounce && !args.protocol.is_query() && args.verbose == 0);
+    }
+
+    #[test]
+    fn a_value_may_begin_with_a_hyphen_or_be_empty() {
+        for words in [&["-f", "-x@y"][..], &["-f-x@y"], &["--from", "-x@y"], &["--from=-x@y"]] {
+            assert_eq!(with(words).unwrap().from.as_deref(), Some("-x@y"), "{words:?}");
+        }
+        for words in [&["-t", "-x@y"][..], &["--to=-x@y"], &["-t", "--help", "-t", "-q"]] {
+            let args = with(words).unwrap();
+            assert!(args.to.iter().all(|to| to.starts_with('-')) && !args.quiet, "{words:?}");
+        }
+        for words in [&["-f", ""][..], &["--from="], &["-f", "a@b", "-f", ""]] {
+            assert_eq!(with(words).unwrap().from.as_deref(), Some(""), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn files_stand_anywhere_and_may_be_standard_input() {
+        let files = |words: &[&str]| with(words).unwrap().files;
+        assert_eq!(files(&["-"]), [PathBuf::from("-")]);
+        assert_eq!(files(&["a", "-t", "x@y", "b", "-q"]), ["a", "b"].map(PathBuf::from));
+        assert_eq!(files(&["--", "-t", "x@y"]), ["-t", "x@y"].map(PathBuf::from));
+        assert!(message(&["-t", "x@y", "-z"]).contains("unexpected argument '-z'"));
+    }
+
+    #[test]
+    fn an_address_is_taken_as_it_is() {
+        let args = with(&["-t", "a,b", "-t", "not an address", "-t", ""]).unwrap();
+        assert_eq!(args.to, ["a,b", "not an address", ""]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_address_that_is_not_utf8_holds_a_nul() {
+        use std::os::unix::ffi::OsStringExt;
+        let octets = OsString::from_vec(b"j\xffe@example.org".to_vec());
+        let words = ["lmtp-send", "--sink", "inbox", "-t"].map(OsString::from).into_iter().chain([octets]);
+        assert_eq!(parse(words).unwrap().to, ["j\0e@example.org"]);
+    }
+
+    #[test]
+    fn there_is_one_kind_of_destination() {
+        let parsed = |words: &[&str]| parse(["lmtp-send"].iter().chain(words).map(OsString::from));
+        assert_eq!(parsed(&["-H", "a", "-H", "b:24"]).unwrap().host, ["a", "b:24"]);
+        let none = parsed(&["-t", "a@b"]).unwrap_err().to_string();
+        assert!(["--host", "--socket", "--exec", "--sink"].iter().all(|kind| none.contains(kind)), "{none}");
+        for words in [&["-H", "a", "-S", "b"][..], &["-S", "b", "-e", "c"], &["--sink", "d", "-H", "a"]] {
+            let two = parsed(words).unwrap_err().to_string();
+            assert!(two.contains("more than one kind of destination"), "{words:?}: {two}");
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for words in [
+            &["-4", "-6"][..],
+            &["-v", "-q"],
+            &["-q", "--debug"],
+            &["--tls-insecure", "--tls-ca", "roots.pem"],
+            &["--password-file", "a", "--password-command", "b"],
+            &["--notify", "never,delay"],
+            &["--probe", "message.eml"],
+            &["--vrfy", "joe", "-t", "joe"],
+        ] {
+            assert!(
+                message(words).contains("cannot be") || message(words).contains("stands alone"),
+                "{words:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_none_of_the_choices_is_refused() {
+        for (words, said) in [
+            (&["--report", "xml"][..], "[possible values: text, json]"),
+            (&["--exit-style", ""], "[possible values: mta, shell, qmail]"),
+            (&["--port", "65536"], "not a port from 1 to 65535"),
+            (&["-p", "-1"], "not a port from 1 to 65535"),
+            (&["--timeout", "0"], "not a number of seconds"),
+            (&["--deadline=-1"], "not a number of seconds"),
+            (&["--data-timeout", "NaN"], "not a number of seconds"),
+            (&["--bind", "localhost"], "invalid IP address"),
+            (&["--notify", "success,sometimes"], "invalid value 'sometimes'"),
+        ] {
+            assert!(message(words).contains(said), "{words:?}: {}", message(words));
+        }
+    }
+
+    #[test]
+    fn the_last_of_equal_options_counts() {
+        let args =
+            with(&["--timeout", "1", "--timeout", "0.5", "-q", "-q", "--ret", "full", "--ret", "HDRS"])
+                .unwrap();
+        assert_eq!(args.timeout, Some(Duration::from_millis(500)));
+        assert_eq!(args.protocol.ret, Some(Ret::Hdrs));
+    }
+
+    #[test]
+    fn mechanisms_and_parameters_are_named_as_their_rfcs_do() {
+        let args =
+            with(&["--auth", "SCRAM-SHA-256", "--body", "8BITMIME", "--notify", "SUCCESS,DELAY"]).unwrap();
+        assert_eq!(args.protocol.auth, Some(Mechanism::ScramSha256));
+        assert_eq!(args.protocol.body, Some(Body::EightBitMime));
+        assert_eq!(args.protocol.notify, [Notify::Success, Notify::Delay]);
+    }
+
+    #[test]
+    fn queries_are_told_from_deliveries() {
+        for words in
+            [&["--noop"][..], &["--vrfy", "-x"], &["--help-from-server", "--debug"], &["--etrn", "a.example"]]
+        {
+            assert!(with(words).unwrap().protocol.is_query(), "{words:?}");
+        }
+        assert_eq!(with(&["--help-from-server"]).unwrap().protocol.help_from_server, Some(None));
+        let topic = with(&["--help-from-server", "DATA"]).unwrap().protocol.help_from_server;
+        assert_eq!(topic, Some(Some("DATA".to_owned())));
+    }
+
+    #[test]
+    fn a_usage_error_exits_as_the_words_wish() {
+        let wishes = |words: &[&str]| exit_wishes(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(wishes(&["lmtp-send", "--nonsense"]), (None, false));
+        assert_eq!(
+            wishes(&["lmtp-send", "--soft-bounce", "--exit-style=qmail"]),
+            (Some(ExitStyle::Qmail), true)
+        );
+        assert_eq!(
+            wishes(&["lmtp-send", "--exit-style", "shell", "--", "--soft-bounce"]),
+            (Some(ExitStyle::Shell), false)
+        );
+    }
+
+    #[test]
+    fn the_help_is_a_line_for_each_option() {
+        let help = Args::command().render_help().to_string();
+        assert!(help.lines().all(|line| line.len() <= 100 && !line.starts_with("          ")), "{help}");
+    }
+}

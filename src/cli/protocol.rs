@@ -1,0 +1,260 @@
+//! The options for what the protocol offers beyond a plain delivery: ESMTP parameters, TLS, AUTH, and the
+//! queries that take the place of a delivery.
+
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, ValueEnum};
+
+use super::text;
+
+/// Parameters, TLS, authentication and queries.
+#[derive(Clone, Debug, Args)]
+pub struct Protocol {
+    /// How much of the message a notification returns (DSN, RFC 3461)
+    #[arg(long, value_name = "full|hdrs", ignore_case = true, hide_possible_values = true)]
+    #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
+    pub ret: Option<Ret>,
+
+    /// Envelope identifier for notifications
+    #[arg(long, value_name = "ID", value_parser = text())]
+    #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
+    pub envid: Option<String>,
+
+    /// Notify the sender: never, or some of success,failure,delay
+    #[arg(long, value_name = "WHEN", hide_possible_values = true, value_delimiter = ',', ignore_case = true)]
+    #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
+    pub notify: Vec<Notify>,
+
+    /// Original recipient for notifications
+    #[arg(long, value_name = "TYPE;ADDR", value_parser = text())]
+    #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
+    pub orcpt: Option<String>,
+
+    /// Body: 7bit, 8bitmime or binarymime [default: 8bitmime]
+    #[arg(long, value_name = "TYPE", ignore_case = true, hide_possible_values = true)]
+    #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
+    pub body: Option<Body>,
+
+    /// Another parameter for MAIL, as it is; repeatable
+    #[arg(long, value_name = "KEY[=VALUE]", value_parser = text())]
+    #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
+    pub mail_param: Vec<String>,
+
+    /// Another parameter for each RCPT, as it is; repeatable
+    #[arg(long, value_name = "KEY[=VALUE]", value_parser = text())]
+    #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
+    pub rcpt_param: Vec<String>,
+
+    /// Transaction identifier, to resume after a break (RFC 1845)
+    #[arg(long, value_name = "ID", value_parser = text())]
+    #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
+    pub transid: Option<String>,
+
+    /// The command that begins a transaction (RFC 821) [default: mail]
+    #[arg(long, value_name = "mail|send|soml|saml", ignore_case = true, hide_possible_values = true)]
+    #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
+    pub verb: Option<Verb>,
+
+    /// Send the message by DATA even where CHUNKING is offered
+    #[arg(long, help_heading = PARAMETERS)]
+    pub no_chunking: bool,
+
+    /// Attribute for XCLIENT, to a server that offers it; repeatable
+    #[arg(long, value_name = "ATTR=VALUE", value_parser = text())]
+    #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
+    pub xclient: Vec<String>,
+
+    /// Encrypt: off, opportunistic, starttls or implicit [default: off]
+    #[arg(long, value_name = "MODE", hide_possible_values = true)]
+    #[arg(allow_hyphen_values = true, help_heading = TLS)]
+    pub tls: Option<TlsMode>,
+
+    /// Trust the authorities in FILE (PEM) [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    #[arg(allow_hyphen_values = true, help_heading = TLS)]
+    pub tls_ca: Option<PathBuf>,
+
+    /// Certificate to show to the server (PEM)
+    #[arg(long, value_name = "FILE")]
+    #[arg(allow_hyphen_values = true, help_heading = TLS)]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The key of --tls-cert (PEM)
+    #[arg(long, value_name = "FILE")]
+    #[arg(allow_hyphen_values = true, help_heading = TLS)]
+    pub tls_key: Option<PathBuf>,
+
+    /// Name that the certificate must bear [default: the host's]
+    #[arg(long, value_name = "NAME")]
+    #[arg(allow_hyphen_values = true, help_heading = TLS)]
+    pub tls_name: Option<String>,
+
+    /// Accept the certificate with this fingerprint and no other
+    #[arg(long, value_name = "SHA256")]
+    #[arg(allow_hyphen_values = true, help_heading = TLS)]
+    pub tls_fingerprint: Option<String>,
+
+    /// Do not verify the server's certificate
+    #[arg(long, conflicts_with_all = ["tls_ca", "tls_fingerprint"], help_heading = TLS)]
+    pub tls_insecure: bool,
+
+    /// Authenticate as NAME
+    #[arg(short, long, value_name = "NAME")]
+    #[arg(allow_hyphen_values = true, help_heading = AUTHENTICATION)]
+    pub user: Option<String>,
+
+    /// Read the password from FILE [default: $LMTP_SEND_PASSWORD]
+    #[arg(long, value_name = "FILE")]
+    #[arg(allow_hyphen_values = true, help_heading = AUTHENTICATION)]
+    pub password_file: Option<PathBuf>,
+
+    /// Read the password from what COMMAND prints
+    #[arg(long, value_name = "COMMAND", conflicts_with = "password_file")]
+    #[arg(allow_hyphen_values = true, help_heading = AUTHENTICATION)]
+    pub password_command: Option<String>,
+
+    /// SASL mechanism, as plain [default: the strongest offered]
+    #[arg(long, value_name = "MECH", ignore_case = true, hide_possible_values = true)]
+    #[arg(allow_hyphen_values = true, help_heading = AUTHENTICATION)]
+    pub auth: Option<Mechanism>,
+
+    /// Allow PLAIN and LOGIN over TCP without TLS
+    #[arg(long, help_heading = AUTHENTICATION)]
+    pub auth_insecure: bool,
+
+    /// Show greeting, name, extensions, TLS and the time of each step
+    #[arg(long, help_heading = QUERIES)]
+    pub probe: bool,
+
+    /// Ask whether ADDR is known (VRFY); repeatable
+    #[arg(long, value_name = "ADDR", value_parser = text())]
+    #[arg(allow_hyphen_values = true, help_heading = QUERIES)]
+    pub vrfy: Vec<String>,
+
+    /// Ask who is on the list ADDR (EXPN); repeatable
+    #[arg(long, value_name = "ADDR", value_parser = text())]
+    #[arg(allow_hyphen_values = true, help_heading = QUERIES)]
+    pub expn: Vec<String>,
+
+    /// Have the queue for DOMAIN run (ETRN, RFC 1985); repeatable
+    #[arg(long, value_name = "DOMAIN", value_parser = text())]
+    #[arg(allow_hyphen_values = true, help_heading = QUERIES)]
+    pub etrn: Vec<String>,
+
+    /// Ask for the server's help, about TOPIC
+    #[arg(long, value_name = "TOPIC", num_args = 0..=1, help_heading = QUERIES)]
+    pub help_from_server: Option<Option<String>>,
+
+    /// Ask whether the server answers at all (NOOP)
+    #[arg(long, help_heading = QUERIES)]
+    pub noop: bool,
+}
+
+const PARAMETERS: &str = "Parameters";
+const TLS: &str = "TLS";
+const AUTHENTICATION: &str = "Authentication";
+const QUERIES: &str = "Queries (instead of delivering)";
+
+impl Protocol {
+    /// Whether the server is asked something and nothing is delivered.
+    #[must_use]
+    pub fn is_query(&self) -> bool {
+        let named = !(self.vrfy.is_empty() && self.expn.is_empty() && self.etrn.is_empty());
+        self.probe || self.noop || self.help_from_server.is_some() || named
+    }
+
+    /// What cannot be meant; `delivery` says whether a message or a recipient was named.
+    ///
+    /// A query that left a message lying would exit with 0 all the same, and the mail be lost.
+    pub(super) fn contradiction(&self, delivery: bool) -> Option<(ErrorKind, &'static str)> {
+        if self.is_query() && delivery {
+            let why = "a query delivers nothing: FILE and --to cannot be given with it";
+            return Some((ErrorKind::ArgumentConflict, why));
+        }
+        let never = self.notify.contains(&Notify::Never) && self.notify.iter().any(|n| *n != Notify::Never);
+        never.then_some((ErrorKind::ArgumentConflict, "--notify: 'never' stands alone"))
+    }
+}
+
+/// How much of the message a notification returns (RFC 3461 §4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Ret {
+    /// All of it.
+    Full,
+    /// Its header.
+    Hdrs,
+}
+
+/// When the sender is to be notified (RFC 3461 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Notify {
+    /// Under no condition.
+    Never,
+    /// When the message was delivered.
+    Success,
+    /// When it could not be.
+    Failure,
+    /// When it takes long.
+    Delay,
+}
+
+/// What the body is declared to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Body {
+    /// Lines of US-ASCII (RFC 6152).
+    #[value(name = "7bit")]
+    SevenBit,
+    /// Lines of octets (RFC 6152).
+    #[value(name = "8bitmime")]
+    EightBitMime,
+    /// Octets, sent by BDAT and untouched (RFC 3030).
+    #[value(name = "binarymime")]
+    BinaryMime,
+}
+
+/// The command that begins a transaction (RFC 821 §3.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Verb {
+    /// To the mailbox.
+    Mail,
+    /// To the terminal.
+    Send,
+    /// To the terminal or else the mailbox.
+    Soml,
+    /// To the terminal and the mailbox.
+    Saml,
+}
+
+/// Whether and how the connection is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TlsMode {
+    /// Not.
+    Off,
+    /// With STARTTLS where it is offered; without verifying.
+    Opportunistic,
+    /// With STARTTLS or not at all.
+    Starttls,
+    /// From the first octet or not at all.
+    Implicit,
+}
+
+/// A SASL mechanism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mechanism {
+    /// RFC 7677.
+    #[value(name = "scram-sha-256")]
+    ScramSha256,
+    /// RFC 5802.
+    #[value(name = "scram-sha-1")]
+    ScramSha1,
+    /// RFC 2195.
+    #[value(name = "cram-md5")]
+    CramMd5,
+    /// RFC 4616.
+    Plain,
+    /// As servers have it; no RFC.
+    Login,
+    /// The identity that TLS or the socket has shown (RFC 4422 appendix A).
+    External,
+}

@@ -1,0 +1,89 @@
+//! Messages: opened and read to their end, before a session is opened for them.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Instant;
+
+use lmtp_send::message::{Message, Unreadable};
+
+use crate::exit::Kind;
+use crate::transport::stop::Stop;
+use crate::trouble::Trouble;
+
+/// Reads the message `path` (`-`: standard input) to its end, waiting no longer than `deadline`.
+///
+/// # Errors
+///
+/// [`Trouble`] naming the file.
+pub fn read(path: &Path, deadline: Instant, stop: &Stop) -> Result<Message, Trouble> {
+    let file = open(path).map_err(|e| Trouble::input(missing(&e), format!("{}: {e}", path.display())))?;
+    let kind = file.metadata().map(|m| m.file_type());
+    let message = match kind {
+        Ok(kind) if kind.is_dir() => {
+            return Err(Trouble::input(Kind::NoInput, format!("{}: is a directory", path.display())));
+        }
+        Ok(kind) if kind.is_file() => Message::from_file(file),
+        _ => Message::from_stream(Waiting { file, deadline, stop }),
+    };
+    message.map_err(|e| unreadable(path, &e))
+}
+
+/// Whether `path` can be read without waiting for whoever writes it.
+pub fn is_at_hand(path: &Path) -> bool {
+    path != Path::new("-") && path.metadata().is_ok_and(|m| m.is_file())
+}
+
+/// Opens without waiting for a writer where `path` is a named pipe.
+fn open(path: &Path) -> io::Result<File> {
+    if path == Path::new("-") {
+        return Ok(File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?));
+    }
+    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    OpenOptions::new().read(true).custom_flags(nonblocking).open(path)
+}
+
+fn missing(error: &io::Error) -> Kind {
+    let exhausted = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::NOMEM];
+    let errno = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    if errno.is_some_and(|e| exhausted.contains(&e)) { Kind::Exhausted } else { Kind::NoInput }
+}
+
+fn unreadable(path: &Path, error: &Unreadable) -> Trouble {
+    let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
+    let kind = match error {
+        Unreadable::Empty => Kind::Message,
+        Unreadable::Spool(_) => Kind::Exhausted,
+        Unreadable::Input(e) if e.kind() == io::ErrorKind::Interrupted => Kind::Stopped,
+        Unreadable::Input(_) => Kind::InputOutput,
+    };
+    let text = match error {
+        Unreadable::Input(e) if e.kind() == io::ErrorKind::TimedOut => {
+            "it was not read to its end before --deadline was over".to_owned()
+        }
+        Unreadable::Input(e) if e.kind() == io::ErrorKind::Interrupted => "stopped by a signal".to_owned(),
+        Unreadable::Input(_) | Unreadable::Spool(_) | Unreadable::Empty => error.to_string(),
+    };
+    Trouble::input(kind, format!("{name}: {text}"))
+}
+
+/// A pipe or a terminal, read within the deadline.
+struct Waiting<'a> {
+    file: File,
+    deadline: Instant,
+    stop: &'a Stop,
+}
+
+impl Read for Waiting<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.stop.wait(Some(self.file.as_fd()), None, self.deadline)?;
+            match self.file.read(buf) {
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                result => return result,
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! A message on its way: its envelope, and what has become of each recipient.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use lmtp_send::envelope::{self, HeaderField};
+use lmtp_send::lmtp::{Address, ReversePath};
+use lmtp_send::message::Message;
+
+use super::{Fate, Record, input};
+use crate::cli::ReportFormat;
+use crate::exit::Kind;
+use crate::job::{Job, host_name};
+use crate::transport::stop::Stop;
+use crate::trouble::Trouble;
+
+/// A message that has been read, with its envelope.
+pub struct Mail {
+    pub message: Message,
+    pub reverse_path: ReversePath,
+    pub recipients: Vec<Address>,
+    pub deadline: Instant,
+    about: About,
+    progress: Vec<Progress>,
+    told: usize,
+}
+
+/// What each line of the report says of the message.
+struct About {
+    name: Rc<str>,
+    message_id: Option<Rc<str>>,
+    sender: Rc<str>,
+    started: Instant,
+}
+
+#[derive(Default)]
+struct Progress {
+    attempts: u32,
+    known: Option<(Fate, Option<Rc<str>>, Duration)>,
+}
+
+impl Mail {
+    /// Reads the message `path` and finds its envelope.
+    ///
+    /// # Errors
+    ///
+    /// The records of a message that goes nowhere: one for each recipient that is known.
+    pub fn prepare(job: &Job, path: &Path, stop: &Stop) -> Result<Self, Vec<Record>> {
+        let started = Instant::now();
+        let deadline = started.checked_add(job.deadline).unwrap_or(started);
+        let sender = job.from.as_ref().map_or("", |from| from.as_str());
+        let about =
+            About { name: path.to_string_lossy().into(), message_id: None, sender: sender.into(), started };
+        let failed = |about: About, trouble: Trouble| about.everyone(&job.to, &trouble);
+        let mut message = match input::read(path, deadline, stop) {
+            Ok(message) => message,
+            Err(trouble) => return Err(failed(about, trouble)),
+        };
+        let message_id = match job.output.report {
+            Some(ReportFormat::Json) => message.message_id().map(Rc::from),
+            Some(ReportFormat::Text) | None => None,
+        };
+        let about = About { message_id, ..about };
+        match address(job, &mut message) {
+            Ok((reverse_path, recipients)) => {
+                let about = About { sender: reverse_path.as_str().into(), ..about };
+                let progress = recipients.iter().map(|_| Progress::default()).collect();
+                Ok(Self { message, reverse_path, recipients, deadline, about, progress, told: 0 })
+            }
+            Err(trouble) => Err(failed(about, trouble)),
+        }
+    }
+
+    /// Another attempt is made for `recipient`.
+    pub fn attempt(&mut self, recipient: usize) {
+        if let Some(progress) = self.progress.get_mut(recipient) {
+            progress.attempts += 1;
+        }
+    }
+
+    /// What has become of `recipient`; the first word counts.
+    pub fn settle(&mut self, recipient: usize, fate: Fate, server: Option<Rc<str>>) {
+        let elapsed = self.about.started.elapsed();
+        if let Some(progress) = self.progress.get_mut(recipient) {
+            progress.known.get_or_insert((fate, server, elapsed));
+        }
+    }
+
+    /// What has become of `recipient`, if that is known.
+    pub fn fate(&self, recipient: usize) -> Option<&Fate> {
+        self.progress.get(recipient)?.known.as_ref().map(|(fate, _, _)| fate)
+    }
+
+    /// The next record in the order of the recipients, once it is known.
+    pub fn next_record(&mut self) -> Option<Record> {
+        let progress = self.progress.get_mut(self.told)?;
+        let (fate, server, elapsed) = progress.known.clone()?;
+        let recipient = self.recipients.get(self.told).map(|r| r.as_str().into());
+        self.told += 1;
+        Some(self.about.record(recipient, fate, server, progress.attempts, elapsed))
+    }
+
+    /// Whether every record has been handed out.
+    pub fn is_told(&self) -> bool {
+        self.told == self.progress.len()
+    }
+}
+
+impl About {
+    fn record(
+        &self,
+        recipient: Option<Rc<str>>,
+        fate: Fate,
+        server: Option<Rc<str>>,
+        attempts: u32,
+        elapsed: Duration,
+    ) -> Record {
+        Record {
+            message: Rc::clone(&self.name),
+            message_id: self.message_id.clone(),
+            sender: Rc::clone(&self.sender),
+            recipient,
+            fate,
+            server,
+            attempts,
+            seconds: elapsed.as_secs_f64(),
+        }
+    }
+
+    /// The same trouble for each of `recipients`, or once for nobody in particular.
+    fn everyone(&self, recipients: &[Address], trouble: &Trouble) -> Vec<Record> {
+        let elapsed = self.started.elapsed();
+        let record = |recipient: Option<Rc<str>>| {
+            self.record(recipient, Fate::Trouble(trouble.clone()), None, 0, elapsed)
+        };
+        if recipients.is_empty() {
+            return vec![record(None)];
+        }
+        recipients.iter().map(|r| record(Some(r.as_str().into()))).collect()
+    }
+}
+
+/// The envelope: from the job, and what that leaves open from the header. With recipients from the header,
+/// the fields that name hidden ones are taken out.
+fn address(job: &Job, message: &mut Message) -> Result<(ReversePath, Vec<Address>), Trouble> {
+    if let Some(from) = job.from.as_ref().filter(|_| !job.to.is_empty()) {
+        return Ok((from.clone(), job.to.clone()));
+    }
+    let wrong = |e: &dyn std::fmt::Display| Trouble::input(Kind::Message, e);
+    let header = message.header().map_err(|e| wrong(&e))?;
+    let fields: Vec<HeaderField<'_>> =
+        header.fields().map(|field| HeaderField { name: field.name, value: field.value }).collect();
+    let reverse_path = match &job.from {
+        Some(from) => from.clone(),
+        None => match envelope::sender(&fields).map_err(|e| wrong(&e))? {
+            Some(sender) => sender,
+            None => own_address()?,
+        },
+    };
+    if !job.to.is_empty() {
+        return Ok((reverse_path, job.to.clone()));
+    }
+    let recipients = envelope::recipients(&fields).map_err(|e| wrong(&e))?;
+    if recipients.is_empty() {
+        let text = "no recipients: none in the header's To, Cc and Bcc (or Resent-To, Resent-Cc and Resent-Bcc), and no --to";
+        return Err(Trouble::input(Kind::Envelope, text));
+    }
+    if !job.keep_bcc {
+        message.remove(envelope::is_bcc).map_err(|e| wrong(&e))?;
+    }
+    Ok((reverse_path, recipients))
+}
+
+/// Who runs this, at this host.
+fn own_address() -> Result<ReversePath, Trouble> {
+    let user = std::env::var("LOGNAME").ok().filter(|name| !name.is_empty()).or_else(user_name);
+    let address = user.zip(host_name()).map(|(user, host)| format!("{user}@{host}"));
+    address.and_then(|a| ReversePath::parse(&a).ok()).ok_or_else(|| {
+        let text = "no sender: none in the header's From, Sender or Resent- fields, and neither LOGNAME nor the user's and the host's name make an address; give --from";
+        Trouble::input(Kind::Envelope, text)
+    })
+}
+
+/// The name of our uid in passwd(5).
+fn user_name() -> Option<String> {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    });
+    name.filter(|name| !name.is_empty())
+}

@@ -1,0 +1,396 @@
+//! Policy: hosts in turn, as few sessions as possible, further transactions for recipients that did not fit.
+//!
+//! What cannot be known here is wording: outcomes go to a [`Witness`] as they become known.
+
+mod input;
+mod mail;
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Instant;
+
+use lmtp_send::lmtp::{Address, EnhancedCode, Event, Failure, Fate as Verdict, Go, Outcome, Reply, Session, Stage, Transaction};
+
+use crate::exit::Kind;
+use crate::job::Job;
+use crate::transport::stop::Stop;
+use crate::transport::{Destination, Limits, Link, Unreachable, connect};
+use crate::trouble::Trouble;
+use mail::Mail;
+
+/// What became of a recipient, in a session or short of one.
+#[derive(Clone, Debug)]
+pub enum Fate {
+    /// In a session.
+    Outcome(Outcome),
+    /// There was none.
+    Trouble(Trouble),
+}
+
+/// What there is to say of one recipient of one message.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// FILE or `-`.
+    pub message: Rc<str>,
+    /// Its Message-ID, where the report wants it.
+    pub message_id: Option<Rc<str>>,
+    /// The reverse-path; empty for the null one.
+    pub sender: Rc<str>,
+    /// `None` where the message's recipients are not known.
+    pub recipient: Option<Rc<str>>,
+    /// What became of it.
+    pub fate: Fate,
+    /// The server that decided, or was to.
+    pub server: Option<Rc<str>>,
+    /// How many transactions it was part of, or would have been.
+    pub attempts: u32,
+    /// From the beginning of reading the message, in seconds.
+    pub seconds: f64,
+}
+
+/// Whoever is told what happens.
+pub trait Witness {
+    /// The outcome of a recipient, in the order of the recipients. `false`: it could not be told, and
+    /// nothing more should be delivered that nobody would hear of.
+    fn record(&mut self, record: Record) -> bool;
+    /// Something that is worth knowing and no failure.
+    fn warning(&mut self, text: &str);
+    /// Who listens to a session with `server`.
+    fn listener(&self, server: &str) -> Box<dyn FnMut(Event<'_>)>;
+}
+
+/// Delivers all messages of `job`.
+pub fn run(job: &Job, stop: &Rc<Stop>, witness: &mut dyn Witness) {
+    let mut courier = Courier {
+        job,
+        stop: Rc::clone(stop),
+        witness,
+        inputs: job.inputs.iter().cloned().collect(),
+        mails: HashMap::new(),
+        count: 0,
+        waiting: VecDeque::new(),
+        line: None,
+        heard: true,
+    };
+    while let Some(batch) = courier.next_batch() {
+        courier.deliver(batch);
+    }
+    courier.hang_up();
+}
+
+/// A message for some of its recipients: one transaction.
+struct Batch {
+    mail: usize,
+    recipients: Vec<usize>,
+    /// Begun behind the transaction before, in the session that stands.
+    ticket: Option<u64>,
+}
+
+/// A session and what was begun in it.
+struct Line {
+    session: Session<Link>,
+    server: Rc<str>,
+    /// By ticket: the message and its recipients in the order of the transaction.
+    begun: HashMap<u64, (usize, Vec<usize>)>,
+}
+
+struct Courier<'a> {
+    job: &'a Job,
+    stop: Rc<Stop>,
+    witness: &'a mut dyn Witness,
+    inputs: VecDeque<PathBuf>,
+    mails: HashMap<usize, Mail>,
+    count: usize,
+    waiting: VecDeque<Batch>,
+    line: Option<Line>,
+    /// The witness still takes records.
+    heard: bool,
+}
+
+impl Courier<'_> {
+    /// What is to be done next: what is left of a message that was begun, else the next message. A message
+    /// that has to be waited for is not waited for with a session open.
+    fn next_batch(&mut self) -> Option<Batch> {
+        while self.waiting.is_empty() {
+            if !self.inputs.front().is_some_and(|path| input::is_at_hand(path)) {
+                self.hang_up();
+            }
+            if !self.waiting.is_empty() {
+                break;
+            }
+            let path = self.inputs.pop_front()?;
+            self.take_in(&path);
+        }
+        self.waiting.pop_front()
+    }
+
+    /// Reads a message; its recipients wait.
+    fn take_in(&mut self, path: &std::path::Path) {
+        match Mail::prepare(self.job, path, &self.stop) {
+            Ok(mail) => {
+                let recipients = (0..mail.recipients.len()).collect();
+                self.mails.insert(self.count, mail);
+                self.waiting.push_back(Batch { mail: self.count, recipients, ticket: None });
+                self.count += 1;
+            }
+            Err(records) => records.into_iter().for_each(|record| self.tell(record)),
+        }
+    }
+
+    fn tell(&mut self, record: Record) {
+        self.heard &= self.witness.record(record);
+    }
+
+    fn deliver(&mut self, mut batch: Batch) {
+        let ticket = match batch.ticket {
+            Some(ticket) => ticket,
+            None => {
+                if !self.heard {
+                    let trouble = Trouble::input(Kind::InputOutput, "not sent, since the report cannot be written");
+                    return self.settle_all(&batch, &Fate::Trouble(trouble), None);
+                }
+                if let Err((trouble, server)) = self.ready(&batch) {
+                    return self.settle_all(&batch, &Fate::Trouble(trouble), server);
+                }
+                match self.begin(&mut batch) {
+                    Some(ticket) => ticket,
+                    None => return,
+                }
+            }
+        };
+        if self.converse(&batch, ticket).is_err() {
+            self.line_lost();
+        }
+    }
+
+    /// One transaction, from the replies to its commands to the replies to its message.
+    fn converse(&mut self, batch: &Batch, ticket: u64) -> Result<(), Failure> {
+        let Some(mail) = self.mails.get_mut(&batch.mail) else { return Ok(()) };
+        let Some(line) = &mut self.line else { return Ok(()) };
+        line.session.transport().set_deadline(mail.deadline);
+        match line.session.go()? {
+            Go::Ahead => line.session.content(&mut mail.message)?,
+            Go::Nothing => {
+                self.collect();
+                return Ok(());
+            }
+            Go::Cancelled => {
+                self.collect();
+                self.cancel(batch);
+                return Ok(());
+            }
+        }
+        self.collect();
+        self.follow_up();
+        while let Some(line) = &mut self.line
+            && line.session.owes(ticket)
+            && line.session.waits()
+        {
+            line.session.step()?;
+            self.collect();
+        }
+        Ok(())
+    }
+
+    /// What goes behind the message's end: the next transaction if it is at hand, else QUIT.
+    fn follow_up(&mut self) {
+        let Some(line) = &self.line else { return };
+        if !line.session.pipelining() {
+            return;
+        }
+        let may = line.session.takes_another() && !self.job.all_or_nothing && self.heard;
+        if may
+            && self.waiting.is_empty()
+            && let Some(path) = self.inputs.pop_front_if(|path| input::is_at_hand(path))
+        {
+            self.take_in(&path);
+        }
+        match self.waiting.pop_front() {
+            Some(mut batch) if may => {
+                batch.ticket = self.begin(&mut batch);
+                if batch.ticket.is_some() {
+                    self.waiting.push_front(batch);
+                }
+            }
+            other => {
+                self.waiting.extend(other);
+                if let Some(line) = &mut self.line {
+                    line.session.quit();
+                }
+            }
+        }
+    }
+
+    /// Begins a transaction for as many recipients as the server takes in one (RFC 9422, RCPTMAX).
+    fn begin(&mut self, batch: &mut Batch) -> Option<u64> {
+        let mail = self.mails.get_mut(&batch.mail)?;
+        let line = self.line.as_mut()?;
+        let limit = line.session.extensions().limits().rcpt_max.unwrap_or(usize::MAX);
+        if batch.recipients.len() > limit {
+            if self.job.all_or_nothing {
+                let text = format!("all or nothing: the server takes at most {limit} recipients in a transaction");
+                let outcome = Outcome::Unsuited(Reply::new(452, EnhancedCode::new(4, 5, 3), &text));
+                let server = Some(Rc::clone(&line.server));
+                self.settle_all(batch, &Fate::Outcome(outcome), server);
+                return None;
+            }
+            let rest = batch.recipients.split_off(limit);
+            self.waiting.push_front(Batch { mail: batch.mail, recipients: rest, ticket: None });
+        }
+        batch.recipients.iter().for_each(|&i| mail.attempt(i));
+        let recipients: Vec<&Address> = batch.recipients.iter().filter_map(|&i| mail.recipients.get(i)).collect();
+        let transaction = Transaction {
+            reverse_path: &mail.reverse_path,
+            recipients: &recipients,
+            octets: mail.message.octets(),
+            smtputf8: self.job.smtputf8,
+            all_or_nothing: self.job.all_or_nothing,
+            parameters: &[],
+        };
+        let ticket = line.session.upcoming();
+        line.begun.insert(ticket, (batch.mail, batch.recipients.clone()));
+        line.session.transport().set_deadline(mail.deadline);
+        match line.session.begin(&transaction) {
+            Ok(_) => Some(ticket),
+            Err(_) => {
+                self.line_lost();
+                None
+            }
+        }
+    }
+
+    /// A session that takes a transaction, from the hosts in turn.
+    fn ready(&mut self, batch: &Batch) -> Result<(), (Trouble, Option<Rc<str>>)> {
+        if self.line.as_ref().is_some_and(|line| line.session.takes_another()) {
+            return Ok(());
+        }
+        self.hang_up();
+        let Some(mail) = self.mails.get_mut(&batch.mail) else { return Ok(()) };
+        let deadline = mail.deadline;
+        let mut failed: Option<(Trouble, Option<Rc<str>>)> = None;
+        for destination in &self.job.destinations {
+            let server: Rc<str> = destination.to_string().into();
+            match self.open(destination, &server, deadline) {
+                Ok(session) => {
+                    self.line = Some(Line { session, server, begun: HashMap::new() });
+                    return Ok(());
+                }
+                Err(trouble) => {
+                    let stopped = trouble.kind == Kind::Stopped;
+                    if let Some((before, _)) = failed.take() {
+                        self.witness.warning(&before.text);
+                    }
+                    failed = Some((trouble, Some(server)));
+                    if stopped {
+                        break;
+                    }
+                }
+            }
+        }
+        if let (Some(_), Some(mail)) = (&failed, self.mails.get_mut(&batch.mail)) {
+            batch.recipients.iter().for_each(|&i| mail.attempt(i));
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn open(&self, destination: &Destination, server: &str, deadline: Instant) -> Result<Session<Link>, Trouble> {
+        let limits = Limits::new(self.job.timeout, self.job.data_timeout, deadline);
+        let link = connect(destination, self.job.network, limits, &self.stop).map_err(|e| unreachable(server, &e))?;
+        Session::open(link, &self.job.lhlo, self.witness.listener(server)).map_err(|failure| Trouble {
+            kind: Kind::of(&failure),
+            stage: failure.stage,
+            text: format!("{server}: {failure}"),
+            reply: failure.reply().cloned(),
+        })
+    }
+
+    /// Ends the session in good order; what it leaves unsettled is collected.
+    fn hang_up(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.session.close();
+            self.line_lost();
+        }
+    }
+
+    /// The session is over.
+    fn line_lost(&mut self) {
+        self.collect();
+        self.line = None;
+        // What was begun in it has been settled, or is begun anew.
+        self.waiting.retain(|batch| batch.ticket.is_none());
+    }
+
+    /// Takes over what the session has settled.
+    fn collect(&mut self) {
+        let mut again: Vec<(usize, usize)> = Vec::new();
+        while let Some(line) = &mut self.line
+            && let Some(settled) = line.session.settled()
+        {
+            let Some((mail, recipients)) = line.begun.get(&settled.ticket) else { continue };
+            let Some(&recipient) = recipients.get(settled.recipient) else { continue };
+            let (mail, server) = (*mail, Rc::clone(&line.server));
+            let outcome = match settled.fate {
+                Verdict::Known(outcome) => outcome,
+                Verdict::Again(reply) if self.job.all_or_nothing => Outcome::Refused { stage: Stage::Rcpt, reply },
+                Verdict::Untried(failure) if self.stop.is_told() => Outcome::Unanswered(failure),
+                Verdict::Again(_) | Verdict::Untried(_) => {
+                    again.push((mail, recipient));
+                    continue;
+                }
+            };
+            self.settle(mail, recipient, Fate::Outcome(outcome), Some(server));
+        }
+        for same in again.chunk_by(|a, b| a.0 == b.0).rev() {
+            let Some(&(mail, _)) = same.first() else { continue };
+            let recipients = same.iter().map(|(_, recipient)| *recipient).collect();
+            self.waiting.push_front(Batch { mail, recipients, ticket: None });
+        }
+    }
+
+    /// All or nothing, and somebody was refused: those accepted share the refusal that decides.
+    fn cancel(&mut self, batch: &Batch) {
+        let Some(mail) = self.mails.get(&batch.mail) else { return };
+        let refusals: Vec<&Fate> = batch.recipients.iter().filter_map(|&i| mail.fate(i)).collect();
+        let again = |fate: &&&Fate| match fate {
+            Fate::Outcome(outcome) => self.job.policy.judge(outcome).again,
+            Fate::Trouble(_) => false,
+        };
+        let deciding = refusals.iter().find(again).or(refusals.first()).copied().cloned();
+        let server = self.line.as_ref().map(|line| Rc::clone(&line.server));
+        if let Some(fate) = deciding {
+            self.settle_all(batch, &fate, server);
+        }
+    }
+
+    fn settle_all(&mut self, batch: &Batch, fate: &Fate, server: Option<Rc<str>>) {
+        for &recipient in &batch.recipients {
+            self.settle(batch.mail, recipient, fate.clone(), server.clone());
+        }
+    }
+
+    fn settle(&mut self, mail: usize, recipient: usize, fate: Fate, server: Option<Rc<str>>) {
+        let Some(of) = self.mails.get_mut(&mail) else { return };
+        of.settle(recipient, fate, server);
+        while let Some(of) = self.mails.get_mut(&mail)
+            && let Some(record) = of.next_record()
+        {
+            self.tell(record);
+        }
+        if self.mails.get(&mail).is_some_and(Mail::is_told) {
+            self.mails.remove(&mail);
+        }
+    }
+}
+
+fn unreachable(server: &str, error: &Unreachable) -> Trouble {
+    let kind = match error {
+        Unreachable::NoSuchHost(_) => Kind::NoSuchHost,
+        Unreachable::LookUp(_) | Unreachable::Connect(_) => Kind::Unreachable,
+        Unreachable::Denied(_) => Kind::Denied,
+        Unreachable::NoProgram(_) => Kind::Config,
+        Unreachable::Exhausted(_) => Kind::Exhausted,
+        Unreachable::Stopped => Kind::Stopped,
+    };
+    Trouble::new(kind, Stage::Connect, format!("{server}: cannot connect: {error}"))
+}

@@ -1,0 +1,263 @@
+//! The one table: what an outcome or a trouble means as an exit code (sysexits(3)) and as an enhanced status
+//! code (RFC 3463). The only file with such a number.
+//!
+//! Two scopes. A **verdict** is what the server said to MAIL, RCPT, DATA or the message; it decides by its
+//! code. Everything else says nothing about the recipient and never bounces mail: it is 75, the only code
+//! that Postfix, Exim, OpenSMTPD, chasquid and qmail all try again.
+
+use lmtp_send::lmtp::{Cause, EnhancedCode, Failure, Outcome, Reply, Stage};
+
+use crate::cli::{ExitStyle, Uncertain};
+
+/// EX_OK.
+pub const OK: u8 = 0;
+/// EX_USAGE.
+pub const USAGE: u8 = 64;
+const DATAERR: u8 = 65;
+const NOINPUT: u8 = 66;
+const NOUSER: u8 = 67;
+const NOHOST: u8 = 68;
+const UNAVAILABLE: u8 = 69;
+const SOFTWARE: u8 = 70;
+const OSERR: u8 = 71;
+const IOERR: u8 = 74;
+/// EX_TEMPFAIL.
+pub const TEMPFAIL: u8 = 75;
+const PROTOCOL: u8 = 76;
+const NOPERM: u8 = 77;
+const CONFIG: u8 = 78;
+
+/// What went wrong without a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// What was typed means nothing.
+    Usage,
+    /// No recipients, or an invalid address or parameter.
+    Envelope,
+    /// An invalid header field, or an empty message.
+    Message,
+    /// FILE missing or unreadable.
+    NoInput,
+    /// A file or a program of the configuration is wrong or missing.
+    Config,
+    /// A bug.
+    Bug,
+    /// The host's name does not exist.
+    NoSuchHost,
+    /// There is no connection, or no session on it.
+    Unreachable,
+    /// The session was lost, timed out, or closed with 421.
+    Lost,
+    /// The server does not speak LMTP, or not as it must.
+    Protocol,
+    /// Access denied, by the system or by the server's security.
+    Denied,
+    /// The message could not be read to its end, or the report not written.
+    InputOutput,
+    /// No memory, processes, files or disk.
+    Exhausted,
+    /// Stopped by a signal.
+    Stopped,
+}
+
+impl Kind {
+    /// The code for mail systems, the code for scripts, the enhanced status code's subject and detail.
+    fn row(self) -> (u8, u8, u16, u16) {
+        match self {
+            Kind::Usage => (USAGE, USAGE, 5, 4),
+            Kind::Envelope => (DATAERR, DATAERR, 1, 3),
+            Kind::Message => (DATAERR, DATAERR, 6, 0),
+            Kind::NoInput => (NOINPUT, NOINPUT, 3, 0),
+            Kind::Config => (TEMPFAIL, CONFIG, 3, 5),
+            Kind::Bug => (TEMPFAIL, SOFTWARE, 3, 0),
+            Kind::NoSuchHost => (TEMPFAIL, NOHOST, 4, 3),
+            Kind::Unreachable => (TEMPFAIL, TEMPFAIL, 4, 1),
+            Kind::Lost => (TEMPFAIL, TEMPFAIL, 4, 2),
+            Kind::Protocol => (TEMPFAIL, PROTOCOL, 5, 0),
+            Kind::Denied => (TEMPFAIL, NOPERM, 7, 0),
+            Kind::InputOutput => (TEMPFAIL, IOERR, 3, 0),
+            Kind::Exhausted => (TEMPFAIL, OSERR, 3, 0),
+            Kind::Stopped => (TEMPFAIL, TEMPFAIL, 3, 0),
+        }
+    }
+
+    /// The kind of trouble that a session's failure is.
+    #[must_use]
+    pub fn of(failure: &Failure) -> Self {
+        match &failure.cause {
+            Cause::NotWelcome(_) => Kind::Unreachable,
+            Cause::Closed | Cause::Lost(..) | Cause::TimedOut(_) if failure.stage < Stage::Mail => Kind::Unreachable,
+            Cause::Closed | Cause::Lost(..) | Cause::TimedOut(_) | Cause::Closing(_) | Cause::TooFewReplies => Kind::Lost,
+            Cause::Stopped => Kind::Stopped,
+            Cause::NotLmtp { .. } | Cause::Malformed(_) | Cause::OutOfPlace(_) => Kind::Protocol,
+            Cause::Changed { .. } | Cause::Unreadable(_) => Kind::InputOutput,
+        }
+    }
+}
+
+/// What is to be done about a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Nothing.
+    Delivered,
+    /// Try again.
+    Deferred,
+    /// Do not try again.
+    Failed,
+    /// Nobody knows whether it was delivered.
+    Uncertain,
+}
+
+impl Class {
+    /// The word in the report.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Delivered => "delivered",
+            Class::Deferred => "deferred",
+            Class::Failed => "failed",
+            Class::Uncertain => "uncertain",
+        }
+    }
+}
+
+/// What an outcome comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// What is to be done.
+    pub class: Class,
+    /// The exit code if this outcome decides, in the style asked for.
+    pub exit: u8,
+    /// The server's own enhanced status code, else that of the table.
+    pub status: EnhancedCode,
+    /// Whether it is to be tried again: this decides before what failed.
+    pub again: bool,
+}
+
+/// How outcomes are turned into exit codes.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Whom the exit code is for.
+    pub style: ExitStyle,
+    /// How a lost reply counts.
+    pub uncertain: Uncertain,
+    /// Every code but 0 is 75.
+    pub soft_bounce: bool,
+}
+
+impl Policy {
+    /// What `outcome` comes to.
+    #[must_use]
+    pub fn judge(&self, outcome: &Outcome) -> Judgement {
+        match outcome {
+            Outcome::Delivered(reply) => {
+                let status = reply.enhanced().unwrap_or(EnhancedCode::new(2, 0, 0));
+                Judgement { class: Class::Delivered, exit: OK, status, again: false }
+            }
+            Outcome::Refused { stage, reply } => self.verdict(*stage, reply),
+            Outcome::Unsuited(reply) => self.verdict(Stage::Mail, reply),
+            Outcome::Unanswered(failure) => self.trouble(Kind::of(failure), failure.reply()),
+            Outcome::Uncertain(failure) => self.uncertain(failure),
+        }
+    }
+
+    /// What a trouble comes to; `reply` is the one that caused it, if one did.
+    #[must_use]
+    pub fn trouble(&self, kind: Kind, reply: Option<&Reply>) -> Judgement {
+        let (mta, shell, subject, detail) = kind.row();
+        let again = mta == TEMPFAIL;
+        let code = if self.style == ExitStyle::Shell { shell } else { mta };
+        let class = if again { Class::Deferred } else { Class::Failed };
+        let own = reply.and_then(Reply::enhanced).filter(|e| again == (e.class == 4));
+        let table = EnhancedCode::new(if again { 4 } else { 5 }, subject, detail);
+        Judgement { class, exit: self.styled(code), status: own.unwrap_or(table), again }
+    }
+
+    fn uncertain(&self, failure: &Failure) -> Judgement {
+        let code = match self.uncertain {
+            Uncertain::Defer => TEMPFAIL,
+            Uncertain::Deliver => OK,
+            Uncertain::Fail => UNAVAILABLE,
+        };
+        let (_, _, subject, detail) = Kind::of(failure).row();
+        let digit = if code == UNAVAILABLE { 5 } else { 4 };
+        let status = EnhancedCode::new(digit, subject, detail);
+        Judgement { class: Class::Uncertain, exit: self.styled(code), status, again: code == TEMPFAIL }
+    }
+
+    fn verdict(&self, stage: Stage, reply: &Reply) -> Judgement {
+        let code = verdict(stage, reply);
+        let again = code == TEMPFAIL;
+        let own = reply.enhanced().filter(|e| again == (e.class == 4));
+        let class = if again { Class::Deferred } else { Class::Failed };
+        Judgement { class, exit: self.styled(code), status: own.unwrap_or(table_status(code)), again }
+    }
+
+    /// `code` in the style asked for.
+    #[must_use]
+    pub fn styled(&self, code: u8) -> u8 {
+        let code = if self.soft_bounce && code != OK { TEMPFAIL } else { code };
+        match (self.style, code) {
+            (ExitStyle::Mta | ExitStyle::Shell, _) | (ExitStyle::Qmail, OK) => code,
+            (ExitStyle::Qmail, TEMPFAIL) => 111,
+            (ExitStyle::Qmail, _) => 100,
+        }
+    }
+
+    /// The class that a diagnostic's enhanced status code must have beside the exit code `exit`.
+    #[must_use]
+    pub fn agreeing(&self, status: EnhancedCode, exit: u8) -> EnhancedCode {
+        let class = match exit {
+            OK => 2,
+            code if code == self.styled(TEMPFAIL) => 4,
+            _ => 5,
+        };
+        EnhancedCode { class, ..status }
+    }
+}
+
+/// The sysexits code of a refusal at `stage`.
+fn verdict(stage: Stage, reply: &Reply) -> u8 {
+    let bare = reply.enhanced().is_none();
+    if reply.class() == 4 || (stage == Stage::Rcpt && bare && reply.code() == 552) {
+        return TEMPFAIL;
+    }
+    if let Some(code) = reply.enhanced().and_then(verdict_by_status) {
+        return code;
+    }
+    match reply.code() {
+        550 | 551 | 553 if bare && stage == Stage::Rcpt => NOUSER,
+        556 => NOHOST,
+        501 => DATAERR,
+        500 | 502 | 503 | 504 | 555 => PROTOCOL,
+        530 | 534 | 535 | 538 => NOPERM,
+        _ => UNAVAILABLE,
+    }
+}
+
+/// The code that an enhanced status code decides by itself.
+fn verdict_by_status(status: EnhancedCode) -> Option<u8> {
+    match (status.subject, status.detail) {
+        (1, 1 | 6 | 10) => Some(NOUSER),
+        (1, 2 | 8) => Some(NOHOST),
+        (1, _) | (3, 4) | (6, _) => Some(DATAERR),
+        (5, _) => Some(PROTOCOL),
+        (7, _) => Some(NOPERM),
+        (2..=4, _) => Some(UNAVAILABLE),
+        _ => None,
+    }
+}
+
+/// The enhanced status code that stands for a verdict's exit code.
+fn table_status(code: u8) -> EnhancedCode {
+    let (class, subject, detail) = match code {
+        NOUSER => (5, 1, 1),
+        NOHOST => (5, 1, 2),
+        DATAERR => (5, 6, 0),
+        PROTOCOL => (5, 5, 0),
+        NOPERM => (5, 7, 0),
+        TEMPFAIL => (4, 0, 0),
+        _ => (5, 0, 0),
+    };
+    EnhancedCode::new(class, subject, detail)
+}

@@ -1,0 +1,112 @@
+//! What a server offers: the lines of its reply to LHLO (RFC 5321 §4.1.1.1, RFC 2033 §4.1).
+
+use super::Reply;
+
+/// The service extensions of one session. Asked anew after every LHLO.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extensions {
+    domain: String,
+    offered: Vec<(String, String)>,
+}
+
+/// What LIMITS says (RFC 9422); `None` where it says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Transactions in one session.
+    pub mail_max: Option<usize>,
+    /// Recipients in one transaction.
+    pub rcpt_max: Option<usize>,
+}
+
+impl Extensions {
+    /// What the reply to LHLO offers.
+    #[must_use]
+    pub fn parse(reply: &Reply) -> Self {
+        let mut lines = reply.lines();
+        let domain = lines.next().and_then(|l| l.split(' ').next()).unwrap_or_default().to_owned();
+        let offered = lines.filter_map(split_line).collect();
+        Self { domain, offered }
+    }
+
+    /// The server's own name.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// Each keyword in capitals with what stands behind it, in the server's order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.offered.iter().map(|(keyword, argument)| (keyword.as_str(), argument.as_str()))
+    }
+
+    /// Whether `keyword` (in capitals) is offered.
+    #[must_use]
+    pub fn offers(&self, keyword: &str) -> bool {
+        self.argument(keyword).is_some()
+    }
+
+    /// What stands behind `keyword` (in capitals), if that is offered; the first line that names it.
+    #[must_use]
+    pub fn argument(&self, keyword: &str) -> Option<&str> {
+        self.iter().find(|(offered, _)| *offered == keyword).map(|(_, argument)| argument)
+    }
+
+    /// PIPELINING (RFC 2920).
+    #[must_use]
+    pub fn pipelining(&self) -> bool {
+        self.offers("PIPELINING")
+    }
+
+    /// The largest message in octets; `None` for no limit or one that is not told (RFC 1870 §4).
+    #[must_use]
+    pub fn size_limit(&self) -> Option<u64> {
+        self.argument("SIZE").and_then(|a| a.trim().parse().ok()).filter(|&limit| limit > 0)
+    }
+
+    /// LIMITS (RFC 9422). A limit of zero or one that is no number is no limit (§4).
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let words = self.argument("LIMITS").unwrap_or_default();
+        let value = |name: &str| {
+            let found = words.split(' ').filter_map(|w| w.split_once('=')).find(|(n, _)| n.eq_ignore_ascii_case(name));
+            found.and_then(|(_, v)| v.parse::<usize>().ok()).filter(|&v| v > 0)
+        };
+        Limits { mail_max: value("MAILMAX"), rcpt_max: value("RCPTMAX") }
+    }
+}
+
+/// The keyword and the argument of one line. `AUTH=LOGIN`, as servers of old wrote it, is `AUTH LOGIN`.
+fn split_line(line: &str) -> Option<(String, String)> {
+    let (keyword, argument) = line.trim().split_once([' ', '=']).unwrap_or((line.trim(), ""));
+    (!keyword.is_empty()).then(|| (keyword.to_ascii_uppercase(), argument.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lmtp::reply::ReplyReader;
+
+    fn parse(text: &str) -> Extensions {
+        let mut reader = ReplyReader::default();
+        reader.push(text.as_bytes());
+        Extensions::parse(&reader.next_reply().unwrap().unwrap())
+    }
+
+    #[test]
+    fn keywords_are_compared_without_case_and_keep_their_arguments() {
+        let e = parse("250-mx.example hello\r\n250-pipelining\r\n250-Size 1000\r\n250-AUTH=PLAIN LOGIN\r\n250 LIMITS RCPTMAX=2 mailmax=0\r\n");
+        assert_eq!(e.domain(), "mx.example");
+        assert!(e.pipelining() && !e.offers("CHUNKING") && !e.offers("HELLO"));
+        assert_eq!(e.size_limit(), Some(1000));
+        assert_eq!(e.argument("AUTH"), Some("PLAIN LOGIN"));
+        assert_eq!(e.limits(), Limits { mail_max: None, rcpt_max: Some(2) });
+    }
+
+    #[test]
+    fn no_limit_is_no_limit() {
+        for line in ["SIZE", "SIZE 0", "SIZE x", "SIZE 99999999999999999999999"] {
+            assert_eq!(parse(&format!("250-mx\r\n250 {line}\r\n")).size_limit(), None, "{line}");
+        }
+        assert_eq!(parse("250 mx\r\n"), Extensions { domain: "mx".into(), offered: Vec::new() });
+    }
+}

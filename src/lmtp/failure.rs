@@ -1,0 +1,123 @@
+//! Why a session could not go on. A failure says nothing about a recipient: no failure ever bounces mail.
+
+use std::{fmt, io};
+
+use super::{Malformed, Reply, Stage};
+
+/// A session's end before its work was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What was being done.
+    pub stage: Stage,
+    /// What came in between.
+    pub cause: Cause,
+}
+
+/// What ended a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The server closed the connection.
+    Closed,
+    /// The connection failed: reset, broken pipe, and what else the system reports.
+    Lost(io::ErrorKind, String),
+    /// A time limit ran out; which one, as the transport words it.
+    TimedOut(String),
+    /// The run was told to stop.
+    Stopped,
+    /// 421: the server closes the session (RFC 5321 §3.8).
+    Closing(Reply),
+    /// The greeting was not 220.
+    NotWelcome(Reply),
+    /// LHLO was refused: the server does not speak LMTP. `smtp`: its greeting says ESMTP.
+    NotLmtp {
+        /// The reply to LHLO.
+        reply: Reply,
+        /// The greeting names SMTP.
+        smtp: bool,
+    },
+    /// What came is no reply.
+    Malformed(Malformed),
+    /// A reply that cannot be the one that is due.
+    OutOfPlace(Reply),
+    /// The server answered the message for fewer recipients than it had accepted.
+    TooFewReplies,
+    /// The message's octets were not those that had been counted; nothing was delivered.
+    Changed {
+        /// As declared with SIZE.
+        counted: u64,
+        /// As found while sending.
+        found: u64,
+    },
+    /// The message could not be read again.
+    Unreadable(String),
+}
+
+impl Failure {
+    /// The failure that `error` of the transport means at `stage`.
+    #[must_use]
+    pub fn from_io(stage: Stage, error: &io::Error) -> Self {
+        let kind = error.kind();
+        let cause = if kind == io::ErrorKind::TimedOut {
+            Cause::TimedOut(error.to_string())
+        } else if kind == io::ErrorKind::Interrupted {
+            Cause::Stopped
+        } else if kind == io::ErrorKind::UnexpectedEof {
+            Cause::Closed
+        } else {
+            Cause::Lost(kind, error.to_string())
+        };
+        Self { stage, cause }
+    }
+
+    /// The reply that ended the session, if it was one.
+    #[must_use]
+    pub fn reply(&self) -> Option<&Reply> {
+        match &self.cause {
+            Cause::Closing(reply)
+            | Cause::NotWelcome(reply)
+            | Cause::NotLmtp { reply, .. }
+            | Cause::OutOfPlace(reply) => Some(reply),
+            Cause::Closed
+            | Cause::Lost(..)
+            | Cause::TimedOut(_)
+            | Cause::Stopped
+            | Cause::Malformed(_)
+            | Cause::TooFewReplies
+            | Cause::Changed { .. }
+            | Cause::Unreadable(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phrase = self.stage.phrase();
+        match &self.cause {
+            Cause::Closed => write!(f, "the server closed the connection while {phrase}"),
+            Cause::Lost(_, error) => write!(f, "connection lost while {phrase}: {error}"),
+            Cause::TimedOut(limit) => write!(f, "timed out while {phrase} ({limit})"),
+            Cause::Stopped => write!(f, "stopped by a signal while {phrase}"),
+            Cause::Closing(reply) => write!(f, "the server closes the session: {reply}"),
+            Cause::NotWelcome(reply) => write!(f, "the server does not accept a session: {reply}"),
+            Cause::NotLmtp { reply, smtp: true } => write!(
+                f,
+                "the server does not speak LMTP: this is an SMTP port, its greeting says so; LHLO was answered {reply}"
+            ),
+            Cause::NotLmtp { reply, smtp: false } => {
+                write!(f, "the server does not speak LMTP: LHLO was answered {reply}")
+            }
+            Cause::Malformed(what) => write!(f, "protocol error while {phrase}: {what}"),
+            Cause::OutOfPlace(reply) => write!(f, "protocol error while {phrase}: '{reply}' is out of place"),
+            Cause::TooFewReplies => {
+                f.write_str("the server answered the message for fewer recipients than it had accepted")
+            }
+            Cause::Changed { counted, found } => write!(
+                f,
+                "the message changed while it was being sent ({counted} octets before, {found} now); it was cut short and not delivered"
+            ),
+            Cause::Unreadable(error) => write!(f, "the message could not be read again while it was being sent: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}

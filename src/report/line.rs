@@ -1,0 +1,114 @@
+//! The lines: diagnostics (an enhanced status code first: Postfix's pipe(8) takes the bounce's status from
+//! there), the text report and the JSON report.
+
+use lmtp_send::lmtp::{Outcome, Reply, Stage, printable};
+use serde::Serialize;
+
+use crate::delivery::{Fate, Record};
+use crate::exit::{Judgement, Policy};
+use crate::trouble::Trouble;
+
+/// The diagnostic for one recipient; with `several` messages it names its own.
+pub fn diagnostic(policy: &Policy, record: &Record, judgement: Judgement, several: bool) -> String {
+    let status = policy.agreeing(judgement.status, judgement.exit);
+    let recipient = record.recipient.as_ref().map(|r| format!("<{}>: ", printable(r.as_bytes()))).unwrap_or_default();
+    let message = if several { format!(" ({})", printable(record.message.as_bytes())) } else { String::new() };
+    format!("{status} {recipient}{}{message}", story(record))
+}
+
+/// The diagnostic for a trouble that concerns nobody in particular.
+pub fn of_trouble(policy: &Policy, judgement: Judgement, trouble: &Trouble, recipient: Option<&str>) -> String {
+    let status = policy.agreeing(judgement.status, judgement.exit);
+    let recipient = recipient.map(|r| format!("<{r}>: ")).unwrap_or_default();
+    format!("{status} {recipient}{}", printable(trouble.text.as_bytes()))
+}
+
+/// The line of the text report.
+pub fn text(record: &Record, judgement: Judgement) -> String {
+    let recipient = record.recipient.as_deref().unwrap_or("");
+    let message = printable(record.message.as_bytes());
+    format!("{} <{}> {message}: {}", judgement.class.name(), printable(recipient.as_bytes()), story(record))
+}
+
+/// What happened, in one line.
+fn story(record: &Record) -> String {
+    let server = record.server.as_deref().map(|s| printable(s.as_bytes())).unwrap_or_default();
+    match &record.fate {
+        Fate::Trouble(trouble) => printable(trouble.text.as_bytes()),
+        Fate::Outcome(Outcome::Delivered(reply)) => format!("{server} said: {reply}"),
+        Fate::Outcome(Outcome::Refused { stage, reply }) => format!("{server} said: {reply} ({})", command(*stage)),
+        Fate::Outcome(Outcome::Unsuited(reply)) => format!("{server}: {}", reply.text()),
+        Fate::Outcome(Outcome::Unanswered(failure)) => format!("{server}: {failure}"),
+        Fate::Outcome(Outcome::Uncertain(failure)) => {
+            format!("{server}: {failure}; the message may have been delivered")
+        }
+    }
+}
+
+/// What the server answered.
+fn command(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Mail => "MAIL FROM",
+        Stage::Rcpt => "RCPT TO",
+        Stage::Data => "DATA",
+        Stage::Delivery => "end of DATA",
+        Stage::Input
+        | Stage::Connect
+        | Stage::Tls
+        | Stage::Greeting
+        | Stage::Lhlo
+        | Stage::Auth
+        | Stage::Query
+        | Stage::Quit => stage.name(),
+    }
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    message: &'a str,
+    message_id: Option<&'a str>,
+    sender: &'a str,
+    recipient: Option<&'a str>,
+    outcome: &'static str,
+    exit: u8,
+    stage: &'static str,
+    code: Option<u16>,
+    enhanced: Option<String>,
+    text: String,
+    server: Option<&'a str>,
+    attempts: u32,
+    seconds: f64,
+}
+
+/// The line of the JSON report.
+pub fn json(record: &Record, judgement: Judgement) -> String {
+    let (stage, reply) = match &record.fate {
+        Fate::Trouble(trouble) => (trouble.stage, trouble.reply.as_ref()),
+        Fate::Outcome(Outcome::Delivered(reply)) => (Stage::Delivery, Some(reply)),
+        Fate::Outcome(Outcome::Refused { stage, reply }) => (*stage, Some(reply)),
+        Fate::Outcome(Outcome::Unsuited(reply)) => (Stage::Mail, Some(reply)),
+        Fate::Outcome(Outcome::Unanswered(failure) | Outcome::Uncertain(failure)) => (failure.stage, failure.reply()),
+    };
+    let text = match &record.fate {
+        Fate::Outcome(Outcome::Delivered(reply) | Outcome::Refused { reply, .. }) => reply.text(),
+        Fate::Outcome(_) | Fate::Trouble(_) => story(record),
+    };
+    let own = reply.and_then(Reply::enhanced).map(|e| e.to_string());
+    let by_table = (reply.is_none()).then(|| judgement.status.to_string());
+    let line = Json {
+        message: &record.message,
+        message_id: record.message_id.as_deref(),
+        sender: &record.sender,
+        recipient: record.recipient.as_deref(),
+        outcome: judgement.class.name(),
+        exit: judgement.exit,
+        stage: stage.name(),
+        code: reply.map(Reply::code),
+        enhanced: own.or(by_table),
+        text,
+        server: record.server.as_deref(),
+        attempts: record.attempts,
+        seconds: (record.seconds * 1e6).round() / 1e6,
+    };
+    serde_json::to_string(&line).unwrap_or_default()
+}

@@ -1,0 +1,161 @@
+//! What is told: diagnostics on standard error, the report, the transcript. The only room that prints.
+
+mod line;
+mod transcript;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+
+use lmtp_send::lmtp::{Event, Stage, printable};
+
+use crate::cli::ReportFormat;
+use crate::delivery::{Fate, Record, Witness};
+use crate::exit::{self, Class, Judgement, Kind, Policy};
+use crate::job::Output;
+use crate::trouble::Trouble;
+
+/// Hears of every outcome, and says at the end what the exit code is.
+pub struct Report {
+    policy: Policy,
+    output: Output,
+    /// Where the report goes.
+    sink: Option<Box<dyn Write>>,
+    /// The report could not be written.
+    lost: Option<String>,
+    /// A line for each outcome worth telling, with whether it decides before others.
+    lines: Vec<String>,
+    /// What decides the exit code so far: its line's place, and its judgement.
+    deciding: Option<(usize, Judgement)>,
+    warnings: Vec<String>,
+    several: bool,
+}
+
+impl Report {
+    /// Opens what the report is to be written to.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble`] where that cannot be written, before anything is delivered.
+    pub fn open(policy: Policy, output: Output, several: bool) -> Result<Self, Trouble> {
+        let sink = match (&output.report, &output.report_file) {
+            (None, _) => None,
+            (Some(_), Some(path)) => {
+                let file = OpenOptions::new().append(true).create(true).open(path);
+                Some(Box::new(file.map_err(|e| lost(&format!("{}: {e}", path.display())))?) as Box<dyn Write>)
+            }
+            (Some(_), None) => Some(Box::new(standard_output()?) as Box<dyn Write>),
+        };
+        let (lines, warnings) = (Vec::new(), Vec::new());
+        Ok(Self { policy, output, sink, lost: None, lines, deciding: None, warnings, several })
+    }
+
+    /// Prints the diagnostics, the one that decides first, and returns the exit code.
+    pub fn finish(mut self) -> u8 {
+        if let Some(text) = self.lost.take() {
+            let trouble = lost(&text);
+            let judgement = self.policy.trouble(trouble.kind, None);
+            self.lines.push(line::of_trouble(&self.policy, judgement, &trouble, None));
+            if self.deciding.is_none_or(|(_, d)| !d.again) {
+                self.deciding = Some((self.lines.len() - 1, judgement));
+            }
+        }
+        if !self.output.quiet {
+            let first = self.deciding.map(|(at, _)| at);
+            let rest = self.lines.iter().enumerate().filter(|(at, _)| Some(*at) != first).map(|(_, l)| l);
+            let deciding = first.and_then(|at| self.lines.get(at));
+            let text: Vec<&String> = deciding.into_iter().chain(rest).chain(&self.warnings).collect();
+            text.into_iter().for_each(|line| say(line));
+        }
+        self.deciding.map_or(exit::OK, |(_, judgement)| judgement.exit)
+    }
+
+    fn judge(&self, fate: &Fate) -> Judgement {
+        match fate {
+            Fate::Outcome(outcome) => self.policy.judge(outcome),
+            Fate::Trouble(trouble) => self.policy.trouble(trouble.kind, trouble.reply.as_ref()),
+        }
+    }
+
+    fn write(&mut self, record: &Record, judgement: Judgement) {
+        let Some(sink) = self.sink.as_mut() else { return };
+        let line = match self.output.report {
+            Some(ReportFormat::Json) => line::json(record, judgement),
+            Some(ReportFormat::Text) | None => line::text(record, judgement),
+        };
+        if let Err(e) = sink.write_all(format!("{line}\n").as_bytes()).and_then(|()| sink.flush()) {
+            self.lost.get_or_insert(e.to_string());
+        }
+    }
+}
+
+impl Witness for Report {
+    fn record(&mut self, record: Record) -> bool {
+        let judgement = self.judge(&record.fate);
+        self.write(&record, judgement);
+        let worth_telling = judgement.exit != exit::OK || judgement.class == Class::Uncertain;
+        if worth_telling || self.output.verbosity > 0 {
+            self.lines.push(line::diagnostic(&self.policy, &record, judgement, self.several));
+        }
+        let decides = match self.deciding {
+            None => judgement.exit != exit::OK,
+            Some((_, so_far)) => judgement.again && !so_far.again,
+        };
+        if decides {
+            self.deciding = Some((self.lines.len() - 1, judgement));
+        }
+        self.lost.is_none()
+    }
+
+    fn warning(&mut self, text: &str) {
+        if self.output.verbosity > 0 || io::stderr().is_terminal() {
+            self.warnings.push(format!("warning: {}", printable(text.as_bytes())));
+        }
+    }
+
+    fn listener(&self, server: &str) -> Box<dyn FnMut(Event<'_>)> {
+        if self.output.verbosity < 2 {
+            return Box::new(|_| {});
+        }
+        let mut transcript = transcript::Transcript::new(server);
+        Box::new(move |event| say(&transcript.line(&event)))
+    }
+}
+
+/// Tells a trouble before there is anything to report on, and returns the exit code.
+pub fn trouble(policy: &Policy, output: &Output, trouble: &Trouble) -> u8 {
+    let judgement = policy.trouble(trouble.kind, trouble.reply.as_ref());
+    if !output.quiet {
+        say(&line::of_trouble(policy, judgement, trouble, None));
+    }
+    judgement.exit
+}
+
+/// Prints what the user asked for (`--help`).
+pub fn answer(text: &str) -> bool {
+    io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()).is_ok()
+}
+
+/// A line on standard error, whether anybody reads that or not.
+pub fn say(line: &str) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+fn lost(text: &str) -> Trouble {
+    Trouble::new(Kind::InputOutput, Stage::Input, format!("the report could not be written: {text}"))
+}
+
+/// Standard output, if there is one: where it was closed, the runtime puts `/dev/null` in its place, open for
+/// reading too as no shell opens it.
+fn standard_output() -> Result<File, Trouble> {
+    let duplicate = || -> io::Result<File> {
+        let fd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+        let (status, flags) = (rustix::fs::fstat(&fd)?, rustix::fs::fcntl_getfl(&fd)?);
+        let null = rustix::fs::stat("/dev/null").is_ok_and(|null| null.st_rdev == status.st_rdev);
+        let character = rustix::fs::FileType::from_raw_mode(status.st_mode) == rustix::fs::FileType::CharacterDevice;
+        if null && character && flags.contains(rustix::fs::OFlags::RDWR) {
+            return Err(io::Error::other("standard output is closed"));
+        }
+        Ok(File::from(fd))
+    };
+    duplicate().map_err(|e| lost(&e.to_string()))
+}

@@ -1,0 +1,83 @@
+//! Time limits: each stage has its own, and none goes beyond the message's deadline.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use lmtp_send::lmtp::Stage;
+
+/// How long QUIT's reply is waited for: the outcomes stand without it.
+const QUIT: Duration = Duration::from_secs(1);
+
+/// The limits of a connection, with the one in force.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For the connection and each reply.
+    timeout: Duration,
+    /// For the replies to the message.
+    data_timeout: Duration,
+    /// Nothing is waited for beyond.
+    deadline: Instant,
+    stage: Stage,
+    until: Instant,
+}
+
+impl Limits {
+    /// The limits from now on, at the stage of connecting.
+    #[must_use]
+    pub fn new(timeout: Duration, data_timeout: Duration, deadline: Instant) -> Self {
+        let mut limits =
+            Self { timeout, data_timeout, deadline, stage: Stage::Connect, until: deadline };
+        limits.enter(Stage::Connect);
+        limits
+    }
+
+    /// Begins `stage`.
+    pub fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.until = Instant::now().checked_add(self.limit()).map_or(self.deadline, |u| u.min(self.deadline));
+    }
+
+    /// Another message has another deadline.
+    pub fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        self.enter(self.stage);
+    }
+
+    /// When the stage's time is over.
+    #[must_use]
+    pub fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// `error` with the limit named, if it is one.
+    #[must_use]
+    pub fn name(&self, error: io::Error) -> io::Error {
+        if error.kind() != io::ErrorKind::TimedOut {
+            return error;
+        }
+        let text = if self.until >= self.deadline {
+            "--deadline is over".to_owned()
+        } else {
+            let option = if self.stage == Stage::Delivery { "--data-timeout" } else { "--timeout" };
+            format!("{option} {}", self.limit().as_secs_f64())
+        };
+        io::Error::new(io::ErrorKind::TimedOut, text)
+    }
+
+    fn limit(&self) -> Duration {
+        match self.stage {
+            Stage::Delivery => self.data_timeout,
+            Stage::Quit => QUIT.min(self.timeout),
+            Stage::Input
+            | Stage::Connect
+            | Stage::Tls
+            | Stage::Greeting
+            | Stage::Lhlo
+            | Stage::Auth
+            | Stage::Mail
+            | Stage::Rcpt
+            | Stage::Data
+            | Stage::Query => self.timeout,
+        }
+    }
+}

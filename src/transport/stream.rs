@@ -1,0 +1,173 @@
+//! Sockets and pipes, never blocking: every wait is for input, output, a signal and the time limit at once.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, ChildStdin, ChildStdout};
+use std::rc::Rc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use lmtp_send::lmtp::{Moved, Stage, Transport};
+
+use super::Limits;
+use super::stop::Stop;
+
+/// How long a child process may take to end by itself once its input is closed.
+const CHILD_GRACE: Duration = Duration::from_secs(1);
+
+/// A connected stream of octets with its time limits.
+pub struct Stream {
+    ends: Ends,
+    limits: Limits,
+    stop: Rc<Stop>,
+}
+
+/// What is read from and written to.
+enum Ends {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Exec(Process),
+}
+
+/// A child process that speaks LMTP on its standard input and output.
+struct Process {
+    child: Child,
+    /// Closed first, so that the child sees the end.
+    input: Option<File>,
+    output: File,
+}
+
+impl Stream {
+    /// A connected TCP socket. Commands are not held back for more of them (TCP_NODELAY).
+    pub fn tcp(socket: TcpStream, limits: Limits, stop: Rc<Stop>) -> io::Result<Self> {
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { ends: Ends::Tcp(socket), limits, stop })
+    }
+
+    /// A connected Unix-domain socket.
+    pub fn unix(socket: UnixStream, limits: Limits, stop: Rc<Stop>) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { ends: Ends::Unix(socket), limits, stop })
+    }
+
+    /// A child process with its two pipes.
+    pub fn exec(
+        child: Child,
+        input: ChildStdin,
+        output: ChildStdout,
+        limits: Limits,
+        stop: Rc<Stop>,
+    ) -> io::Result<Self> {
+        let process =
+            Process { child, input: Some(File::from(OwnedFd::from(input))), output: File::from(OwnedFd::from(output)) };
+        rustix::io::ioctl_fionbio(process.input.as_ref().map_or(process.output.as_fd(), AsFd::as_fd), true)?;
+        rustix::io::ioctl_fionbio(&process.output, true)?;
+        Ok(Self { ends: Ends::Exec(process), limits, stop })
+    }
+
+    /// From now on, nothing waits beyond `deadline`.
+    pub fn set_deadline(&mut self, deadline: Instant) {
+        self.limits.set_deadline(deadline);
+    }
+
+    /// Writes what is taken without waiting.
+    fn write(&mut self, out: &[u8]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        unless_waiting(match &mut self.ends {
+            Ends::Tcp(socket) => socket.write(out),
+            Ends::Unix(socket) => socket.write(out),
+            Ends::Exec(process) => process.input.as_mut().map_or(Ok(0), |input| input.write(out)),
+        })
+        .map(|written| written.unwrap_or(0))
+    }
+
+    /// Reads what is there without waiting; `None`: nothing.
+    fn read(&mut self, input: &mut [u8]) -> io::Result<Option<usize>> {
+        unless_waiting(match &mut self.ends {
+            Ends::Tcp(socket) => socket.read(input),
+            Ends::Unix(socket) => socket.read(input),
+            Ends::Exec(process) => process.output.read(input),
+        })
+    }
+
+    fn wait(&self, input: bool, output: bool) -> io::Result<super::stop::Ready> {
+        let (read, write): (BorrowedFd<'_>, BorrowedFd<'_>) = match &self.ends {
+            Ends::Tcp(socket) => (socket.as_fd(), socket.as_fd()),
+            Ends::Unix(socket) => (socket.as_fd(), socket.as_fd()),
+            Ends::Exec(process) => {
+                (process.output.as_fd(), process.input.as_ref().map_or(process.output.as_fd(), AsFd::as_fd))
+            }
+        };
+        self.stop
+            .wait(input.then_some(read), output.then_some(write), self.limits.until())
+            .map_err(|e| self.limits.name(e))
+    }
+}
+
+impl Transport for Stream {
+    fn enter(&mut self, stage: Stage) {
+        self.limits.enter(stage);
+    }
+
+    fn exchange(&mut self, out: &[u8], input: &mut [u8]) -> io::Result<Moved> {
+        let written = self.write(out)?;
+        if written == out.len() && written > 0 {
+            return Ok(Moved { written, ..Moved::default() });
+        }
+        if written > 0 {
+            return self.pending(input).map(|moved| Moved { written, ..moved });
+        }
+        loop {
+            let ready = self.wait(!input.is_empty(), !out.is_empty())?;
+            let heard = if ready.input { self.pending(input)? } else { Moved::default() };
+            // Input first: what the server says explains why it takes no more.
+            if heard != Moved::default() {
+                return Ok(heard);
+            }
+            if ready.output {
+                let written = self.write(out)?;
+                if written > 0 {
+                    return Ok(Moved { written, ..Moved::default() });
+                }
+            }
+        }
+    }
+
+    fn pending(&mut self, input: &mut [u8]) -> io::Result<Moved> {
+        let read = self.read(input)?;
+        Ok(Moved { written: 0, read: read.unwrap_or(0), closed: read == Some(0) && !input.is_empty() })
+    }
+}
+
+/// `None` where the call would have had to wait.
+fn unless_waiting(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Ok(count) => Ok(Some(count)),
+        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+impl Drop for Process {
+    /// Lets the child end by itself for a moment, then ends it: no process is left behind.
+    fn drop(&mut self) {
+        self.input = None;
+        let until = Instant::now() + CHILD_GRACE;
+        let mut pause = Duration::from_millis(1);
+        while let Ok(None) = self.child.try_wait() {
+            if Instant::now() >= until {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+}
