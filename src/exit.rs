@@ -86,8 +86,14 @@ impl Kind {
     pub fn of(failure: &Failure) -> Self {
         match &failure.cause {
             Cause::NotWelcome(_) => Kind::Unreachable,
-            Cause::Closed | Cause::Lost(..) | Cause::TimedOut(_) if failure.stage < Stage::Mail => Kind::Unreachable,
-            Cause::Closed | Cause::Lost(..) | Cause::TimedOut(_) | Cause::Closing(_) | Cause::TooFewReplies => Kind::Lost,
+            Cause::Closed | Cause::Lost(..) | Cause::TimedOut(_) if failure.stage < Stage::Mail => {
+                Kind::Unreachable
+            }
+            Cause::Closed
+            | Cause::Lost(..)
+            | Cause::TimedOut(_)
+            | Cause::Closing(_)
+            | Cause::TooFewReplies => Kind::Lost,
             Cause::Stopped => Kind::Stopped,
             Cause::NotLmtp { .. } | Cause::Malformed(_) | Cause::OutOfPlace(_) => Kind::Protocol,
             Cause::Changed { .. } | Cause::Unreadable(_) => Kind::InputOutput,

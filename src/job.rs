@@ -97,7 +97,12 @@ impl Job {
             timeout: args.timeout.unwrap_or(TIMEOUT),
             data_timeout,
             deadline: args.deadline.unwrap_or(DEADLINE),
-            from: args.from.as_deref().map(ReversePath::parse).transpose().map_err(|e| envelope("--from", &e))?,
+            from: args
+                .from
+                .as_deref()
+                .map(ReversePath::parse)
+                .transpose()
+                .map_err(|e| envelope("--from", &e))?,
             to: recipients(&args.to)?,
             keep_bcc: args.keep_bcc,
             all_or_nothing: args.all_or_nothing,
@@ -130,8 +135,9 @@ fn destinations(args: &Args) -> Result<Vec<Destination>, Trouble> {
         return Ok(vec![Destination::Sink(dir.clone())]);
     }
     if let Some(command) = &args.exec {
-        let words = shell_words::split(command)
-            .map_err(|e| Trouble::new(Kind::Config, lmtp_send::lmtp::Stage::Connect, format!("--exec '{command}': {e}")))?;
+        let words = shell_words::split(command).map_err(|e| {
+            Trouble::new(Kind::Config, lmtp_send::lmtp::Stage::Connect, format!("--exec '{command}': {e}"))
+        })?;
         return Ok(vec![Destination::Exec(words)]);
     }
     let port = args.port.unwrap_or(PORT);
@@ -147,10 +153,15 @@ fn destinations(args: &Args) -> Result<Vec<Destination>, Trouble> {
 
 /// The name for LHLO: the one given, else this host's, else an address literal (RFC 5321 §4.1.4).
 fn lhlo(given: Option<String>) -> Result<String, Trouble> {
-    let is_name = |name: &str| !name.is_empty() && name.len() <= 255 && name.bytes().all(|b| b.is_ascii_graphic());
+    let is_name =
+        |name: &str| !name.is_empty() && name.len() <= 255 && name.bytes().all(|b| b.is_ascii_graphic());
     if let Some(name) = given {
         let usage = || {
-            Trouble::new(Kind::Usage, lmtp_send::lmtp::Stage::Lhlo, format!("--lhlo '{}': not a host's name", name.escape_debug()))
+            Trouble::new(
+                Kind::Usage,
+                lmtp_send::lmtp::Stage::Lhlo,
+                format!("--lhlo '{}': not a host's name", name.escape_debug()),
+            )
         };
         return if is_name(&name) { Ok(name) } else { Err(usage()) };
     }

@@ -36,7 +36,8 @@ fn run(args: Args) -> u8 {
     if std::env::var_os("RUST_LOG").is_some() {
         env_logger::init();
     }
-    deliver(args, policy, output.clone()).unwrap_or_else(|trouble| report::trouble(&policy, &output, &trouble))
+    deliver(args, policy, output.clone())
+        .unwrap_or_else(|trouble| report::trouble(&policy, &output, &trouble))
 }
 
 fn deliver(args: Args, policy: Policy, output: Output) -> Result<u8, Trouble> {

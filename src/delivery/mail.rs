@@ -167,7 +167,7 @@ fn address(job: &Job, message: &mut Message) -> Result<(ReversePath, Vec<Address
         return Err(Trouble::input(Kind::Envelope, text));
     }
     if !job.keep_bcc {
-        message.remove(envelope::is_bcc).map_err(|e| wrong(&e))?;
+        message.remove(&header, |field| envelope::is_bcc(field.name)).map_err(|e| wrong(&e))?;
     }
     Ok((reverse_path, recipients))
 }

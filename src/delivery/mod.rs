@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
 
-use lmtp_send::lmtp::{Address, EnhancedCode, Event, Failure, Fate as Verdict, Go, Outcome, Reply, Session, Stage, Transaction};
+use lmtp_send::lmtp::{
+    Address, EnhancedCode, Event, Failure, Fate as Verdict, Go, Outcome, Reply, Session, Stage, Transaction,
+};
 
 use crate::exit::Kind;
 use crate::job::Job;
@@ -147,7 +149,8 @@ impl Courier<'_> {
             Some(ticket) => ticket,
             None => {
                 if !self.heard {
-                    let trouble = Trouble::input(Kind::InputOutput, "not sent, since the report cannot be written");
+                    let trouble =
+                        Trouble::input(Kind::InputOutput, "not sent, since the report cannot be written");
                     return self.settle_all(&batch, &Fate::Trouble(trouble), None);
                 }
                 if let Err((trouble, server)) = self.ready(&batch) {
@@ -170,7 +173,7 @@ impl Courier<'_> {
         let Some(line) = &mut self.line else { return Ok(()) };
         line.session.transport().set_deadline(mail.deadline);
         match line.session.go()? {
-            Go::Ahead => line.session.content(&mut mail.message)?,
+            Go::Ahead => line.session.content(&mut mail.message.open())?,
             Go::Nothing => {
                 self.collect();
                 return Ok(());
@@ -229,7 +232,8 @@ impl Courier<'_> {
         let limit = line.session.extensions().limits().rcpt_max.unwrap_or(usize::MAX);
         if batch.recipients.len() > limit {
             if self.job.all_or_nothing {
-                let text = format!("all or nothing: the server takes at most {limit} recipients in a transaction");
+                let text =
+                    format!("all or nothing: the server takes at most {limit} recipients in a transaction");
                 let outcome = Outcome::Unsuited(Reply::new(452, EnhancedCode::new(4, 5, 3), &text));
                 let server = Some(Rc::clone(&line.server));
                 self.settle_all(batch, &Fate::Outcome(outcome), server);
@@ -239,7 +243,8 @@ impl Courier<'_> {
             self.waiting.push_front(Batch { mail: batch.mail, recipients: rest, ticket: None });
         }
         batch.recipients.iter().for_each(|&i| mail.attempt(i));
-        let recipients: Vec<&Address> = batch.recipients.iter().filter_map(|&i| mail.recipients.get(i)).collect();
+        let recipients: Vec<&Address> =
+            batch.recipients.iter().filter_map(|&i| mail.recipients.get(i)).collect();
         let transaction = Transaction {
             reverse_path: &mail.reverse_path,
             recipients: &recipients,
@@ -294,9 +299,15 @@ impl Courier<'_> {
         failed.map_or(Ok(()), Err)
     }
 
-    fn open(&self, destination: &Destination, server: &str, deadline: Instant) -> Result<Session<Link>, Trouble> {
+    fn open(
+        &self,
+        destination: &Destination,
+        server: &str,
+        deadline: Instant,
+    ) -> Result<Session<Link>, Trouble> {
         let limits = Limits::new(self.job.timeout, self.job.data_timeout, deadline);
-        let link = connect(destination, self.job.network, limits, &self.stop).map_err(|e| unreachable(server, &e))?;
+        let link = connect(destination, self.job.network, limits, &self.stop)
+            .map_err(|e| unreachable(server, &e))?;
         Session::open(link, &self.job.lhlo, self.witness.listener(server)).map_err(|failure| Trouble {
             kind: Kind::of(&failure),
             stage: failure.stage,
@@ -332,7 +343,9 @@ impl Courier<'_> {
             let (mail, server) = (*mail, Rc::clone(&line.server));
             let outcome = match settled.fate {
                 Verdict::Known(outcome) => outcome,
-                Verdict::Again(reply) if self.job.all_or_nothing => Outcome::Refused { stage: Stage::Rcpt, reply },
+                Verdict::Again(reply) if self.job.all_or_nothing => {
+                    Outcome::Refused { stage: Stage::Rcpt, reply }
+                }
                 Verdict::Untried(failure) if self.stop.is_told() => Outcome::Unanswered(failure),
                 Verdict::Again(_) | Verdict::Untried(_) => {
                     again.push((mail, recipient));

@@ -68,7 +68,10 @@ impl Extensions {
     pub fn limits(&self) -> Limits {
         let words = self.argument("LIMITS").unwrap_or_default();
         let value = |name: &str| {
-            let found = words.split(' ').filter_map(|w| w.split_once('=')).find(|(n, _)| n.eq_ignore_ascii_case(name));
+            let found = words
+                .split(' ')
+                .filter_map(|w| w.split_once('='))
+                .find(|(n, _)| n.eq_ignore_ascii_case(name));
             found.and_then(|(_, v)| v.parse::<usize>().ok()).filter(|&v| v > 0)
         };
         Limits { mail_max: value("MAILMAX"), rcpt_max: value("RCPTMAX") }
@@ -94,7 +97,9 @@ mod tests {
 
     #[test]
     fn keywords_are_compared_without_case_and_keep_their_arguments() {
-        let e = parse("250-mx.example hello\r\n250-pipelining\r\n250-Size 1000\r\n250-AUTH=PLAIN LOGIN\r\n250 LIMITS RCPTMAX=2 mailmax=0\r\n");
+        let e = parse(
+            "250-mx.example hello\r\n250-pipelining\r\n250-Size 1000\r\n250-AUTH=PLAIN LOGIN\r\n250 LIMITS RCPTMAX=2 mailmax=0\r\n",
+        );
         assert_eq!(e.domain(), "mx.example");
         assert!(e.pipelining() && !e.offers("CHUNKING") && !e.offers("HELLO"));
         assert_eq!(e.size_limit(), Some(1000));

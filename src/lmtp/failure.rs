@@ -115,7 +115,9 @@ impl fmt::Display for Failure {
                 f,
                 "the message changed while it was being sent ({counted} octets before, {found} now); it was cut short and not delivered"
             ),
-            Cause::Unreadable(error) => write!(f, "the message could not be read again while it was being sent: {error}"),
+            Cause::Unreadable(error) => {
+                write!(f, "the message could not be read again while it was being sent: {error}")
+            }
         }
     }
 }

@@ -11,13 +11,20 @@ use crate::trouble::Trouble;
 /// The diagnostic for one recipient; with `several` messages it names its own.
 pub fn diagnostic(policy: &Policy, record: &Record, judgement: Judgement, several: bool) -> String {
     let status = policy.agreeing(judgement.status, judgement.exit);
-    let recipient = record.recipient.as_ref().map(|r| format!("<{}>: ", printable(r.as_bytes()))).unwrap_or_default();
-    let message = if several { format!(" ({})", printable(record.message.as_bytes())) } else { String::new() };
+    let recipient =
+        record.recipient.as_ref().map(|r| format!("<{}>: ", printable(r.as_bytes()))).unwrap_or_default();
+    let message =
+        if several { format!(" ({})", printable(record.message.as_bytes())) } else { String::new() };
     format!("{status} {recipient}{}{message}", story(record))
 }
 
 /// The diagnostic for a trouble that concerns nobody in particular.
-pub fn of_trouble(policy: &Policy, judgement: Judgement, trouble: &Trouble, recipient: Option<&str>) -> String {
+pub fn of_trouble(
+    policy: &Policy,
+    judgement: Judgement,
+    trouble: &Trouble,
+    recipient: Option<&str>,
+) -> String {
     let status = policy.agreeing(judgement.status, judgement.exit);
     let recipient = recipient.map(|r| format!("<{r}>: ")).unwrap_or_default();
     format!("{status} {recipient}{}", printable(trouble.text.as_bytes()))
@@ -36,7 +43,9 @@ fn story(record: &Record) -> String {
     match &record.fate {
         Fate::Trouble(trouble) => printable(trouble.text.as_bytes()),
         Fate::Outcome(Outcome::Delivered(reply)) => format!("{server} said: {reply}"),
-        Fate::Outcome(Outcome::Refused { stage, reply }) => format!("{server} said: {reply} ({})", command(*stage)),
+        Fate::Outcome(Outcome::Refused { stage, reply }) => {
+            format!("{server} said: {reply} ({})", command(*stage))
+        }
         Fate::Outcome(Outcome::Unsuited(reply)) => format!("{server}: {}", reply.text()),
         Fate::Outcome(Outcome::Unanswered(failure)) => format!("{server}: {failure}"),
         Fate::Outcome(Outcome::Uncertain(failure)) => {
@@ -87,7 +96,9 @@ pub fn json(record: &Record, judgement: Judgement) -> String {
         Fate::Outcome(Outcome::Delivered(reply)) => (Stage::Delivery, Some(reply)),
         Fate::Outcome(Outcome::Refused { stage, reply }) => (*stage, Some(reply)),
         Fate::Outcome(Outcome::Unsuited(reply)) => (Stage::Mail, Some(reply)),
-        Fate::Outcome(Outcome::Unanswered(failure) | Outcome::Uncertain(failure)) => (failure.stage, failure.reply()),
+        Fate::Outcome(Outcome::Unanswered(failure) | Outcome::Uncertain(failure)) => {
+            (failure.stage, failure.reply())
+        }
     };
     let text = match &record.fate {
         Fate::Outcome(Outcome::Delivered(reply) | Outcome::Refused { reply, .. }) => reply.text(),

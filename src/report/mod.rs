@@ -151,7 +151,8 @@ fn standard_output() -> Result<File, Trouble> {
         let fd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
         let (status, flags) = (rustix::fs::fstat(&fd)?, rustix::fs::fcntl_getfl(&fd)?);
         let null = rustix::fs::stat("/dev/null").is_ok_and(|null| null.st_rdev == status.st_rdev);
-        let character = rustix::fs::FileType::from_raw_mode(status.st_mode) == rustix::fs::FileType::CharacterDevice;
+        let character =
+            rustix::fs::FileType::from_raw_mode(status.st_mode) == rustix::fs::FileType::CharacterDevice;
         if null && character && flags.contains(rustix::fs::OFlags::RDWR) {
             return Err(io::Error::other("standard output is closed"));
         }

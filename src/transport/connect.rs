@@ -11,7 +11,9 @@ use std::{fmt, fs};
 
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_error};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect as connect_fd, socket_with};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect as connect_fd, socket_with,
+};
 
 use super::resolve::{self, resolve};
 use super::sink::{Server, SinkTransport};
@@ -112,7 +114,9 @@ impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unreachable::NoSuchHost(name) => write!(f, "the name '{name}' does not exist"),
-            Unreachable::LookUp(text) | Unreachable::Denied(text) | Unreachable::NoProgram(text) => f.write_str(text),
+            Unreachable::LookUp(text) | Unreachable::Denied(text) | Unreachable::NoProgram(text) => {
+                f.write_str(text)
+            }
             Unreachable::Connect(error) | Unreachable::Exhausted(error) => write!(f, "{error}"),
             Unreachable::Stopped => f.write_str("stopped by a signal"),
         }
@@ -138,7 +142,8 @@ pub fn connect(
         Destination::Socket(path) => to_socket(path, limits, stop),
         Destination::Exec(words) => to_program(words, limits, stop),
         Destination::Sink(dir) => {
-            let name = hostname::get().map_or_else(|_| "localhost".into(), |n| n.to_string_lossy().into_owned());
+            let name =
+                hostname::get().map_or_else(|_| "localhost".into(), |n| n.to_string_lossy().into_owned());
             Ok(Link::Sink(Box::new(SinkTransport::new(Server::new(dir.clone(), &name)))))
         }
     }
@@ -158,19 +163,29 @@ fn to_host(
         resolve::Unresolved::Stopped => Unreachable::Stopped,
     })?;
     let wanted = |a: &SocketAddr| {
-        network.ipv6.is_none_or(|six| a.is_ipv6() == six) && network.bind.is_none_or(|b| b.is_ipv6() == a.is_ipv6())
+        network.ipv6.is_none_or(|six| a.is_ipv6() == six)
+            && network.bind.is_none_or(|b| b.is_ipv6() == a.is_ipv6())
     };
     let mut last = Unreachable::LookUp(format!("'{name}' has no address of the family asked for"));
     for address in found.into_iter().filter(wanted) {
         match to_address(address, network.bind, limits.until(), stop) {
-            Ok(socket) => return Stream::tcp(socket, limits, Rc::clone(stop)).map(Link::Stream).map_err(Unreachable::new),
+            Ok(socket) => {
+                return Stream::tcp(socket, limits, Rc::clone(stop))
+                    .map(Link::Stream)
+                    .map_err(Unreachable::new);
+            }
             Err(e) => last = Unreachable::new(limits.name(e)),
         }
     }
     Err(last)
 }
 
-fn to_address(address: SocketAddr, source: Option<IpAddr>, until: Instant, stop: &Stop) -> io::Result<TcpStream> {
+fn to_address(
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    until: Instant,
+    stop: &Stop,
+) -> io::Result<TcpStream> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let fd = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
     if let Some(source) = source {
@@ -230,7 +245,8 @@ fn denied(path: &Path) -> String {
 }
 
 fn to_program(words: &[String], limits: Limits, stop: &Rc<Stop>) -> Result<Link, Unreachable> {
-    let (program, arguments) = words.split_first().ok_or_else(|| Unreachable::NoProgram("no program".into()))?;
+    let (program, arguments) =
+        words.split_first().ok_or_else(|| Unreachable::NoProgram("no program".into()))?;
     let spawned = Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = spawned.map_err(|e| {
         if e.kind() == io::ErrorKind::NotFound {
@@ -244,7 +260,9 @@ fn to_program(words: &[String], limits: Limits, stop: &Rc<Stop>) -> Result<Link,
     let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(Unreachable::NoProgram(format!("'{program}' has no standard input and output")));
     };
-    Stream::exec(child, input, output, limits, Rc::clone(stop)).map(Link::Stream).map_err(Unreachable::Exhausted)
+    Stream::exec(child, input, output, limits, Rc::clone(stop))
+        .map(Link::Stream)
+        .map_err(Unreachable::Exhausted)
 }
 
 #[cfg(test)]

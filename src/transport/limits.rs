@@ -25,8 +25,7 @@ impl Limits {
     /// The limits from now on, at the stage of connecting.
     #[must_use]
     pub fn new(timeout: Duration, data_timeout: Duration, deadline: Instant) -> Self {
-        let mut limits =
-            Self { timeout, data_timeout, deadline, stage: Stage::Connect, until: deadline };
+        let mut limits = Self { timeout, data_timeout, deadline, stage: Stage::Connect, until: deadline };
         limits.enter(Stage::Connect);
         limits
     }

@@ -55,7 +55,8 @@ pub fn resolve(name: &str, port: u16, until: Instant, stop: &Stop) -> Result<Vec
 }
 
 fn look_up(name: &str, port: u16) -> Result<Vec<SocketAddr>, Unresolved> {
-    if cfg!(statically_linked) && needs_modules(&fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default())
+    if cfg!(statically_linked)
+        && needs_modules(&fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default())
         && let Some(found) = ask_getent(name, port)
     {
         return found;
@@ -66,7 +67,11 @@ fn look_up(name: &str, port: u16) -> Result<Vec<SocketAddr>, Unresolved> {
         Err(e) => {
             let text = e.to_string();
             let missing = ["Name or service not known", "No address associated", "Name does not resolve"];
-            if missing.iter().any(|m| text.contains(m)) { Err(Unresolved::NoSuchName) } else { Err(Unresolved::Failed(text)) }
+            if missing.iter().any(|m| text.contains(m)) {
+                Err(Unresolved::NoSuchName)
+            } else {
+                Err(Unresolved::Failed(text))
+            }
         }
     }
 }

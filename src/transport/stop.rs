@@ -67,7 +67,10 @@ impl Stop {
         let mut fds = [
             PollFd::from_borrowed_fd(told, PollFlags::IN),
             PollFd::from_borrowed_fd(input.unwrap_or(told), PollFlags::IN),
-            PollFd::from_borrowed_fd(output.unwrap_or(told), if output.is_some() { PollFlags::OUT } else { PollFlags::IN }),
+            PollFd::from_borrowed_fd(
+                output.unwrap_or(told),
+                if output.is_some() { PollFlags::OUT } else { PollFlags::IN },
+            ),
         ];
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -79,10 +82,17 @@ impl Stop {
             }
         }
         let [stop, read, write] = fds.map(|fd| !fd.revents().is_empty());
-        if stop { Err(io::ErrorKind::Interrupted.into()) } else { Ok(Ready { input: read && input.is_some(), output: write && output.is_some() }) }
+        if stop {
+            Err(io::ErrorKind::Interrupted.into())
+        } else {
+            Ok(Ready { input: read && input.is_some(), output: write && output.is_some() })
+        }
     }
 }
 
 fn timespec(duration: Duration) -> Timespec {
-    Timespec { tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
+    }
 }

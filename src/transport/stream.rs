@@ -62,8 +62,11 @@ impl Stream {
         limits: Limits,
         stop: Rc<Stop>,
     ) -> io::Result<Self> {
-        let process =
-            Process { child, input: Some(File::from(OwnedFd::from(input))), output: File::from(OwnedFd::from(output)) };
+        let process = Process {
+            child,
+            input: Some(File::from(OwnedFd::from(input))),
+            output: File::from(OwnedFd::from(output)),
+        };
         rustix::io::ioctl_fionbio(process.input.as_ref().map_or(process.output.as_fd(), AsFd::as_fd), true)?;
         rustix::io::ioctl_fionbio(&process.output, true)?;
         Ok(Self { ends: Ends::Exec(process), limits, stop })

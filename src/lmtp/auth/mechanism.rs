@@ -1,0 +1,105 @@
+//! The SASL mechanisms that are spoken, and which is preferred.
+
+/// A SASL mechanism (RFC 4422 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mechanism {
+    /// RFC 7677: neither side learns the password, and the server proves that it knows it.
+    ScramSha256,
+    /// RFC 5802: as [`Mechanism::ScramSha256`], over SHA-1.
+    ScramSha1,
+    /// RFC 2195: the password is not sent, but the server proves nothing.
+    CramMd5,
+    /// RFC 4616: the password itself.
+    Plain,
+    /// The password itself, in two turns (draft-murchison-sasl-login).
+    Login,
+    /// RFC 4422 appendix A: who we are is known from elsewhere, such as a TLS client certificate.
+    External,
+}
+
+impl Mechanism {
+    /// The order of preference, and all that is ever chosen without being asked for by name.
+    const PREFERRED: [Self; 5] =
+        [Self::ScramSha256, Self::ScramSha1, Self::CramMd5, Self::Plain, Self::Login];
+
+    /// The name as registered, which is how it stands in AUTH.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha1 => "SCRAM-SHA-1",
+            Self::CramMd5 => "CRAM-MD5",
+            Self::Plain => "PLAIN",
+            Self::Login => "LOGIN",
+            Self::External => "EXTERNAL",
+        }
+    }
+
+    /// The mechanism of this name, in any case; `None` if it is not spoken here.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let named = |mechanism: &Self| mechanism.name().eq_ignore_ascii_case(name);
+        Self::PREFERRED.into_iter().chain([Self::External]).find(named)
+    }
+
+    /// Whether the password itself is sent: not for an unencrypted connection.
+    #[must_use]
+    pub fn is_clear(self) -> bool {
+        matches!(self, Self::Plain | Self::Login)
+    }
+
+    /// Whether there must be a user and a password.
+    #[must_use]
+    pub fn needs_password(self) -> bool {
+        self != Self::External
+    }
+
+    /// The strongest of the mechanisms `offered`. EXTERNAL is never chosen this way: it says "let me in as
+    /// whom you take me for", which is right only where somebody asked for it.
+    #[must_use]
+    pub fn strongest(offered: &[&str]) -> Option<Self> {
+        let is_offered = |mechanism: &Self| offered.iter().any(|name| Self::parse(name) == Some(*mechanism));
+        Self::PREFERRED.into_iter().find(is_offered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_strongest_offered_is_chosen_whatever_the_order() {
+        for (offered, chosen) in [
+            ("PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256", Some(Mechanism::ScramSha256)),
+            ("LOGIN scram-sha-1 CRAM-MD5", Some(Mechanism::ScramSha1)),
+            ("PLAIN cram-md5 DIGEST-MD5", Some(Mechanism::CramMd5)),
+            ("LOGIN Plain", Some(Mechanism::Plain)),
+            ("GSSAPI LOGIN EXTERNAL", Some(Mechanism::Login)),
+            ("EXTERNAL", None),
+            ("SCRAM-SHA-256-PLUS XOAUTH2", None),
+            ("", None),
+        ] {
+            let names: Vec<&str> = offered.split(' ').collect();
+            assert_eq!(Mechanism::strongest(&names), chosen, "{offered}");
+        }
+    }
+
+    #[test]
+    fn names_are_known_in_any_case() {
+        for name in ["SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN", "EXTERNAL"] {
+            assert_eq!(Mechanism::parse(&name.to_lowercase()).map(Mechanism::name), Some(name));
+        }
+        assert_eq!(Mechanism::parse("PLAIN "), None);
+        assert_eq!(Mechanism::parse("SCRAM-SHA-512"), None);
+    }
+
+    #[test]
+    fn only_plain_and_login_send_the_password() {
+        let clear = ["PLAIN", "LOGIN"].map(Mechanism::parse);
+        for mechanism in Mechanism::PREFERRED.into_iter().chain([Mechanism::External]) {
+            assert_eq!(mechanism.is_clear(), clear.contains(&Some(mechanism)), "{mechanism:?}");
+        }
+        assert!(!Mechanism::External.needs_password());
+        assert!(Mechanism::Plain.needs_password());
+    }
+}

@@ -1,0 +1,249 @@
+//! Crediting: which recipient a reply is for, and what it means.
+
+use std::collections::HashSet;
+
+use super::super::{Cause, Event, Failure, Fate, Outcome, Reply, Settled, Stage, Transport};
+use super::{Due, Flight, Session, State};
+
+impl<T: Transport> Session<T> {
+    /// Takes a reply for the front of the queue, if one is there.
+    pub(super) fn take_reply(&mut self, stage: Stage) -> Result<bool, Failure> {
+        let Some(due) = self.due.front().copied() else { return Ok(false) };
+        let found = self.reader.next_reply().map_err(|m| Failure { stage, cause: Cause::Malformed(m) })?;
+        let Some(reply) = found else { return Ok(false) };
+        (self.observer)(Event::Received(&reply));
+        if matches!(due, Due::Delivery(ticket, _) if self.unsent().is_some_and(|f| f.ticket == ticket)) {
+            return Err(self.heard_early(Some(reply), Failure { stage, cause: Cause::Closed }));
+        }
+        let stage = due.stage();
+        match (due, reply.code()) {
+            (Due::Quit, 221) | (Due::Data(_), 354) => self.mark(due, reply)?,
+            (Due::Quit, _) => drop(self.due.pop_front()),
+            (_, 421) => return Err(Failure { stage, cause: Cause::Closing(reply) }),
+            (_, 221 | 354) => self.realign(stage, reply)?,
+            _ => self.receive(due, reply)?,
+        }
+        Ok(true)
+    }
+
+    /// A reply whose place nothing contradicts. It is credited at once unless a reply missing before it
+    /// would make it another command's.
+    fn receive(&mut self, due: Due, reply: Reply) -> Result<(), Failure> {
+        let fits = match due {
+            Due::Mail(_) | Due::Rcpt(..) | Due::Delivery(..) => reply.is_positive() || reply.is_negative(),
+            Due::Data(_) => reply.is_negative(),
+            Due::Reset => reply.is_positive(),
+            Due::Quit => true,
+        };
+        if !fits {
+            return Err(Failure { stage: due.stage(), cause: Cause::OutOfPlace(reply) });
+        }
+        self.due.pop_front();
+        if let Due::Mail(ticket) = due
+            && let Some(flight) = self.flights.iter_mut().find(|f| f.ticket == ticket)
+        {
+            flight.answered = true;
+        }
+        let first = matches!(due, Due::Delivery(..)) && self.unmarked.is_empty();
+        if !self.overlapping || first {
+            self.credit(due, &reply);
+        }
+        if self.overlapping || matches!(due, Due::Delivery(..)) {
+            self.unmarked.push((due, reply));
+        }
+        if self.due.is_empty() && !self.overlapping {
+            self.unmarked.clear();
+        }
+        self.forget_settled();
+        Ok(())
+    }
+
+    /// The reply that marks its place has come in its place: all before it stand where they are.
+    fn mark(&mut self, due: Due, reply: Reply) -> Result<(), Failure> {
+        self.due.pop_front();
+        for (due, reply) in std::mem::take(&mut self.unmarked) {
+            self.credit(due, &reply);
+        }
+        self.overlapping = false;
+        self.credit(due, &reply);
+        self.forget_settled();
+        Ok(())
+    }
+
+    /// The reply that marks its place has come too early: the server answered the message with fewer
+    /// replies than it owes. A refusal that came last stands for the rest too; an acceptance stands for
+    /// its own recipient only, and the rest is uncertain. What was taken for theirs moves on.
+    fn realign(&mut self, stage: Stage, reply: Reply) -> Result<(), Failure> {
+        let out_of_place = Failure { stage, cause: Cause::OutOfPlace(reply.clone()) };
+        let is_mark = |d: &Due| if reply.code() == 354 { matches!(d, Due::Data(_)) } else { *d == Due::Quit };
+        let Some(missing) = self.due.iter().position(is_mark) else { return Err(out_of_place) };
+        let unmarked = std::mem::take(&mut self.unmarked);
+        let (mut places, replies): (Vec<Due>, Vec<Reply>) = unmarked.into_iter().unzip();
+        places.extend(self.due.drain(..missing));
+        let owed = places.iter().take_while(|d| matches!(d, Due::Delivery(..))).count();
+        let others = places.iter().skip(owed).any(|d| matches!(d, Due::Delivery(..)));
+        let given = owed.saturating_sub(missing);
+        let Some(last) = given.checked_sub(1).and_then(|i| replies.get(i)).filter(|_| !others) else {
+            return Err(out_of_place);
+        };
+        let unanswered: Vec<Due> = places.drain(given..owed).collect();
+        let (stands, last) = (last.is_negative(), last.clone());
+        for (place, reply) in places.iter().zip(&replies) {
+            if matches!(place, Due::Data(_)) || (matches!(place, Due::Reset) && !reply.is_positive()) {
+                return Err(out_of_place);
+            }
+            self.credit(*place, reply);
+        }
+        for due in unanswered {
+            let Due::Delivery(ticket, recipient) = due else { continue };
+            let fate = if stands {
+                Outcome::Refused { stage: Stage::Delivery, reply: last.clone() }
+            } else {
+                Outcome::Uncertain(Failure { stage: Stage::Delivery, cause: Cause::TooFewReplies })
+            };
+            self.settle(ticket, recipient, Fate::Known(fate));
+        }
+        let Some(due) = self.due.front().copied() else { return Err(out_of_place) };
+        self.mark(due, reply)
+    }
+
+    /// What `reply` means for the command at `due`. Recipients that are settled stay as they are.
+    fn credit(&mut self, due: Due, reply: &Reply) {
+        match due {
+            Due::Mail(ticket) if reply.is_negative() => {
+                self.each_unsettled(ticket, Stage::Mail, reply);
+                self.flights.iter_mut().filter(|f| f.ticket == ticket).for_each(|f| f.refused = true);
+            }
+            Due::Rcpt(ticket, recipient) => self.credit_rcpt(ticket, recipient, reply),
+            Due::Data(ticket) if reply.is_negative() => self.each_unsettled(ticket, Stage::Data, reply),
+            Due::Data(ticket) => {
+                self.flights.iter_mut().filter(|f| f.ticket == ticket).for_each(|f| f.go = true);
+            }
+            Due::Delivery(ticket, recipient) => {
+                let outcome = if reply.is_positive() {
+                    Outcome::Delivered(reply.clone())
+                } else {
+                    Outcome::Refused { stage: Stage::Delivery, reply: reply.clone() }
+                };
+                self.settle(ticket, recipient, Fate::Known(outcome));
+            }
+            Due::Mail(_) | Due::Reset | Due::Quit => {}
+        }
+    }
+
+    fn credit_rcpt(&mut self, ticket: u64, recipient: usize, reply: &Reply) {
+        let Some(flight) = self.flights.iter_mut().find(|f| f.ticket == ticket) else { return };
+        let full = reply.code() == 452 || (reply.code() == 552 && reply.enhanced().is_none());
+        if reply.is_negative() && full && flight.accepted > 0 {
+            self.settle(ticket, recipient, Fate::Again(reply.clone()));
+        } else if reply.is_negative() {
+            let outcome = Outcome::Refused { stage: Stage::Rcpt, reply: reply.clone() };
+            self.settle(ticket, recipient, Fate::Known(outcome));
+        } else if let Some(state) = flight.recipients.get_mut(recipient).filter(|s| **s == State::Waiting) {
+            *state = State::Accepted;
+            flight.accepted += 1;
+        }
+    }
+
+    fn each_unsettled(&mut self, ticket: u64, stage: Stage, reply: &Reply) {
+        let Some(recipients) = self.flight(ticket).map(|f| f.recipients.len()) else { return };
+        for recipient in 0..recipients {
+            let outcome = Outcome::Refused { stage, reply: reply.clone() };
+            self.settle(ticket, recipient, Fate::Known(outcome));
+        }
+    }
+
+    /// Settles a recipient, once.
+    pub(super) fn settle(&mut self, ticket: u64, recipient: usize, fate: Fate) {
+        let Some(flight) = self.flights.iter_mut().find(|f| f.ticket == ticket) else { return };
+        if let Some(state) = flight.recipients.get_mut(recipient).filter(|s| **s != State::Settled) {
+            *state = State::Settled;
+            flight.unsettled -= 1;
+            self.settled.push_back(Settled { ticket, recipient, fate });
+        }
+    }
+
+    /// The transaction whose message the server waits for and does not have whole.
+    pub(super) fn unsent(&self) -> Option<&Flight> {
+        self.flights.iter().find(|f| f.go && f.end.is_none_or(|end| self.sent < end))
+    }
+
+    /// The server answered before the message's end was sent; `reply` is what it said, if that has been
+    /// read. Its refusals are verdicts, one for each recipient in turn, the last standing for those that
+    /// got none; an acceptance counts for nothing. Either way the session is over, since the message's end
+    /// can no longer be told from its middle.
+    pub(super) fn heard_early(&mut self, mut reply: Option<Reply>, failure: Failure) -> Failure {
+        let Some(flight) = self.unsent() else { return failure };
+        let (ticket, awaiting) = (flight.ticket, flight.awaiting().collect::<Vec<_>>());
+        let mut last: Option<Reply> = None;
+        for recipient in awaiting {
+            let heard = reply.take().or_else(|| self.early_reply());
+            let Some(reply) = heard.or_else(|| last.clone().filter(Reply::is_negative)) else { break };
+            if reply.code() == 421 {
+                return Failure { stage: Stage::Data, cause: Cause::Closing(reply) };
+            }
+            if reply.is_negative() {
+                let outcome = Outcome::Refused { stage: Stage::Data, reply: reply.clone() };
+                self.settle(ticket, recipient, Fate::Known(outcome));
+            }
+            last = Some(reply);
+        }
+        last.map_or(failure, |reply| Failure { stage: Stage::Data, cause: Cause::OutOfPlace(reply) })
+    }
+
+    /// A reply that is there or comes within the moment that QUIT is given.
+    fn early_reply(&mut self) -> Option<Reply> {
+        self.out.clear();
+        self.out_at = 0;
+        self.transport.enter(Stage::Quit);
+        loop {
+            if let Some(reply) = self.reader.next_reply().ok()? {
+                (self.observer)(Event::Received(&reply));
+                return Some(reply);
+            }
+            let mut input = [0; 4 * 1024];
+            let moved = self.transport.exchange(&[], &mut input).ok().filter(|m| m.read > 0)?;
+            self.reader.push(input.get(..moved.read)?);
+        }
+    }
+
+    pub(super) fn flight(&self, ticket: u64) -> Option<&Flight> {
+        self.flights.iter().find(|f| f.ticket == ticket)
+    }
+
+    /// Transactions whose recipients are all settled and to which no reply is owed need no memory. The
+    /// last one begun is kept for [`Session::go`].
+    pub(super) fn forget_settled(&mut self) {
+        let newest = self.flights.back().map(|f| f.ticket);
+        self.flights.retain(|f| Some(f.ticket) == newest || f.unsettled > 0);
+    }
+
+    /// The session is over: whoever has no verdict is settled by how far things had come.
+    pub(super) fn end(&mut self, failure: &Failure) {
+        self.open = false;
+        self.due.clear();
+        let unmarked: HashSet<Due> = self.unmarked.drain(..).map(|(due, _)| due).collect();
+        for flight in std::mem::take(&mut self.flights) {
+            let ended = flight.end.is_some_and(|end| self.sent >= end);
+            for (recipient, state) in flight.recipients.iter().enumerate() {
+                let had_reply = || unmarked.contains(&Due::Delivery(flight.ticket, recipient));
+                let fate = match state {
+                    State::Settled => continue,
+                    State::Waiting | State::Accepted
+                        if ended && matches!(failure.cause, Cause::Closing(_)) && !had_reply() =>
+                    {
+                        Fate::Known(Outcome::Unanswered(failure.clone()))
+                    }
+                    State::Waiting | State::Accepted if ended => {
+                        Fate::Known(Outcome::Uncertain(failure.clone()))
+                    }
+                    State::Waiting | State::Accepted if flight.follows && !flight.answered => {
+                        Fate::Untried(failure.clone())
+                    }
+                    State::Waiting | State::Accepted => Fate::Known(Outcome::Unanswered(failure.clone())),
+                };
+                self.settled.push_back(Settled { ticket: flight.ticket, recipient, fate });
+            }
+        }
+    }
+}

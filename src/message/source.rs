@@ -1,0 +1,199 @@
+//! Where a message's octets are: in memory, in the file they were given in, or in a temporary file.
+//!
+//! A regular file is never copied, and never mapped into memory (it may shrink, and that would kill the
+//! program); it is read by position, so whoever else has the descriptor is not disturbed. A stream is kept in
+//! memory up to [`MAX_HELD`], and from there on in a temporary file without a name, which is gone with the
+//! program however that ends.
+//!
+//! Reading a stream never goes on after [`io::ErrorKind::Interrupted`]: a reader uses it to say that the run
+//! was told to stop.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use super::Unreadable;
+use crate::lmtp::wire::Meter;
+
+/// As much of a stream as is held in memory: room for nearly all mail without attachments, and little beside
+/// the 4 MiB that the program takes for a small message.
+pub(super) const MAX_HELD: usize = 512 * 1024;
+/// The first allocation for a stream: most mail fits, and the kernel gives a pipe away in such pieces.
+const FIRST_HELD: usize = 16 * 1024;
+/// Octets of a file read at a time.
+const PIECE: usize = 64 * 1024;
+/// What an mbox puts before each message (RFC 4155).
+const MBOX_LINE: &[u8] = b"From ";
+
+/// The octets as they came, an mbox line before the message included.
+pub(super) enum Source {
+    Memory(Vec<u8>),
+    File(File),
+}
+
+/// What reading a source to its end has found.
+pub(super) struct Found {
+    /// The source's positions from the message's first octet to its last.
+    pub(super) message: Range<u64>,
+    /// Whether there was an mbox line before it.
+    pub(super) had_mbox_line: bool,
+    pub(super) meter: Meter,
+}
+
+impl Source {
+    /// Reads `file` from its current position to its end: it can be read, and this is what is in it.
+    pub(super) fn from_file(mut file: File) -> Result<(Self, Found), Unreadable> {
+        let start = file.stream_position().map_err(Unreadable::Input)?;
+        let source = Source::File(file);
+        let everything = start..u64::MAX;
+        let mut count = Count::default();
+        source
+            .reader(std::slice::from_ref(&everything))
+            .visit(|piece| count.push(piece))
+            .map_err(Unreadable::Input)?;
+        let found = count.found(start)?;
+        Ok((source, found))
+    }
+
+    /// Takes `input` to its end.
+    pub(super) fn from_stream(mut input: impl Read) -> Result<(Self, Found), Unreadable> {
+        let mut count = Count::default();
+        let mut spool = None;
+        let mut held = vec![0; FIRST_HELD];
+        let mut filled = 0;
+        loop {
+            let room = held.get_mut(filled..).unwrap_or_default();
+            let read = fill(room, |buf| input.read(buf)).map_err(Unreadable::Input)?;
+            count.push(room.get(..read).unwrap_or_default());
+            filled += read;
+            if filled < held.len() {
+                break;
+            } else if held.len() < MAX_HELD {
+                held.resize(2 * held.len(), 0);
+            } else {
+                spool = Some(append(spool, &held).map_err(Unreadable::Spool)?);
+                filled = 0;
+            }
+        }
+        held.truncate(filled);
+        let source = match spool {
+            None => Source::Memory(held),
+            Some(_) => Source::File(append(spool, &held).map_err(Unreadable::Spool)?),
+        };
+        Ok((source, count.found(0)?))
+    }
+
+    /// Reads these ranges, one after the other.
+    pub(super) fn reader<'a>(&'a self, ranges: &'a [Range<u64>]) -> Reader<'a> {
+        Reader { source: self, ranges, done: 0 }
+    }
+
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        match self {
+            Source::File(file) => file.read_at(buf, at),
+            Source::Memory(octets) => {
+                let at = usize::try_from(at).unwrap_or(usize::MAX);
+                octets.get(at..).unwrap_or_default().read(buf)
+            }
+        }
+    }
+}
+
+/// Reads ranges of a source, one after the other.
+pub(super) struct Reader<'a> {
+    source: &'a Source,
+    ranges: &'a [Range<u64>],
+    /// Octets of the first range that have been read.
+    done: u64,
+}
+
+impl Reader<'_> {
+    /// Reads the next octets; 0 at the end of the last range, or where a file has become shorter than it was.
+    pub(super) fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while let Some((range, later)) = self.ranges.split_first() {
+            let at = range.start + self.done;
+            if at < range.end {
+                let left = usize::try_from(range.end - at).unwrap_or(usize::MAX);
+                let room = buf.len().min(left);
+                let read = self.source.read_at(buf.get_mut(..room).unwrap_or_default(), at)?;
+                self.done += read as u64;
+                return Ok(read);
+            }
+            self.ranges = later;
+            self.done = 0;
+        }
+        Ok(0)
+    }
+
+    /// Reads all there is and shows it to `visit` in pieces: full ones, except the last.
+    pub(super) fn visit(mut self, mut visit: impl FnMut(&[u8])) -> io::Result<()> {
+        let mut piece = vec![0; PIECE];
+        loop {
+            let read = fill(&mut piece, |buf| self.read(buf))?;
+            visit(piece.get(..read).unwrap_or_default());
+            if read < piece.len() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Counts a source's octets, without the mbox line that they may begin with.
+#[derive(Default)]
+struct Count {
+    started: bool,
+    in_mbox_line: bool,
+    skipped: u64,
+    meter: Meter,
+}
+
+impl Count {
+    /// Takes the next octets. The first piece holds at least the beginning of an mbox line.
+    fn push(&mut self, piece: &[u8]) {
+        if !self.started {
+            self.started = true;
+            self.in_mbox_line = piece.starts_with(MBOX_LINE);
+        }
+        let mut skip = 0;
+        if self.in_mbox_line {
+            let end = memchr::memchr(b'\n', piece);
+            self.in_mbox_line = end.is_none();
+            skip = end.map_or(piece.len(), |at| at + 1);
+        }
+        self.skipped += skip as u64;
+        self.meter.push(piece.get(skip..).unwrap_or_default());
+    }
+
+    /// What there is, when the source's first octet was at `start`.
+    fn found(self, start: u64) -> Result<Found, Unreadable> {
+        if self.meter.is_empty() {
+            return Err(Unreadable::Empty);
+        }
+        let first = start + self.skipped;
+        let message = first..first + self.meter.raw_octets();
+        Ok(Found { message, had_mbox_line: self.skipped > 0, meter: self.meter })
+    }
+}
+
+/// Fills `buf` by as many reads as it takes; less only at the end.
+pub(super) fn fill(
+    buf: &mut [u8],
+    mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(room) = buf.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match read(room)? {
+            0 => break,
+            octets => filled += octets,
+        }
+    }
+    Ok(filled)
+}
+
+/// Writes `octets` to the end of the spool, which is made when there is none.
+fn append(spool: Option<File>, octets: &[u8]) -> io::Result<File> {
+    let mut file = spool.map_or_else(tempfile::tempfile, Ok)?;
+    file.write_all(octets)?;
+    Ok(file)
+}

@@ -1,0 +1,254 @@
+//! TLS, the client's half, without a socket: what is to be verified, and the stream of octets in between.
+//!
+//! [`TlsOptions`] become a configuration once, before anything is connected, so that a missing file is found
+//! early ([`TlsOptions::configure`]). Each connection then has a [`TlsStream`], which turns plaintext into
+//! ciphertext and back and leaves it to its owner to move both. TLS 1.3 and 1.2.
+//!
+//! However little is verified, the handshake's signature always is: the peer has the key of the certificate
+//! that it shows. Without [`Verify::Chain`] that proves nothing about who it is, unless the certificate is pinned.
+//!
+//! What is not here: STARTTLS, revocation, session resumption, and names in a certificate's subject (CN), which
+//! RFC 9525 §6.3 has done away with.
+
+mod fingerprint;
+mod stream;
+mod verifier;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{env, fmt, io};
+
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+
+pub use fingerprint::{Fingerprint, NotAFingerprint};
+pub use stream::{Facts, TlsStream};
+use verifier::Verifier;
+
+/// What is asked of TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsOptions {
+    /// How the server's certificate is verified.
+    pub verify: Verify,
+    /// The certificate that we show when asked for one.
+    pub identity: Option<Identity>,
+    /// The name that the server's certificate must have, in place of the name it was connected by.
+    pub name: Option<String>,
+}
+
+/// How the server's certificate is verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// By its chain up to a trusted authority, its dates, and its name. The authorities are those in the PEM file
+    /// `ca`, without it the system's. A certificate that `ca` contains is trusted itself, too.
+    Chain {
+        /// The authorities' file.
+        ca: Option<PathBuf>,
+    },
+    /// By being the certificate of this fingerprint, whatever else it says.
+    Pin(Fingerprint),
+    /// Not at all.
+    Nothing,
+}
+
+impl Default for Verify {
+    fn default() -> Self {
+        Self::Chain { ca: None }
+    }
+}
+
+/// A client certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// PEM: the certificate, and those between it and an authority, in this order.
+    pub certificate: PathBuf,
+    /// PEM: its private key, not encrypted.
+    pub key: PathBuf,
+}
+
+impl TlsOptions {
+    /// Reads all files that are named, or else the system's authorities, once for all connections.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Unreadable`], [`TlsError::Unusable`] and [`TlsError::NoRoots`]: what the configuration names is
+    /// wrong or missing.
+    pub fn configure(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = self.verifier(&provider)?;
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsError::Handshake(error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let (certificates, key) = (certificates(&identity.certificate)?, key(&identity.key)?);
+                let refused = |error: rustls::Error| unusable(&identity.key, error.to_string());
+                builder.with_client_auth_cert(certificates, key).map_err(refused)?
+            }
+        };
+        // A run has few sessions with a server, and each is verified.
+        config.resumption = Resumption::disabled();
+        Ok(Arc::new(config))
+    }
+
+    /// The name to ask for and to verify on a connection to `host`: a name or an IP address, in brackets or not.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::BadName`] when it is neither, and it matters.
+    pub fn server_name(&self, host: &str) -> Result<ServerName<'static>, TlsError> {
+        let name = self.name.as_deref().unwrap_or(host);
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        // The zone of a link-local address means nothing to the server; nor does a name's final dot.
+        let bare = bare.split('%').next().unwrap_or(bare).trim_end_matches('.');
+        match ServerName::try_from(bare.to_owned()) {
+            Ok(name) => Ok(name),
+            Err(_) if matches!(self.verify, Verify::Chain { .. }) => Err(TlsError::BadName(name.to_owned())),
+            // Nobody looks at it, and an address is not even sent (RFC 6066 §3).
+            Err(_) => Ok(ServerName::from(IpAddr::from(Ipv4Addr::UNSPECIFIED))),
+        }
+    }
+
+    /// What [`Verify`] comes to.
+    fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Verifier, TlsError> {
+        match &self.verify {
+            Verify::Pin(fingerprint) => Ok(Verifier::pin(*fingerprint, provider)),
+            Verify::Nothing => Ok(Verifier::nothing(provider)),
+            Verify::Chain { ca: Some(file) } => {
+                let given = certificates(file)?;
+                Verifier::chain(roots(file, &given)?, given, provider)
+            }
+            Verify::Chain { ca: None } => {
+                let file = system_roots(env::var_os("SSL_CERT_FILE").map(PathBuf::from))?;
+                Verifier::chain(roots(&file, &certificates(&file)?)?, Vec::new(), provider)
+            }
+        }
+    }
+}
+
+/// Where systems keep the authorities they trust, in one file: Debian, Fedora, RHEL, openSUSE, Alpine (also
+/// macOS and OpenBSD), FreeBSD. Reading the directory of single files beside it takes thirty times as long.
+const BUNDLES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/usr/local/etc/ssl/cert.pem",
+];
+
+/// The file of the system's authorities: the one that OpenSSL's variable names, else the first that is there.
+fn system_roots(named: Option<PathBuf>) -> Result<PathBuf, TlsError> {
+    let usual = || BUNDLES.iter().map(PathBuf::from).find(|path| path.exists());
+    named.or_else(usual).ok_or(TlsError::NoRoots)
+}
+
+/// The authorities among `certificates`. Of a large bundle some may be in no usable form; not all, though.
+fn roots(file: &Path, certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    let (usable, _) = roots.add_parsable_certificates(certificates.iter().cloned());
+    if usable == 0 {
+        Err(unusable(file, "it holds no certificate that can be used".into()))
+    } else {
+        Ok(roots)
+    }
+}
+
+/// The certificates in a PEM file, at least one.
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let all = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let all = all.map_err(|error| file_error(file, error))?;
+    if all.is_empty() { Err(unusable(file, "it holds no certificate in PEM form".into())) } else { Ok(all) }
+}
+
+/// The private key in a PEM file.
+fn key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(file).map_err(|error| {
+        let none = matches!(error, pem::Error::NoItemsFound);
+        let why = "it holds no private key in PEM form that is not encrypted";
+        if none { unusable(file, why.into()) } else { file_error(file, error) }
+    })
+}
+
+/// A failure to read PEM.
+fn file_error(file: &Path, error: pem::Error) -> TlsError {
+    if let pem::Error::Io(error) = error {
+        return TlsError::Unreadable { file: file.to_owned(), error };
+    }
+    unusable(file, format!("it is not PEM: {error}"))
+}
+
+/// [`TlsError::Unusable`].
+fn unusable(file: &Path, why: String) -> TlsError {
+    TlsError::Unusable { file: file.to_owned(), why }
+}
+
+/// What goes wrong with TLS. What came from the server is printable.
+#[derive(Debug)]
+pub enum TlsError {
+    /// A file that the configuration names cannot be read.
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A file that the configuration names does not hold what it should.
+    Unusable {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The system has no file of authorities where one is looked for.
+    NoRoots,
+    /// The server's name, which its certificate should have, is no name that a certificate can have.
+    BadName(String),
+    /// The server's certificate was not verified; why.
+    NotVerified(String),
+    /// The handshake failed; why.
+    Handshake(String),
+    /// The server would not have it, or us; its alert. In TLS 1.3 this may come after the handshake.
+    Refused(String),
+    /// After the handshake came what is not TLS, or was tampered with; what.
+    Broken(String),
+    /// The server closed the connection during the handshake.
+    Closed,
+    /// The connection ended without the closure alert: anybody may have cut it (RFC 8446 §6.1).
+    Truncated,
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { file, error } => write!(f, "cannot read {}: {error}", file.display()),
+            Self::Unusable { file, why } => write!(f, "cannot use {}: {why}", file.display()),
+            Self::NoRoots => {
+                f.write_str("this system has no file of trusted authorities where it is expected")
+            }
+            Self::BadName(name) => write!(f, "no certificate can be verified for the name '{name}'"),
+            Self::NotVerified(why) => write!(f, "the server's certificate is not verified: {why}"),
+            Self::Handshake(why) => write!(f, "the TLS handshake failed: {why}"),
+            Self::Refused(alert) => write!(f, "the server refused TLS: {alert}"),
+            Self::Broken(why) => write!(f, "the TLS connection is broken: {why}"),
+            Self::Closed => f.write_str("the server closed the connection during the TLS handshake"),
+            Self::Truncated => f.write_str("the TLS connection was cut without being closed"),
+        }
+    }
+}
+
+impl std::error::Error for TlsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        if let Self::Unreadable { error, .. } = self { Some(error) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests;
