@@ -83,7 +83,7 @@ impl At {
         if self == At::Lhlo {
             return Ok(());
         }
-        peer.say(if pipelining { "250 PIPELINING" } else { "250 mailbox" })?;
+        peer.say_all(if pipelining { &["250-mailbox", "250 PIPELINING"] } else { &["250 mailbox"] })?;
         let commands = [
             (At::Mail, "MAIL FROM:<me@example.net>", "250 ok"),
             (At::Rcpt, "RCPT TO:<a@example.net>", "250 ok"),

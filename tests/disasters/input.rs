@@ -122,6 +122,7 @@ fn message_comes_in_pieces() {
         running.feed(piece);
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
+    running.fed();
     running.wait().exits(0).outcomes(&["delivered"]);
     server.finish();
 }

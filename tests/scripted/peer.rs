@@ -81,8 +81,10 @@ impl Peer {
     pub fn session(&mut self, extensions: &[&str]) -> Played {
         self.say("220 mailbox LMTP ready")?;
         self.expect("LHLO {any}")?;
-        let offered: String = extensions.iter().map(|extension| format!("250-{extension}\r\n")).collect();
-        self.send(format!("{offered}250 mailbox\r\n").as_bytes())
+        let lines: Vec<_> = [&["mailbox"], extensions].concat();
+        let (last, lines) = lines.split_last().unwrap();
+        let offered: String = lines.iter().map(|line| format!("250-{line}\r\n")).collect();
+        self.send(format!("{offered}250 {last}\r\n").as_bytes())
     }
 
     /// Takes a flight of MAIL, RCPT for each of `recipients`, and DATA, and accepts it all.
