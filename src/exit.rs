@@ -95,7 +95,10 @@ impl Kind {
             | Cause::Closing(_)
             | Cause::TooFewReplies => Kind::Lost,
             Cause::Stopped => Kind::Stopped,
-            Cause::NotLmtp { .. } | Cause::Malformed(_) | Cause::OutOfPlace(_) => Kind::Protocol,
+            Cause::NotSecure { .. } => Kind::Denied,
+            Cause::NotLmtp { .. } | Cause::Injected | Cause::Malformed(_) | Cause::OutOfPlace(_) => {
+                Kind::Protocol
+            }
             Cause::Changed { .. } | Cause::Unreadable(_) => Kind::InputOutput,
         }
     }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
 
+use lmtp_send::lmtp::session::{Body, Verb};
 use lmtp_send::lmtp::{
     Address, EnhancedCode, Event, Failure, Fate as Verdict, Go, Outcome, Reply, Session, Stage, Transaction,
 };
@@ -251,7 +252,12 @@ impl Courier<'_> {
             octets: mail.message.octets(),
             smtputf8: self.job.smtputf8,
             all_or_nothing: self.job.all_or_nothing,
-            parameters: &[],
+            verb: Verb::Mail,
+            body: Body::EightBit,
+            chunking: true,
+            hold: false,
+            mail: &[],
+            rcpt: &[],
         };
         let ticket = line.session.upcoming();
         line.begun.insert(ticket, (batch.mail, batch.recipients.clone()));

@@ -35,6 +35,15 @@ pub enum Cause {
         /// The greeting names SMTP.
         smtp: bool,
     },
+    /// The server sent something behind its 220 to STARTTLS, before the handshake: an attack (RFC 3207 §6).
+    Injected,
+    /// The connection is not as secure as it must be, or the server does not accept us; what to look at.
+    NotSecure {
+        /// What is missing.
+        why: String,
+        /// The reply that said so, if one did.
+        reply: Option<Reply>,
+    },
     /// What came is no reply.
     Malformed(Malformed),
     /// A reply that cannot be the one that is due.
@@ -77,7 +86,9 @@ impl Failure {
             | Cause::NotWelcome(reply)
             | Cause::NotLmtp { reply, .. }
             | Cause::OutOfPlace(reply) => Some(reply),
+            Cause::NotSecure { reply, .. } => reply.as_ref(),
             Cause::Closed
+            | Cause::Injected
             | Cause::Lost(..)
             | Cause::TimedOut(_)
             | Cause::Stopped
@@ -106,6 +117,11 @@ impl fmt::Display for Failure {
             Cause::NotLmtp { reply, smtp: false } => {
                 write!(f, "the server does not speak LMTP: LHLO was answered {reply}")
             }
+            Cause::Injected => f.write_str(
+                "the server sent something between its reply to STARTTLS and the handshake: this may be an attack",
+            ),
+            Cause::NotSecure { why, reply: Some(reply) } => write!(f, "{why}: {reply}"),
+            Cause::NotSecure { why, reply: None } => f.write_str(why),
             Cause::Malformed(what) => write!(f, "protocol error while {phrase}: {what}"),
             Cause::OutOfPlace(reply) => write!(f, "protocol error while {phrase}: '{reply}' is out of place"),
             Cause::TooFewReplies => {

@@ -26,4 +26,4 @@ pub use reply::{EnhancedCode, Malformed, Reply, printable};
 pub use secret::Secret;
 pub use session::{Event, Go, Session, Transaction};
 pub use stage::Stage;
-pub use transport::{Moved, Transport};
+pub use transport::{Insecure, Moved, Transport};

@@ -29,10 +29,12 @@ mod transaction;
 
 use std::collections::VecDeque;
 
+use super::auth::Mechanism;
 use super::reply::ReplyReader;
+use super::wire::Form;
 use super::{
-    Address, Cause, Content, EnhancedCode, Extensions, Failure, Parameter, Reply, ReversePath, Settled,
-    Stage, Transport,
+    Address, Cause, Content, EnhancedCode, Extensions, Failure, Parameter, Reply, ReversePath, Secret,
+    Settled, Stage, Transport,
 };
 
 /// What is said and heard, for a transcript.
@@ -46,6 +48,32 @@ pub enum Event<'a> {
     Received(&'a Reply),
 }
 
+/// What the message's body is declared to be (RFC 6152 §2, RFC 3030 §3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Body {
+    /// US-ASCII in lines.
+    SevenBit,
+    /// Octets in lines.
+    #[default]
+    EightBit,
+    /// Octets, which nobody may touch: only by BDAT.
+    Binary,
+}
+
+/// The command that begins a transaction. All but MAIL are of RFC 821 §3.4 and obsolete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verb {
+    /// To the mailbox.
+    #[default]
+    Mail,
+    /// To the terminal.
+    Send,
+    /// To the terminal or the mailbox.
+    Soml,
+    /// To the terminal and the mailbox.
+    Saml,
+}
+
 /// One message to some recipients.
 #[derive(Clone, Copy, Debug)]
 pub struct Transaction<'a> {
@@ -53,14 +81,25 @@ pub struct Transaction<'a> {
     pub reverse_path: &'a ReversePath,
     /// Who it is for; settled by their place in this list.
     pub recipients: &'a [&'a Address],
-    /// The exact size of the message with CRLF line ends (RFC 1870 §4), in octets.
+    /// The exact size of the message (RFC 1870 §4), in octets: with CRLF line ends, or as it is when binary.
     pub octets: u64,
+    /// The command to begin with.
+    pub verb: Verb,
+    /// What the body is.
+    pub body: Body,
+    /// BDAT may take the place of DATA where that saves a turn (RFC 3030).
+    pub chunking: bool,
     /// Ask for SMTPUTF8 whatever the addresses are (RFC 6531).
     pub smtputf8: bool,
     /// A refused recipient cancels the transaction before any data.
     pub all_or_nothing: bool,
-    /// Parameters for MAIL besides SIZE, BODY and SMTPUTF8.
-    pub parameters: &'a [Parameter],
+    /// The message is not asked for before MAIL and every RCPT have been answered: for what must be known
+    /// first, as a checkpoint (RFC 1845).
+    pub hold: bool,
+    /// Parameters for MAIL besides SIZE, BODY and SMTPUTF8, as they are.
+    pub mail: &'a [Parameter],
+    /// Parameters for each RCPT, as they are.
+    pub rcpt: &'a [Parameter],
 }
 
 /// Whether the message is to be sent.
@@ -81,6 +120,10 @@ enum Due {
     Mail(u64),
     Rcpt(u64, usize),
     Data(u64),
+    /// To a chunk that is not the last.
+    Chunk(u64),
+    /// To the last chunk: a reply for each recipient, who is accepted by the time that this is the front.
+    Last(u64),
     Delivery(u64, usize),
     Reset,
     Quit,
@@ -91,8 +134,8 @@ impl Due {
         match self {
             Due::Mail(_) | Due::Reset => Stage::Mail,
             Due::Rcpt(..) => Stage::Rcpt,
-            Due::Data(_) => Stage::Data,
-            Due::Delivery(..) => Stage::Delivery,
+            Due::Data(_) | Due::Chunk(_) => Stage::Data,
+            Due::Last(_) | Due::Delivery(..) => Stage::Delivery,
             Due::Quit => Stage::Quit,
         }
     }
@@ -119,6 +162,9 @@ struct Flight {
     /// MAIL has been answered.
     answered: bool,
     refused: bool,
+    /// The form for BDAT; `None`: DATA.
+    chunks: Option<Form>,
+    hold: bool,
     all_or_nothing: bool,
     /// The server waits for the message.
     go: bool,
@@ -140,6 +186,7 @@ pub struct Session<T> {
     reader: ReplyReader,
     extensions: Extensions,
     greeting: Reply,
+    name: String,
     /// Commands and message octets not handed over yet; those before `out_at` are.
     out: Vec<u8>,
     out_at: usize,
@@ -175,6 +222,7 @@ impl<T: Transport> Session<T> {
             reader: ReplyReader::default(),
             extensions: Extensions::default(),
             greeting: Reply::new(220, EnhancedCode::new(2, 0, 0), ""),
+            name: name.to_owned(),
             out: Vec::new(),
             out_at: 0,
             sent: 0,
@@ -189,7 +237,7 @@ impl<T: Transport> Session<T> {
             open: true,
         };
         session.greeting = session.greet()?;
-        session.lhlo(name)?;
+        session.lhlo()?;
         Ok(session)
     }
 
@@ -254,6 +302,8 @@ impl<T: Transport> Session<T> {
             follows: ticket > 0,
             answered: false,
             refused: false,
+            chunks: None,
+            hold: transaction.hold || transaction.all_or_nothing,
             all_or_nothing: transaction.all_or_nothing,
             go: false,
             end: None,
@@ -270,6 +320,18 @@ impl<T: Transport> Session<T> {
     pub fn go(&mut self) -> Result<Go, Failure> {
         let go = self.try_go();
         self.guard(go)
+    }
+
+    /// Whether another transaction may be begun behind the message just sent. After BDAT this waits for the
+    /// replies to RCPT: where nobody was accepted some servers answer the message and some do not, and
+    /// nothing must stand behind it whose reply could be mistaken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::begin`].
+    pub fn may_follow(&mut self) -> Result<bool, Failure> {
+        let done = self.try_may_follow();
+        self.guard(done)
     }
 
     /// Sends the message of the last transaction begun, and its end. The last octets are not written
@@ -323,6 +385,55 @@ impl<T: Transport> Session<T> {
         self.end(&Failure { stage: Stage::Delivery, cause: Cause::TooFewReplies });
     }
 
+    /// Encrypts the session (RFC 3207) and says LHLO again: nothing that was said in clear counts.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] ends the session; [`Cause::Injected`] where the server sent more than its reply.
+    pub fn starttls(&mut self) -> Result<(), Failure> {
+        let done = self.try_starttls();
+        self.guard(done)
+    }
+
+    /// Authenticates (RFC 4954). Neither the transcript nor a failure holds the password.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] ends the session: it says nothing about any recipient.
+    pub fn authenticate(
+        &mut self,
+        mechanism: Mechanism,
+        user: &str,
+        password: &Secret,
+    ) -> Result<(), Failure> {
+        let done = self.try_authenticate(mechanism, user, password);
+        self.guard(done)
+    }
+
+    /// Tells the server on whose behalf we are here (XCLIENT, as Postfix and Dovecot know it), and says LHLO
+    /// again. `attributes` are `NAME=VALUE`, values in xtext.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] ends the session, also where the server refuses.
+    pub fn xclient(&mut self, attributes: &[String]) -> Result<(), Failure> {
+        let done = self.try_xclient(attributes);
+        self.guard(done)
+    }
+
+    /// Asks something outside a transaction and returns the answer, whatever it is: VRFY, EXPN, HELP, NOOP,
+    /// RSET (RFC 5321 §4.1.1), ETRN (RFC 1985), and MAIL or RCPT when nothing is to be sent.
+    ///
+    /// `line` is sent as it is; a line that holds a line end is sent as far as that.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] ends the session: 421, or no answer.
+    pub fn ask(&mut self, line: &str) -> Result<Reply, Failure> {
+        let done = self.try_ask(line);
+        self.guard(done)
+    }
+
     // What follows returns failures as they are; the public methods settle what they leave behind.
 
     fn guard<R>(&mut self, result: Result<R, Failure>) -> Result<R, Failure> {
@@ -357,7 +468,7 @@ impl<T: Transport> Session<T> {
     }
 
     fn try_step(&mut self) -> Result<(), Failure> {
-        let Some(due) = self.due.front().copied() else { return self.flush() };
+        let Some(due) = self.front() else { return self.flush() };
         let stage = due.stage();
         // Where outcomes hang on it, the reply to QUIT is worth more than a moment.
         self.transport.enter(if due == Due::Quit && self.overlapping { Stage::Query } else { stage });
@@ -368,27 +479,29 @@ impl<T: Transport> Session<T> {
     }
 
     /// Writes all that is queued, taking replies that come meanwhile: a server may not read on before its
-    /// replies are read (RFC 2920 §3.1).
+    /// replies are read (RFC 2920 §3.1). Where writing has failed, what the server had said is still taken.
     fn flush(&mut self) -> Result<(), Failure> {
-        while self.out_at < self.out.len() {
+        while self.out_at < self.out.len() || self.broken.is_some() {
             let stage = self.due.front().map_or(Stage::Data, |d| d.stage());
-            self.exchange(stage)?;
+            if !self.due.is_empty() || self.broken.is_none() {
+                self.exchange(stage)?;
+            }
             while !self.due.is_empty() && self.take_reply(stage)? {
                 self.transport.enter(self.due.front().map_or(Stage::Data, |d| d.stage()));
             }
-            if self.due.is_empty() && self.flights.back().is_some_and(|f| f.go) {
+            if self.due.is_empty() {
                 self.listen()?;
             }
         }
         Ok(())
     }
 
-    /// While the message is being sent: has the server answered, or has writing failed?
+    /// Nothing is owed: has the server answered a message that is still being sent, or has writing failed?
     fn listen(&mut self) -> Result<(), Failure> {
         if let Some(failure) = self.broken.clone() {
             return Err(self.heard_early(None, failure));
         }
-        if self.reader.unused().contains(&b'\n') {
+        if self.unsent().is_some() && self.reader.unused().contains(&b'\n') {
             return Err(self.heard_early(None, Failure { stage: Stage::Data, cause: Cause::Closed }));
         }
         Ok(())

@@ -1,8 +1,28 @@
 //! What a session needs of the connection below it.
 
-use std::io;
+use std::{fmt, io};
 
 use super::Stage;
+
+/// Why a connection is not secure.
+#[derive(Debug)]
+pub enum Insecure {
+    /// The handshake failed, or the server is not who it should be; why.
+    NotVerified(String),
+    /// The connection failed meanwhile.
+    Lost(io::Error),
+}
+
+impl fmt::Display for Insecure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Insecure::NotVerified(why) => f.write_str(why),
+            Insecure::Lost(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for Insecure {}
 
 /// How much an exchange moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,4 +60,13 @@ pub trait Transport {
     ///
     /// As [`Transport::exchange`].
     fn pending(&mut self, input: &mut [u8]) -> io::Result<Moved>;
+
+    /// Makes a TLS handshake; all that follows is encrypted. Within the stage's time limit.
+    ///
+    /// # Errors
+    ///
+    /// [`Insecure`]; the connection is of no more use then. A transport without TLS has only this.
+    fn secure(&mut self) -> Result<(), Insecure> {
+        Err(Insecure::NotVerified("TLS cannot be had on this connection".into()))
+    }
 }

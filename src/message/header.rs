@@ -17,8 +17,8 @@ use crate::lmtp::reply::printable;
 
 /// The longest header block taken, in octets: Exim's `header_maxsize`. Postfix and sendmail take less.
 pub const MAX_HEADER: usize = 1024 * 1024;
-/// Octets read at a time until the header's end is found; most headers are shorter.
-const PIECE: usize = 8 * 1024;
+/// Octets read at first to find the header's end; then as many again each time.
+const PIECE: usize = 4 * 1024;
 
 /// Why there is no header to be had.
 #[derive(Debug)]

@@ -300,7 +300,7 @@ mod tests {
         (&other).seek(SeekFrom::End(0)).unwrap();
         assert_eq!(sent(&message), b"second: b\n", "nobody else's seeking matters");
         let header = message.header().unwrap();
-        assert!(header.fields().map(|field| field.octets).eq([0..10_u64]));
+        assert_eq!(header.fields().next().map(|field| field.octets), Some(0..10));
         (&other).seek(SeekFrom::Start(1_000)).unwrap();
         assert!(matches!(Message::from_file(other).err(), Some(Unreadable::Empty)));
     }

@@ -19,9 +19,9 @@ use crate::lmtp::wire::Meter;
 /// As much of a stream as is held in memory: room for nearly all mail without attachments, and little beside
 /// the 4 MiB that the program takes for a small message.
 pub(super) const MAX_HELD: usize = 512 * 1024;
-/// The first allocation for a stream: most mail fits, and the kernel gives a pipe away in such pieces.
-const FIRST_HELD: usize = 16 * 1024;
-/// Octets of a file read at a time.
+/// Octets read at first: most mail fits, and clearing more would cost more than reading it.
+const FIRST_PIECE: usize = 8 * 1024;
+/// Octets of a long file read at a time.
 const PIECE: usize = 64 * 1024;
 /// What an mbox puts before each message (RFC 4155).
 const MBOX_LINE: &[u8] = b"From ";
@@ -60,7 +60,7 @@ impl Source {
     pub(super) fn from_stream(mut input: impl Read) -> Result<(Self, Found), Unreadable> {
         let mut count = Count::default();
         let mut spool = None;
-        let mut held = vec![0; FIRST_HELD];
+        let mut held = vec![0; FIRST_PIECE];
         let mut filled = 0;
         loop {
             let room = held.get_mut(filled..).unwrap_or_default();
@@ -128,13 +128,14 @@ impl Reader<'_> {
 
     /// Reads all there is and shows it to `visit` in pieces: full ones, except the last.
     pub(super) fn visit(mut self, mut visit: impl FnMut(&[u8])) -> io::Result<()> {
-        let mut piece = vec![0; PIECE];
+        let mut piece = vec![0; FIRST_PIECE];
         loop {
             let read = fill(&mut piece, |buf| self.read(buf))?;
             visit(piece.get(..read).unwrap_or_default());
             if read < piece.len() {
                 return Ok(());
             }
+            piece.resize(PIECE, 0);
         }
     }
 }

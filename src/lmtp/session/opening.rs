@@ -1,7 +1,8 @@
 //! From the greeting to the first transaction.
 
-use super::super::{Cause, Extensions, Failure, Reply, Stage, Transport};
-use super::Session;
+use super::super::auth::{self, AuthError, Exchange, Mechanism};
+use super::super::{Cause, Extensions, Failure, Insecure, Reply, Secret, Stage, Transport};
+use super::{Event, Session};
 
 impl<T: Transport> Session<T> {
     pub(super) fn greet(&mut self) -> Result<Reply, Failure> {
@@ -12,7 +13,8 @@ impl<T: Transport> Session<T> {
         }
     }
 
-    pub(super) fn lhlo(&mut self, name: &str) -> Result<(), Failure> {
+    pub(super) fn lhlo(&mut self) -> Result<(), Failure> {
+        let name = &self.name;
         self.say(&format!("LHLO {name}"));
         let reply = self.reply(Stage::Lhlo)?;
         if reply.is_positive() {
@@ -26,5 +28,109 @@ impl<T: Transport> Session<T> {
             Cause::NotLmtp { reply, smtp }
         };
         Err(Failure { stage: Stage::Lhlo, cause })
+    }
+
+    pub(super) fn try_starttls(&mut self) -> Result<(), Failure> {
+        if !self.extensions.offers("STARTTLS") {
+            return Err(not_secure(
+                Stage::Tls,
+                "TLS is required, and the server does not offer STARTTLS",
+                None,
+            ));
+        }
+        self.say("STARTTLS");
+        let reply = self.reply(Stage::Tls)?;
+        if reply.code() != 220 {
+            return Err(not_secure(
+                Stage::Tls,
+                "TLS is required, and the server refuses STARTTLS",
+                Some(reply),
+            ));
+        }
+        // The server speaks next only within TLS: whatever is there already was put there by somebody else.
+        self.take_pending(Stage::Tls)?;
+        if self.reader.has_input() {
+            return Err(Failure { stage: Stage::Tls, cause: Cause::Injected });
+        }
+        self.transport.secure().map_err(insecure)?;
+        self.lhlo()
+    }
+
+    pub(super) fn try_authenticate(
+        &mut self,
+        mechanism: Mechanism,
+        user: &str,
+        password: &Secret,
+    ) -> Result<(), Failure> {
+        let failed = |e: AuthError| not_secure(Stage::Auth, &format!("AUTH {}: {e}", mechanism.name()), None);
+        let (mut exchange, initial) =
+            Exchange::start(mechanism, user, password, auth::random_nonce).map_err(failed)?;
+        let verb = format!("AUTH {}", mechanism.name());
+        let mut initial = initial.map(|i| auth::encode_initial(&i)).transpose().map_err(failed)?;
+        // A command line has 512 octets (RFC 5321 §4.5.3.1.4); a longer response answers an empty challenge.
+        match initial.take_if(|i| verb.len() + i.expose().len() < 509) {
+            Some(response) => self.say_secret(&format!("{verb} "), &response),
+            None => self.say(&verb),
+        }
+        loop {
+            let reply = self.reply(Stage::Auth)?;
+            match reply.code() {
+                235 => return exchange.finish().map_err(failed),
+                334 => {}
+                421 => return Err(Failure { stage: Stage::Auth, cause: Cause::Closing(reply) }),
+                _ => return Err(not_secure(Stage::Auth, &format!("{verb} is refused"), Some(reply))),
+            }
+            let response = match initial.take() {
+                Some(response) => Ok(response),
+                None => {
+                    auth::decode(&reply.text()).and_then(|c| exchange.step(&c)).and_then(|r| auth::encode(&r))
+                }
+            };
+            match response {
+                Ok(response) => self.say_secret("", &response),
+                Err(e) => {
+                    self.say("*");
+                    let _ = self.reply(Stage::Auth);
+                    return Err(failed(e));
+                }
+            }
+        }
+    }
+
+    /// A line with a secret in it, which the transcript does not show.
+    fn say_secret(&mut self, before: &str, secret: &Secret) {
+        (self.observer)(Event::Sent(&format!("{before}[redacted]")));
+        self.out.extend_from_slice(before.as_bytes());
+        self.out.extend_from_slice(secret.expose());
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    pub(super) fn try_xclient(&mut self, attributes: &[String]) -> Result<(), Failure> {
+        let reply = self.try_ask(&format!("XCLIENT {}", attributes.join(" ")))?;
+        if reply.code() != 220 {
+            return Err(not_secure(Stage::Lhlo, "XCLIENT is refused", Some(reply)));
+        }
+        self.greeting = reply;
+        self.lhlo()
+    }
+
+    pub(super) fn try_ask(&mut self, line: &str) -> Result<Reply, Failure> {
+        self.say(line.split(['\r', '\n']).next().unwrap_or_default());
+        let reply = self.reply(Stage::Query)?;
+        match reply.code() {
+            421 => Err(Failure { stage: Stage::Query, cause: Cause::Closing(reply) }),
+            _ => Ok(reply),
+        }
+    }
+}
+
+fn not_secure(stage: Stage, why: &str, reply: Option<Reply>) -> Failure {
+    Failure { stage, cause: Cause::NotSecure { why: why.to_owned(), reply } }
+}
+
+fn insecure(error: Insecure) -> Failure {
+    match error {
+        Insecure::NotVerified(why) => not_secure(Stage::Tls, &why, None),
+        Insecure::Lost(error) => Failure::from_io(Stage::Tls, &error),
     }
 }

@@ -8,7 +8,7 @@ use super::{Due, Flight, Session, State};
 impl<T: Transport> Session<T> {
     /// Takes a reply for the front of the queue, if one is there.
     pub(super) fn take_reply(&mut self, stage: Stage) -> Result<bool, Failure> {
-        let Some(due) = self.due.front().copied() else { return Ok(false) };
+        let Some(due) = self.front() else { return Ok(false) };
         let found = self.reader.next_reply().map_err(|m| Failure { stage, cause: Cause::Malformed(m) })?;
         let Some(reply) = found else { return Ok(false) };
         (self.observer)(Event::Received(&reply));
@@ -26,11 +26,24 @@ impl<T: Transport> Session<T> {
         Ok(true)
     }
 
+    /// The reply that is due next.
+    pub(super) fn front(&mut self) -> Option<Due> {
+        while let Some(Due::Last(ticket)) = self.due.front().copied() {
+            self.due.pop_front();
+            let awaiting: Vec<usize> =
+                self.flight(ticket).map(|f| f.awaiting().collect()).unwrap_or_default();
+            awaiting.into_iter().rev().for_each(|i| self.due.push_front(Due::Delivery(ticket, i)));
+        }
+        self.due.front().copied()
+    }
+
     /// A reply whose place nothing contradicts. It is credited at once unless a reply missing before it
     /// would make it another command's.
     fn receive(&mut self, due: Due, reply: Reply) -> Result<(), Failure> {
         let fits = match due {
-            Due::Mail(_) | Due::Rcpt(..) | Due::Delivery(..) => reply.is_positive() || reply.is_negative(),
+            Due::Mail(_) | Due::Rcpt(..) | Due::Chunk(_) | Due::Last(_) | Due::Delivery(..) => {
+                reply.is_positive() || reply.is_negative()
+            }
             Due::Data(_) => reply.is_negative(),
             Due::Reset => reply.is_positive(),
             Due::Quit => true,
@@ -115,7 +128,9 @@ impl<T: Transport> Session<T> {
                 self.flights.iter_mut().filter(|f| f.ticket == ticket).for_each(|f| f.refused = true);
             }
             Due::Rcpt(ticket, recipient) => self.credit_rcpt(ticket, recipient, reply),
-            Due::Data(ticket) if reply.is_negative() => self.each_unsettled(ticket, Stage::Data, reply),
+            Due::Data(ticket) | Due::Chunk(ticket) if reply.is_negative() => {
+                self.each_unsettled(ticket, Stage::Data, reply);
+            }
             Due::Data(ticket) => {
                 self.flights.iter_mut().filter(|f| f.ticket == ticket).for_each(|f| f.go = true);
             }
@@ -127,7 +142,7 @@ impl<T: Transport> Session<T> {
                 };
                 self.settle(ticket, recipient, Fate::Known(outcome));
             }
-            Due::Mail(_) | Due::Reset | Due::Quit => {}
+            Due::Mail(_) | Due::Chunk(_) | Due::Last(_) | Due::Reset | Due::Quit => {}
         }
     }
 

@@ -2,11 +2,13 @@
 
 use super::super::content::Content;
 use super::super::wire::{Encoder, Form};
-use super::super::{Cause, EnhancedCode, Event, Failure, Fate, Outcome, Reply, Stage, Transport};
-use super::{Due, Go, Session, State, Transaction};
+use super::super::{Cause, EnhancedCode, Failure, Fate, Outcome, Parameter, Reply, Stage, Transport};
+use super::{Body, Due, Event, Go, Session, State, Transaction, Verb};
 
 /// How much of a message is read and written at a time, in octets.
 const BLOCK: usize = 128 * 1024;
+/// How many octets of the message a chunk holds at most (RFC 3030 §2): few replies, and an early word of refusal.
+const CHUNK: u64 = 4 * 1024 * 1024;
 /// How many octets of commands are put together before they are written.
 const GROUP: usize = 32 * 1024;
 
@@ -18,7 +20,12 @@ impl<T: Transport> Session<T> {
             self.forget_settled();
             return Ok(());
         }
-        self.overlapping |= self.due.iter().any(|d| matches!(d, Due::Delivery(..)));
+        let chunks = self.chunks(transaction);
+        let hold = self.flights.back_mut().is_some_and(|flight| {
+            flight.chunks = chunks;
+            flight.hold
+        });
+        self.overlapping |= self.due.iter().any(|d| matches!(d, Due::Delivery(..) | Due::Last(_)));
         if self.dirty {
             self.command("RSET", Due::Reset);
         }
@@ -28,12 +35,13 @@ impl<T: Transport> Session<T> {
         self.in_turn()?;
         for (i, recipient) in transaction.recipients.iter().enumerate() {
             if self.flight(ticket).is_some_and(|f| f.recipients.get(i) == Some(&State::Waiting)) {
-                self.command(&format!("RCPT TO:<{recipient}>"), Due::Rcpt(ticket, i));
+                let line = with_parameters(format!("RCPT TO:<{recipient}>"), transaction.rcpt);
+                self.command(&line, Due::Rcpt(ticket, i));
                 self.in_turn()?;
             }
         }
         let wanted = self.pipelining() || self.flight(ticket).is_some_and(|f| f.accepted > 0);
-        if wanted && !transaction.all_or_nothing {
+        if wanted && !hold && chunks.is_none() {
             self.command("DATA", Due::Data(ticket));
         }
         Ok(())
@@ -62,6 +70,9 @@ impl<T: Transport> Session<T> {
             let text =
                 format!("the message has {} octets and the server takes at most {limit}", transaction.octets);
             Some(Reply::new(552, EnhancedCode::new(5, 3, 4), &text))
+        } else if transaction.body == Body::Binary && !self.takes_binary() {
+            let text = "the message is binary, and the server does not offer BINARYMIME and CHUNKING";
+            Some(Reply::new(554, EnhancedCode::new(5, 6, 1), text))
         } else if !utf8 && (transaction.smtputf8 || !transaction.reverse_path.as_str().is_ascii()) {
             Some(no_smtputf8("the sender's address or --smtputf8 needs"))
         } else {
@@ -77,14 +88,27 @@ impl<T: Transport> Session<T> {
         }
     }
 
+    fn takes_binary(&self) -> bool {
+        self.extensions.offers("BINARYMIME") && self.extensions.offers("CHUNKING")
+    }
+
     /// MAIL with what the server offers: SIZE (RFC 1870 §6), BODY (RFC 6152 §2), SMTPUTF8 (RFC 6531 §3.4).
     fn mail_line(&self, transaction: &Transaction<'_>) -> String {
-        let mut line = format!("MAIL FROM:<{}>", transaction.reverse_path);
+        let verb = match transaction.verb {
+            Verb::Mail => "MAIL",
+            Verb::Send => "SEND",
+            Verb::Soml => "SOML",
+            Verb::Saml => "SAML",
+        };
+        let mut line = format!("{verb} FROM:<{}>", transaction.reverse_path);
         if self.extensions.offers("SIZE") {
             line.push_str(&format!(" SIZE={}", transaction.octets));
         }
-        if self.extensions.offers("8BITMIME") {
-            line.push_str(" BODY=8BITMIME");
+        match transaction.body {
+            Body::Binary => line.push_str(" BODY=BINARYMIME"),
+            Body::EightBit if self.extensions.offers("8BITMIME") => line.push_str(" BODY=8BITMIME"),
+            Body::SevenBit if self.extensions.offers("8BITMIME") => line.push_str(" BODY=7BIT"),
+            Body::EightBit | Body::SevenBit => {}
         }
         let needs_utf8 = transaction.smtputf8
             || !transaction.reverse_path.as_str().is_ascii()
@@ -92,11 +116,19 @@ impl<T: Transport> Session<T> {
         if needs_utf8 && self.extensions.offers("SMTPUTF8") {
             line.push_str(" SMTPUTF8");
         }
-        for parameter in transaction.parameters {
-            line.push(' ');
-            line.push_str(parameter.as_str());
+        with_parameters(line, transaction.mail)
+    }
+
+    /// Whether, and in which form, the message goes by BDAT: where it must, and where that saves a turn. It
+    /// saves none behind a message whose replies are owed, and 354 marks the place there.
+    fn chunks(&self, transaction: &Transaction<'_>) -> Option<Form> {
+        let quiet = self.due.is_empty() && !transaction.hold && !transaction.all_or_nothing;
+        match transaction.body {
+            Body::Binary => Some(Form::Binary),
+            Body::EightBit | Body::SevenBit => {
+                (transaction.chunking && quiet && self.extensions.offers("CHUNKING")).then_some(Form::Bdat)
+            }
         }
-        line
     }
 
     /// Without PIPELINING, waits for what the last command is owed; else writes only full groups.
@@ -112,13 +144,20 @@ impl<T: Transport> Session<T> {
 
     pub(super) fn try_go(&mut self) -> Result<Go, Failure> {
         let Some(ticket) = self.flights.back().map(|f| f.ticket) else { return Ok(Go::Nothing) };
-        self.answers(ticket)?;
         let Some(flight) = self.flight(ticket) else { return Ok(Go::Nothing) };
-        if flight.all_or_nothing && !flight.go {
-            if flight.unsettled < flight.recipients.len() {
-                self.flights.retain(|f| f.ticket != ticket);
-                return Ok(Go::Cancelled);
-            }
+        let (hold, chunked) = (flight.hold, flight.chunks.is_some());
+        if !chunked || hold {
+            self.answers(ticket)?;
+        }
+        let Some(flight) = self.flights.iter_mut().find(|f| f.ticket == ticket) else {
+            return Ok(Go::Nothing);
+        };
+        if flight.all_or_nothing && flight.unsettled < flight.recipients.len() {
+            self.flights.retain(|f| f.ticket != ticket);
+            return Ok(Go::Cancelled);
+        }
+        flight.go |= chunked && flight.unsettled > 0;
+        if hold && !chunked && flight.unsettled > 0 {
             self.command("DATA", Due::Data(ticket));
             self.answers(ticket)?;
         }
@@ -136,10 +175,22 @@ impl<T: Transport> Session<T> {
     /// Waits for the replies to the commands of `ticket`.
     fn answers(&mut self, ticket: u64) -> Result<(), Failure> {
         let owed = |d: &Due| matches!(d, Due::Mail(t) | Due::Rcpt(t, _) | Due::Data(t) if *t == ticket);
-        while self.due.iter().any(owed) {
+        while self.due.iter().rev().any(owed) {
             self.try_step()?;
         }
         Ok(())
+    }
+
+    pub(super) fn try_may_follow(&mut self) -> Result<bool, Failure> {
+        if !self.pipelining() || !self.takes_another() {
+            return Ok(false);
+        }
+        let Some(flight) = self.flights.back() else { return Ok(false) };
+        let (ticket, chunked) = (flight.ticket, flight.chunks.is_some());
+        if chunked {
+            self.answers(ticket)?;
+        }
+        Ok(self.takes_another() && (!chunked || self.owes(ticket)))
     }
 
     /// DATA was answered 354 though nobody was accepted: a lone dot ends it, no reply is owed for that, and
@@ -159,8 +210,10 @@ impl<T: Transport> Session<T> {
         let Some(ticket) = self.flights.back().filter(|f| f.go).map(|f| f.ticket) else { return Ok(()) };
         let unreadable =
             |e: std::io::Error| Failure { stage: Stage::Data, cause: Cause::Unreadable(e.to_string()) };
-        let counted = content.octets();
-        let mut encoder = Encoder::new(Form::Data);
+        let chunks = self.flight(ticket).and_then(|f| f.chunks);
+        let form = chunks.unwrap_or(Form::Data);
+        let counted = if form == Form::Binary { content.raw_octets() } else { content.octets() };
+        let mut encoder = Encoder::new(form);
         let mut raw = vec![0; BLOCK.min(usize::try_from(counted).unwrap_or(BLOCK)).max(1)];
         content.rewind().map_err(unreadable)?;
         loop {
@@ -168,16 +221,65 @@ impl<T: Transport> Session<T> {
             if read == 0 {
                 break;
             }
-            self.write_block()?;
+            // A message that goes on beyond what was counted would end in its middle for the server.
+            if encoder.octets() >= counted && chunks.is_some() {
+                return Err(Failure {
+                    stage: Stage::Data,
+                    cause: Cause::Changed { counted, found: counted + 1 },
+                });
+            }
+            if self.out.len() - self.out_at > GROUP {
+                self.write_block()?;
+            }
+            if !self.owes(ticket) {
+                return self.abandon();
+            }
+            let before = (self.out.len(), encoder.octets());
             encoder.encode(raw.get(..read).unwrap_or_default(), &mut self.out);
+            self.head_chunk(ticket, chunks, before, encoder.octets(), counted);
         }
+        let before = (self.out.len(), encoder.octets());
         encoder.finish(&mut self.out);
         let found = encoder.octets();
+        self.head_chunk(ticket, chunks, before, found, counted);
         if found != counted {
             return Err(Failure { stage: Stage::Data, cause: Cause::Changed { counted, found } });
         }
         (self.observer)(Event::SentMessage(found));
         self.end_message(ticket)
+    }
+
+    /// Puts BDAT before the octets that begin a chunk, if any of those between `before` and `after` does:
+    /// `before` is a place in `out` and the octet of the message that stands there.
+    fn head_chunk(
+        &mut self,
+        ticket: u64,
+        chunks: Option<Form>,
+        before: (usize, u64),
+        after: u64,
+        counted: u64,
+    ) {
+        let (place, from) = before;
+        let begins = from.next_multiple_of(CHUNK);
+        if chunks.is_none() || begins >= after || begins >= counted {
+            return;
+        }
+        let octets = CHUNK.min(counted - begins);
+        let last = begins + octets == counted;
+        let line = format!("BDAT {octets}{}", if last { " LAST" } else { "" });
+        (self.observer)(Event::Sent(&line));
+        let place = place + usize::try_from(begins - from).unwrap_or(0);
+        self.out.splice(place..place, line.bytes().chain(*b"\r\n"));
+        self.due.push_back(if last { Due::Last(ticket) } else { Due::Chunk(ticket) });
+    }
+
+    /// Nobody is left to receive the message that is being sent: the server is spared the rest.
+    fn abandon(&mut self) -> Result<(), Failure> {
+        self.open = false;
+        self.out.clear();
+        self.out_at = 0;
+        self.due.clear();
+        Ok(())
     }
 
     /// Writes what has been encoded, listening for a server that answers before the message's end.
@@ -188,19 +290,32 @@ impl<T: Transport> Session<T> {
 
     /// The final dot: from here on the message counts as sent as soon as the dot is handed over.
     fn end_message(&mut self, ticket: u64) -> Result<(), Failure> {
-        self.transport.enter(Stage::Data);
-        self.take_pending(Stage::Data)?;
-        if self.reader.has_input() {
-            return Err(self.heard_early(None, Failure { stage: Stage::Data, cause: Cause::Closed }));
+        let chunked = self.flight(ticket).is_some_and(|f| f.chunks.is_some());
+        if !chunked {
+            self.transport.enter(Stage::Data);
+            self.take_pending(Stage::Data)?;
+            if self.reader.has_input() {
+                return Err(self.heard_early(None, Failure { stage: Stage::Data, cause: Cause::Closed }));
+            }
+            self.say(".");
         }
-        self.say(".");
         let end = self.sent + (self.out.len() - self.out_at) as u64;
         self.dirty = false;
         let Some(flight) = self.flights.iter_mut().find(|f| f.ticket == ticket) else { return Ok(()) };
         flight.end = Some(end);
-        self.due.extend(flight.awaiting().map(|i| Due::Delivery(ticket, i)));
+        if !chunked {
+            self.due.push_back(Due::Last(ticket));
+        }
         Ok(())
     }
+}
+
+fn with_parameters(mut line: String, parameters: &[Parameter]) -> String {
+    for parameter in parameters {
+        line.push(' ');
+        line.push_str(parameter.as_str());
+    }
+    line
 }
 
 fn no_smtputf8(who: &str) -> Reply {
