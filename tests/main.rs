@@ -4,8 +4,12 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test fails by panicking"
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says before how far it got"
 )]
 
 mod artefacts;
+mod conversations;
+mod disasters;
 mod floors;
+mod scripted;

@@ -1,0 +1,142 @@
+//! Disasters: what goes wrong between a mail system and its mailboxes, one test each, named for what happens.
+//!
+//! Each asserts the exit code, that nothing hangs, each recipient's outcome in the report, and that the
+//! server saw no complete message where none was. The catalogue takes over the names of Dovecot's
+//! (`test-smtp-client-errors.c`) where they apply: host lookup failed, connection refused, connection lost, connection timed
+//! out, broken payload, unexpected, premature, early, partial and bad replies, bad greeting, command timed out,
+//! transaction timeout.
+
+mod input;
+mod lost;
+mod output;
+mod reach;
+mod replies;
+mod resources;
+mod slow;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use crate::scripted::{Client, Heard, Peer, Played, Server, holds_final_dot};
+
+/// Options of a run for two recipients that is reported in JSON.
+const TWO: &str = "--report json -f me@example.net -t a@example.net -t b@example.net";
+/// Options of a run for one recipient that is reported in JSON.
+const ONE: &str = "--report json -f me@example.net -t a@example.net";
+
+/// How far a session for two recipients gets before the disaster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum At {
+    Greeting,
+    Lhlo,
+    Mail,
+    Rcpt,
+    Data,
+    MidMessage,
+    AfterDot,
+    BetweenReplies,
+}
+
+impl At {
+    const ALL: [At; 8] = [
+        At::Greeting,
+        At::Lhlo,
+        At::Mail,
+        At::Rcpt,
+        At::Data,
+        At::MidMessage,
+        At::AfterDot,
+        At::BetweenReplies,
+    ];
+
+    /// What becomes of the two recipients when the session ends here.
+    fn outcomes(self) -> [&'static str; 2] {
+        match self {
+            At::AfterDot => ["uncertain", "uncertain"],
+            At::BetweenReplies => ["delivered", "uncertain"],
+            At::Greeting | At::Lhlo | At::Mail | At::Rcpt | At::Data | At::MidMessage => {
+                ["deferred", "deferred"]
+            }
+        }
+    }
+
+    /// The stage of the second recipient in the report.
+    fn stage(self) -> &'static str {
+        match self {
+            At::Greeting => "greeting",
+            At::Lhlo => "lhlo",
+            At::Mail => "mail",
+            At::Rcpt => "rcpt",
+            At::Data | At::MidMessage => "data",
+            At::AfterDot | At::BetweenReplies => "delivery",
+        }
+    }
+
+    /// Plays a session as far as here.
+    fn play(self, peer: &mut Peer, pipelining: bool) -> Played {
+        if self == At::Greeting {
+            return Ok(());
+        }
+        peer.say("220 mailbox LMTP")?;
+        peer.expect("LHLO {any}")?;
+        if self == At::Lhlo {
+            return Ok(());
+        }
+        peer.say_all(if pipelining { &["250-mailbox", "250 PIPELINING"] } else { &["250 mailbox"] })?;
+        let commands = [
+            (At::Mail, "MAIL FROM:<me@example.net>", "250 ok"),
+            (At::Rcpt, "RCPT TO:<a@example.net>", "250 ok"),
+            (At::Rcpt, "RCPT TO:<b@example.net>", "250 ok"),
+            (At::Data, "DATA", "354 go on"),
+        ];
+        if pipelining {
+            peer.flight(&commands.map(|(_, command, _)| command))?;
+        }
+        for (stage, command, reply) in commands {
+            if !pipelining {
+                peer.expect(command)?;
+            }
+            if self == stage {
+                return Ok(());
+            }
+            peer.say(reply)?;
+        }
+        if self == At::MidMessage {
+            return peer.octets(10_000).map(drop);
+        }
+        peer.message()?;
+        if self == At::AfterDot { Ok(()) } else { peer.say("250 delivered") }
+    }
+}
+
+/// A message too large for the buffers between the program and the server.
+fn large() -> &'static PathBuf {
+    static LARGE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = LARGE.get_or_init(|| {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("large.eml");
+        fs::write(&path, large_message()).unwrap();
+        (home, path)
+    });
+    path
+}
+
+/// Sixteen million octets in lines.
+fn large_message() -> Vec<u8> {
+    let line = [&[b'x'; 62][..], b"\r\n"].concat();
+    [&b"Subject: large\r\n\r\n"[..], &line.repeat(250_000)].concat()
+}
+
+/// A run towards `server` with the large message.
+fn sending_large(server: &Server) -> Client {
+    Client::to(server).typed(TWO).args([large()])
+}
+
+/// The one connection of `server`, on which no message came to its end.
+#[track_caller]
+fn saw_no_message(server: Server) -> Heard {
+    let heard = server.finish().pop().unwrap();
+    assert!(!holds_final_dot(&heard.octets), "the server was told that the message is complete");
+    heard
+}

@@ -1,0 +1,256 @@
+//! The message is not there, not readable, not a file, or changes under the program's hands.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::{Sender, channel};
+
+use super::{At, ONE, TWO, large_message, saw_no_message};
+use crate::scripted::{Client, HELLO, Peer, Played, Running, Server, canonical, stuffed};
+
+/// A server's script that delivers `message` to one recipient.
+fn delivers(message: Vec<u8>) -> impl FnOnce(&mut Peer) -> Played + Send + 'static {
+    move |peer| {
+        peer.session(&["PIPELINING"])?;
+        peer.envelope(1)?;
+        let came = peer.message()?;
+        peer.expect("QUIT")?;
+        peer.say_all(&["250 delivered", "221 bye"])?;
+        peer.end()?;
+        if came == stuffed(&canonical(&message)) { Ok(()) } else { Err("the message is another".into()) }
+    }
+}
+
+#[test]
+fn message_file_missing() {
+    let server = Server::unused();
+    let ran = Client::to(&server).typed(TWO).args(["/nonexistent/message.eml"]).run();
+    server.finish();
+    ran.exits(66).says("5.3.0", "/nonexistent/message.eml").outcomes(&["failed"; 2]).stages(&["input"; 2]);
+}
+
+#[test]
+fn message_file_unreadable() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("message.eml");
+    fs::write(&path, HELLO).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    let server = Server::unused();
+    let ran = Client::unprivileged(home.path()).args(server.destination()).typed(TWO).args([&path]).run();
+    server.finish();
+    ran.exits(66).says("5.3.0", "message.eml").outcomes(&["failed"; 2]).stages(&["input"; 2]);
+}
+
+#[test]
+fn message_file_that_cannot_be_read_to_its_end() {
+    // It opens, and reading it fails.
+    let server = Server::unused();
+    let ran = Client::to(&server).typed(TWO).args(["/proc/self/mem"]).run();
+    server.finish();
+    ran.exits(75).says("4.3.0", "/proc/self/mem").outcomes(&["deferred"; 2]).stages(&["input"; 2]);
+}
+
+#[test]
+fn message_file_that_cannot_be_read_to_its_end_in_the_shells_style() {
+    let server = Server::unused();
+    let ran = Client::to(&server).typed(ONE).args(["--exit-style", "shell", "/proc/self/mem"]).run();
+    server.finish();
+    assert_eq!(ran.code(), 74, "{}", ran.stderr);
+}
+
+#[test]
+fn standard_input_is_a_directory() {
+    let server = Server::unused();
+    let ran = Client::to(&server).typed(TWO).stdin(File::open("/").unwrap()).run();
+    server.finish();
+    ran.exits(75).outcomes(&["deferred"; 2]).stages(&["input"; 2]);
+}
+
+#[test]
+fn standard_input_is_write_only() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::unused();
+    let stdin = File::create(home.path().join("file")).unwrap();
+    let ran = Client::to(&server).typed(TWO).stdin(stdin).run();
+    server.finish();
+    ran.exits(75).outcomes(&["deferred"; 2]).stages(&["input"; 2]);
+}
+
+#[test]
+fn standard_input_is_a_file() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("message.eml");
+    fs::write(&path, HELLO).unwrap();
+    let server = Server::tcp(delivers(HELLO.to_vec()));
+    let ran = Client::to(&server).typed(ONE).stdin(File::open(&path).unwrap()).run();
+    server.finish();
+    ran.exits(0).outcomes(&["delivered"]);
+}
+
+#[test]
+fn standard_input_is_a_file_that_was_read_in_part_before() {
+    // What a shell script has read already is not part of the message.
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("message.eml");
+    fs::write(&path, [b"first line, read by the script\n", HELLO].concat()).unwrap();
+    let server = Server::tcp(delivers(HELLO.to_vec()));
+    let ran = Client::in_shell(r#"read -r line; exec "$@""#)
+        .args(server.destination())
+        .typed(ONE)
+        .stdin(File::open(&path).unwrap())
+        .run();
+    server.finish();
+    ran.exits(0).outcomes(&["delivered"]);
+}
+
+#[test]
+fn message_larger_than_memory_should_hold_comes_through_a_pipe() {
+    let message = large_message();
+    let server = Server::tcp(delivers(message.clone()));
+    let ran = Client::to(&server).typed(ONE).input(message).run();
+    server.finish();
+    ran.exits(0).outcomes(&["delivered"]);
+}
+
+#[test]
+fn message_comes_in_pieces() {
+    let server = Server::tcp(delivers(HELLO.to_vec()));
+    let mut running = Client::to(&server).typed(ONE).hungry().start();
+    for piece in HELLO.chunks(7) {
+        running.feed(piece);
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    running.fed();
+    running.wait().exits(0).outcomes(&["delivered"]);
+    server.finish();
+}
+
+/// A FIFO in `home`.
+fn fifo(home: &Path) -> std::path::PathBuf {
+    let path = home.join("fifo");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    path
+}
+
+#[test]
+fn message_file_that_is_a_fifo() {
+    let home = tempfile::tempdir().unwrap();
+    let path = fifo(home.path());
+    let server = Server::tcp(delivers(HELLO.to_vec()));
+    let running = Client::to(&server).typed(ONE).args([&path]).start();
+    File::options().write(true).open(&path).unwrap().write_all(HELLO).unwrap();
+    running.wait().exits(0).outcomes(&["delivered"]);
+    server.finish();
+}
+
+#[test]
+fn message_file_that_is_a_fifo_without_a_writer() {
+    // Opening it would block for ever.
+    let home = tempfile::tempdir().unwrap();
+    let path = fifo(home.path());
+    let server = Server::unused();
+    let ran = Client::to(&server).typed(TWO).typed("--deadline 0.5").args([&path]).run();
+    server.finish();
+    ran.exits(75).outcomes(&["deferred"; 2]).stages(&["input"; 2]).within(4.0);
+}
+
+#[test]
+fn message_file_that_is_a_directory_of_messages() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("one.eml"), HELLO).unwrap();
+    let server = Server::tcp(delivers(HELLO.to_vec()));
+    let ran = Client::to(&server).typed(ONE).args([home.path()]).run();
+    server.finish();
+    ran.exits(0).outcomes(&["delivered"]);
+}
+
+#[test]
+fn message_file_that_is_empty() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("empty.eml");
+    fs::write(&path, "").unwrap();
+    let server = Server::unused();
+    let ran = Client::to(&server).typed(TWO).args([&path]).run();
+    server.finish();
+    ran.exits(65).outcomes(&["failed"; 2]).stages(&["input"; 2]);
+}
+
+/// A run that has sent part of a large file, of which the server reads no more until word is given.
+fn in_the_middle(path: &Path) -> (Server, Running, Sender<()>) {
+    fs::write(path, large_message()).unwrap();
+    let (reached, there) = channel();
+    let (go_on, word) = channel();
+    let server = Server::unix(move |peer| {
+        At::MidMessage.play(peer, true)?;
+        reached.send(()).ok();
+        peer.hold(&word)?;
+        // Whatever is to come: the end of the message, or of the connection.
+        if peer.message().is_ok() {
+            peer.say_all(&["250 delivered", "250 delivered"])?;
+        }
+        peer.silence()
+    });
+    let running = Client::to(&server).typed(TWO).args([path]).start();
+    there.recv_timeout(crate::scripted::PATIENCE).unwrap();
+    (server, running, go_on)
+}
+
+#[test]
+fn message_file_shrinks_while_it_is_sent() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("message.eml");
+    // To less than was sent already, to nothing, to a line end further on, to the middle of a line.
+    for left in [100, 0, 10_000 * 64 + 18, 12_000_001] {
+        let (server, running, go_on) = in_the_middle(&path);
+        File::options().write(true).open(&path).unwrap().set_len(left).unwrap();
+        go_on.send(()).unwrap();
+        let ran = running.wait();
+        saw_no_message(server);
+        println!("{left}");
+        ran.exits(75).outcomes(&["deferred"; 2]).within(8.0);
+    }
+}
+
+#[test]
+fn message_file_grows_while_it_is_sent() {
+    // Somebody is still writing it: what was counted is not the message.
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("message.eml");
+    let (server, running, go_on) = in_the_middle(&path);
+    File::options().append(true).open(&path).unwrap().write_all(b"one line more\r\n").unwrap();
+    go_on.send(()).unwrap();
+    let ran = running.wait();
+    saw_no_message(server);
+    ran.exits(75).outcomes(&["deferred"; 2]).within(8.0);
+}
+
+#[test]
+fn message_file_changes_its_line_ends_while_it_is_sent() {
+    // As many octets in the file, other ones on the wire.
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("message.eml");
+    let (server, running, go_on) = in_the_middle(&path);
+    let mut file = File::options().write(true).open(&path).unwrap();
+    std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(12_000_000)).unwrap();
+    file.write_all(&b"\n".repeat(1000)).unwrap();
+    go_on.send(()).unwrap();
+    let ran = running.wait();
+    saw_no_message(server);
+    ran.exits(75).outcomes(&["deferred"; 2]).within(8.0);
+}
+
+#[test]
+fn message_file_is_removed_while_it_is_sent() {
+    // It is open: nothing is lost.
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("message.eml");
+    let (server, running, go_on) = in_the_middle(&path);
+    fs::remove_file(&path).unwrap();
+    go_on.send(()).unwrap();
+    let ran = running.wait();
+    let heard = server.finish().pop().unwrap();
+    ran.exits(0).outcomes(&["delivered"; 2]);
+    assert!(heard.octets.len() > large_message().len());
+}

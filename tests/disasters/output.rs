@@ -1,0 +1,139 @@
+//! Nowhere to write the report or the diagnostics to.
+
+use super::ONE;
+use crate::scripted::{Client, Peer, Played, Server, full};
+
+/// A server's script that delivers one message to one recipient.
+fn delivers(peer: &mut Peer) -> Played {
+    peer.session(&["PIPELINING"])?;
+    peer.envelope(1)?;
+    peer.message()?;
+    peer.expect("QUIT")?;
+    peer.say_all(&["250 delivered", "221 bye"])?;
+    peer.end()
+}
+
+/// A server's script that refuses the one recipient.
+fn refuses(peer: &mut Peer) -> Played {
+    peer.session(&["PIPELINING"])?;
+    peer.flight(&["MAIL {any}", "RCPT {any}", "DATA"])?;
+    peer.say_all(&["250 ok", "550 5.1.1 no such user", "503 no recipients"])?;
+    peer.expect("QUIT")?;
+    peer.say("221 bye")?;
+    peer.end()
+}
+
+const PLAIN: &str = "-f me@example.net -t a@example.net";
+
+#[test]
+fn stdout_is_full() {
+    let server = Server::tcp(delivers);
+    let ran = Client::to(&server).typed(ONE).stdout(full()).run();
+    server.finish();
+    assert!(ran.exits(75).stderr.starts_with("4.3.0 "));
+}
+
+#[test]
+fn stdout_is_full_in_the_shells_style() {
+    let server = Server::tcp(delivers);
+    let ran = Client::to(&server).typed(ONE).typed("--exit-style shell").stdout(full()).run();
+    server.finish();
+    assert_eq!(ran.code(), 74, "{}", ran.stderr);
+}
+
+#[test]
+fn nobody_reads_stdout_any_more() {
+    let server = Server::tcp(delivers);
+    let (read, write) = std::io::pipe().unwrap();
+    drop(read);
+    let ran = Client::to(&server).typed(ONE).stdout(write).run();
+    server.finish();
+    assert!(ran.exits(75).stderr.starts_with("4.3.0 "));
+}
+
+#[test]
+fn stdout_is_closed_and_there_is_no_report() {
+    // Nothing is to be written there: nothing is wrong.
+    let server = Server::tcp(delivers);
+    let ran = Client::in_shell(r#"exec "$@" >&-"#).args(server.destination()).typed(PLAIN).run();
+    server.finish();
+    ran.exits(0);
+}
+
+#[test]
+fn stdout_is_closed() {
+    // Known before anything is sent: then nothing is sent.
+    let server = Server::unused();
+    let ran = Client::in_shell(r#"exec "$@" >&-"#).args(server.destination()).typed(ONE).run();
+    server.finish();
+    ran.exits(75);
+}
+
+#[test]
+fn the_report_file_cannot_be_written() {
+    // Known before anything is sent: then nothing is sent.
+    for path in ["/nonexistent/report", "/"] {
+        let server = Server::unused();
+        let ran = Client::to(&server).typed(ONE).args(["--report-file", path]).run();
+        server.finish();
+        ran.exits(75);
+    }
+}
+
+#[test]
+fn the_report_file_is_full() {
+    let server = Server::tcp(delivers);
+    let ran = Client::to(&server).typed(ONE).args(["--report-file", "/dev/full"]).run();
+    server.finish();
+    assert!(ran.exits(75).stderr.starts_with("4.3.0 "));
+}
+
+#[test]
+fn the_report_file_is_appended_to() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("report");
+    std::fs::write(&path, "before\n").unwrap();
+    for _ in 0..2 {
+        let server = Server::tcp(refuses);
+        let ran = Client::to(&server).typed(ONE).arg("--report-file", &path).run();
+        server.finish();
+        assert_eq!(ran.exits(67).stdout, "");
+    }
+    let report = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<_> = report.lines().collect();
+    assert_eq!(lines.len(), 3, "{report}");
+    assert_eq!(lines[0], "before");
+    assert!(lines[1].contains("a@example.net") && lines[2].contains("a@example.net"), "{report}");
+}
+
+#[test]
+fn stderr_is_closed() {
+    for (script, code) in [(delivers as fn(&mut Peer) -> Played, 0), (refuses, 67)] {
+        let server = Server::tcp(script);
+        let ran = Client::in_shell(r#"exec "$@" 2>&-"#).args(server.destination()).typed(ONE).run();
+        server.finish();
+        assert_eq!(ran.code(), code);
+        assert_eq!(ran.report().len(), 1);
+    }
+}
+
+#[test]
+fn stderr_is_full_or_nobody_reads_it() {
+    let (read, write) = std::io::pipe().unwrap();
+    drop(read);
+    for stderr in [std::process::Stdio::from(full()), write.into()] {
+        let server = Server::tcp(refuses);
+        let ran = Client::to(&server).typed(ONE).stderr(stderr).run();
+        server.finish();
+        assert_eq!(ran.code(), 67);
+    }
+}
+
+#[test]
+fn everything_is_closed() {
+    let server = Server::unused();
+    let ran = Client::in_shell(r#"exec "$@" <&- >&- 2>&-"#).args(server.destination()).typed(PLAIN).run();
+    server.finish();
+    // No message can be read: whether that is called empty or unreadable, it is no delivery.
+    assert!(matches!(ran.code(), 65 | 75), "{}", ran.code());
+}
