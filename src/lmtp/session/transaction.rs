@@ -21,6 +21,7 @@ impl<T: Transport> Session<T> {
         self.overlapping |= self.due.iter().any(|d| matches!(d, Due::Delivery(..)));
         if self.dirty {
             self.command("RSET", Due::Reset);
+            self.in_turn()?;
         }
         self.dirty = true;
         let mail = self.mail_line(transaction);
