@@ -46,14 +46,12 @@ impl<T: Transport> Session<T> {
             return Ok(());
         }
         self.take_pending(Stage::Mail)?;
-        match self.reader.next_reply() {
-            Ok(None) => Ok(()),
-            Ok(Some(reply)) if reply.code() == 421 => {
-                Err(Failure { stage: Stage::Mail, cause: Cause::Closing(reply) })
-            }
-            Ok(Some(reply)) => Err(Failure { stage: Stage::Mail, cause: Cause::OutOfPlace(reply) }),
-            Err(m) => Err(Failure { stage: Stage::Mail, cause: Cause::Malformed(m) }),
+        if !self.reader.has_input() {
+            return Ok(());
         }
+        let reply = self.reply(Stage::Mail)?;
+        let cause = if reply.code() == 421 { Cause::Closing(reply) } else { Cause::OutOfPlace(reply) };
+        Err(Failure { stage: Stage::Mail, cause })
     }
 
     /// Settles the recipients for whom this server will not do.
