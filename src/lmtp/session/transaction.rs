@@ -169,6 +169,9 @@ impl<T: Transport> Session<T> {
             }
             self.write_block()?;
             encoder.encode(raw.get(..read).unwrap_or_default(), &mut self.out);
+            if encoder.octets() > counted {
+                break;
+            }
         }
         encoder.finish(&mut self.out);
         let found = encoder.octets();
