@@ -86,9 +86,6 @@ impl Kind {
     pub fn of(failure: &Failure) -> Self {
         match &failure.cause {
             Cause::NotWelcome(_) => Kind::Unreachable,
-            Cause::Closed | Cause::Lost(..) | Cause::TimedOut(_) if failure.stage < Stage::Mail => {
-                Kind::Unreachable
-            }
             Cause::Closed
             | Cause::Lost(..)
             | Cause::TimedOut(_)

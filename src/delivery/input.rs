@@ -22,7 +22,7 @@ pub fn read(path: &Path, deadline: Instant, stop: &Stop) -> Result<Message, Trou
     let file = open(path).map_err(|e| Trouble::input(missing(&e), format!("{}: {e}", path.display())))?;
     let kind = file.metadata().map(|m| m.file_type());
     let message = match kind {
-        Ok(kind) if kind.is_dir() => {
+        Ok(kind) if kind.is_dir() && path != Path::new("-") => {
             return Err(Trouble::input(Kind::NoInput, format!("{}: is a directory", path.display())));
         }
         Ok(kind) if kind.is_file() => Message::from_file(file),

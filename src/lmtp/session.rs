@@ -511,6 +511,10 @@ impl<T: Transport> Session<T> {
     /// before it went away is read first.
     fn exchange(&mut self, stage: Stage) -> Result<(), Failure> {
         let mut input = [0; 16 * 1024];
+        if self.broken.is_some() {
+            self.out.clear();
+            self.out_at = 0;
+        }
         let out = self.out.get(self.out_at..).unwrap_or_default();
         let moved = match self.transport.exchange(out, &mut input) {
             Ok(moved) => moved,

@@ -181,9 +181,14 @@ impl Content for Body<'_> {
         Ok(())
     }
 
-    /// As [`Content::read`]. Of a file that has grown, what was counted; of one that has shrunk, what there is.
+    /// As [`Content::read`]. Of a file that has shrunk, what there is. One that has grown is still being
+    /// written: that is an error, at the end of what was counted.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(buf)
+        let read = self.reader.read(buf)?;
+        if read == 0 && !buf.is_empty() && self.message.source.goes_beyond(self.message.found.message.end)? {
+            return Err(io::Error::other("the file has grown since it was read"));
+        }
+        Ok(read)
     }
 }
 
@@ -312,7 +317,10 @@ mod tests {
         let message = Message::from_file(file).unwrap();
         (&other).seek(SeekFrom::End(0)).unwrap();
         (&other).write_all(b"more").unwrap();
-        assert_eq!(read(&mut message.open(), 5), b"To: a\n\n0123456789", "what came later is not sent");
+        let mut body = message.open();
+        assert_eq!(body.read(&mut [0; 100]).unwrap(), 17, "what came later is not sent");
+        assert!(body.read(&mut [0; 100]).unwrap_err().to_string().contains("has grown"));
+        other.set_len(17).unwrap();
         let mut body = message.open();
         assert_eq!(body.read(&mut [0; 10]).unwrap(), 10);
         other.set_len(12).unwrap();

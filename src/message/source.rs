@@ -89,6 +89,11 @@ impl Source {
         Reader { source: self, ranges, done: 0 }
     }
 
+    /// Whether there is anything at the position `end` or behind it.
+    pub(super) fn goes_beyond(&self, end: u64) -> io::Result<bool> {
+        self.read_at(&mut [0], end).map(|read| read > 0)
+    }
+
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
         match self {
             Source::File(file) => file.read_at(buf, at),

@@ -124,6 +124,10 @@ impl Transport for Stream {
     }
 
     fn exchange(&mut self, out: &[u8], input: &mut [u8]) -> io::Result<Moved> {
+        // A peer that takes all at once is never waited for.
+        if self.stop.is_told() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let written = self.write(out)?;
         if written == out.len() && written > 0 {
             return Ok(Moved { written, ..Moved::default() });

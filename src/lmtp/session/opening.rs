@@ -7,10 +7,11 @@ use super::{Event, Session};
 impl<T: Transport> Session<T> {
     pub(super) fn greet(&mut self) -> Result<Reply, Failure> {
         let reply = self.reply(Stage::Greeting)?;
-        match reply.code() {
-            220 => Ok(reply),
-            _ => Err(Failure { stage: Stage::Greeting, cause: Cause::NotWelcome(reply) }),
+        if reply.code() == 220 {
+            return Ok(reply);
         }
+        self.leave(&reply);
+        Err(Failure { stage: Stage::Greeting, cause: Cause::NotWelcome(reply) })
     }
 
     pub(super) fn lhlo(&mut self) -> Result<(), Failure> {
@@ -21,6 +22,7 @@ impl<T: Transport> Session<T> {
             self.extensions = Extensions::parse(&reply);
             return Ok(());
         }
+        self.leave(&reply);
         let cause = if reply.code() == 421 {
             Cause::Closing(reply)
         } else {
@@ -28,6 +30,14 @@ impl<T: Transport> Session<T> {
             Cause::NotLmtp { reply, smtp }
         };
         Err(Failure { stage: Stage::Lhlo, cause })
+    }
+
+    /// A server that refuses us waits for QUIT before it closes (RFC 5321 §3.1), unless it closes by itself.
+    fn leave(&mut self, refusal: &Reply) {
+        if refusal.code() != 421 {
+            self.say("QUIT");
+            let _ = self.reply(Stage::Quit);
+        }
     }
 
     pub(super) fn try_starttls(&mut self) -> Result<(), Failure> {
@@ -74,6 +84,8 @@ impl<T: Transport> Session<T> {
         }
         loop {
             let reply = self.reply(Stage::Auth)?;
+            // It has been handed over, and is not to be found in memory.
+            zeroize::Zeroize::zeroize(&mut self.out);
             match reply.code() {
                 235 => return exchange.finish().map_err(failed),
                 334 => {}

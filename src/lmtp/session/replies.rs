@@ -202,8 +202,10 @@ impl<T: Transport> Session<T> {
         let Some(flight) = self.unsent() else { return failure };
         let (ticket, awaiting) = (flight.ticket, flight.awaiting().collect::<Vec<_>>());
         let mut last: Option<Reply> = None;
+        let mut silent = false;
         for recipient in awaiting {
-            let heard = reply.take().or_else(|| self.early_reply());
+            let heard = reply.take().or_else(|| if silent { None } else { self.early_reply() });
+            silent = heard.is_none();
             let Some(reply) = heard.or_else(|| last.clone().filter(Reply::is_negative)) else { break };
             if reply.code() == 421 {
                 return Failure { stage: Stage::Data, cause: Cause::Closing(reply) };

@@ -27,6 +27,7 @@ impl<T: Transport> Session<T> {
         });
         self.overlapping |= self.due.iter().any(|d| matches!(d, Due::Delivery(..) | Due::Last(_)));
         self.reset();
+        self.in_turn()?;
         self.dirty = true;
         let mail = self.mail_line(transaction);
         self.command(&mail, Due::Mail(ticket));
@@ -51,14 +52,12 @@ impl<T: Transport> Session<T> {
             return Ok(());
         }
         self.take_pending(Stage::Mail)?;
-        match self.reader.next_reply() {
-            Ok(None) => Ok(()),
-            Ok(Some(reply)) if reply.code() == 421 => {
-                Err(Failure { stage: Stage::Mail, cause: Cause::Closing(reply) })
-            }
-            Ok(Some(reply)) => Err(Failure { stage: Stage::Mail, cause: Cause::OutOfPlace(reply) }),
-            Err(m) => Err(Failure { stage: Stage::Mail, cause: Cause::Malformed(m) }),
+        if !self.reader.has_input() {
+            return Ok(());
         }
+        let reply = self.reply(Stage::Mail)?;
+        let cause = if reply.code() == 421 { Cause::Closing(reply) } else { Cause::OutOfPlace(reply) };
+        Err(Failure { stage: Stage::Mail, cause })
     }
 
     /// Settles the recipients for whom this server will not do.
@@ -232,7 +231,7 @@ impl<T: Transport> Session<T> {
                 break;
             }
             // A message that goes on beyond what was counted would end in its middle for the server.
-            if encoder.octets() >= counted && chunks.is_some() {
+            if encoder.octets() >= counted {
                 return Err(Failure {
                     stage: Stage::Data,
                     cause: Cause::Changed { counted, found: counted + 1 },
@@ -247,6 +246,9 @@ impl<T: Transport> Session<T> {
             let before = (self.out.len(), encoder.octets());
             encoder.encode(raw.get(..read).unwrap_or_default(), &mut self.out);
             self.head_chunk(ticket, chunks, before, encoder.octets(), counted);
+            if encoder.octets() > counted {
+                break;
+            }
         }
         let before = (self.out.len(), encoder.octets());
         encoder.finish(&mut self.out);
