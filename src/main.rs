@@ -13,9 +13,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use clap::error::ErrorKind;
-
-use cli::{Args, ExitStyle, Uncertain};
+use cli::{Args, ExitStyle, Uncertain, Unparsed};
 use exit::{Kind, Policy};
 use job::{Job, Output};
 use report::Report;
@@ -24,11 +22,11 @@ use trouble::Trouble;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
-    let code = match cli::parse(argv.iter().cloned()) {
+    ExitCode::from(match cli::parse(argv.iter().cloned()) {
         Ok(args) => run(args),
-        Err(error) => usage(&argv, &error),
-    };
-    ExitCode::from(code)
+        Err(Unparsed::Answer(text)) => report::print(&text).map_or(exit::TEMPFAIL, |()| exit::OK),
+        Err(Unparsed::Error(text)) => usage(&argv, &text),
+    })
 }
 
 fn run(args: Args) -> u8 {
@@ -44,24 +42,20 @@ fn run(args: Args) -> u8 {
 fn deliver(args: Args, policy: Policy, output: Output) -> Result<u8, Trouble> {
     let stop = Stop::catch(policy.styled(exit::TEMPFAIL))
         .map_err(|e| Trouble::input(Kind::Exhausted, format!("signals cannot be caught: {e}")))?;
-    let (is_query, stop) = (args.protocol.is_query(), Rc::new(stop));
-    let questions = query::Questions::new(&args);
+    let stop = Rc::new(stop);
     let job = Job::new(args, &stop)?;
     let mut report = Report::open(policy, output, job.inputs.len() > 1)?;
-    if is_query {
-        query::run(&job, &questions?, &stop, &mut report);
-    } else {
+    if job.questions.is_empty() {
         delivery::run(&job, &stop, &mut report);
+    } else {
+        query::run(&job, &stop, &mut report);
     }
     Ok(report.finish())
 }
 
-/// `--help`, `--version`, and what cannot be understood.
-fn usage(argv: &[OsString], error: &clap::Error) -> u8 {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return if report::print(&error.to_string()).is_ok() { exit::OK } else { exit::TEMPFAIL };
-    }
-    report::say(error.to_string().trim_end());
+/// What was typed cannot be understood: the exit code, in the style that was typed with it.
+fn usage(argv: &[OsString], text: &str) -> u8 {
+    report::say(text.trim_end());
     let (style, soft_bounce) = cli::exit_wishes(argv);
     let policy = Policy { style: style.unwrap_or(ExitStyle::Mta), uncertain: Uncertain::Defer, soft_bounce };
     policy.styled(exit::USAGE)

@@ -6,9 +6,8 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use lmtp_send::lmtp::{Failure, Reply, ReversePath, Session, Stage, printable};
+use lmtp_send::lmtp::{Failure, Reply, ReversePath, Session, Stage};
 
-use crate::cli::Args;
 use crate::delivery::Witness;
 use crate::delivery::opening::{self, Opened};
 use crate::exit::Kind;
@@ -18,54 +17,8 @@ use crate::transport::Link;
 use crate::transport::stop::Stop;
 use crate::trouble::Trouble;
 
-/// What is asked, in this order.
-#[derive(Debug)]
-pub struct Questions {
-    probe: bool,
-    commands: Vec<String>,
-}
-
-impl Questions {
-    /// What the arguments ask.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble`] where an argument would be more than one.
-    pub fn new(args: &Args) -> Result<Self, Trouble> {
-        let asked = &args.protocol;
-        let mut commands = Vec::new();
-        for (option, verb, arguments) in [
-            ("--vrfy", "VRFY", &asked.vrfy),
-            ("--expn", "EXPN", &asked.expn),
-            ("--etrn", "ETRN", &asked.etrn),
-        ] {
-            for argument in arguments {
-                commands.push(command(option, verb, argument)?);
-            }
-        }
-        match &asked.help_from_server {
-            Some(Some(topic)) => commands.push(command("--help-from-server", "HELP", topic)?),
-            Some(None) => commands.push("HELP".into()),
-            None => {}
-        }
-        if asked.noop {
-            commands.push("NOOP".into());
-        }
-        Ok(Self { probe: asked.probe, commands })
-    }
-}
-
-/// A command with one argument that cannot be anything else.
-fn command(option: &str, verb: &str, argument: &str) -> Result<String, Trouble> {
-    if argument.trim().is_empty() || argument.chars().any(char::is_control) || argument.len() > 900 {
-        let text = format!("{option} '{}': nothing that can be asked", printable(argument.as_bytes()));
-        return Err(Trouble::input(Kind::Envelope, text));
-    }
-    Ok(format!("{verb} {argument}"))
-}
-
 /// Asks the first server that accepts a session.
-pub fn run(job: &Job, questions: &Questions, stop: &Rc<Stop>, report: &mut Report) {
+pub fn run(job: &Job, stop: &Rc<Stop>, report: &mut Report) {
     job.warnings.iter().for_each(|text| report.warning(text));
     let now = Instant::now();
     let deadline = now.checked_add(job.deadline).unwrap_or(now);
@@ -74,7 +27,7 @@ pub fn run(job: &Job, questions: &Questions, stop: &Rc<Stop>, report: &mut Repor
         match opening::open(job, destination, deadline, stop, report) {
             Ok(opened) => {
                 let server = destination.to_string();
-                return Asking { server, report }.ask(job, questions, opened);
+                return Asking { server, report }.ask(job, opened);
             }
             Err(trouble) => {
                 if let Some(before) = failed.replace(trouble) {
@@ -94,12 +47,12 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    fn ask(&mut self, job: &Job, questions: &Questions, opened: Opened) {
+    fn ask(&mut self, job: &Job, opened: Opened) {
         let Opened { mut session, steps } = opened;
-        if questions.probe {
+        if job.questions.probe {
             self.describe(&mut session, &steps);
         }
-        let asked = self.questions(job, questions, &mut session);
+        let asked = self.questions(job, &mut session);
         if let Err(failure) = asked {
             let text = format!("{}: {failure}", self.server);
             let reply = failure.reply().cloned();
@@ -108,16 +61,11 @@ impl Asking<'_> {
         session.close();
     }
 
-    fn questions(
-        &mut self,
-        job: &Job,
-        questions: &Questions,
-        session: &mut Session<Link>,
-    ) -> Result<(), Failure> {
-        if questions.probe && !job.to.is_empty() {
+    fn questions(&mut self, job: &Job, session: &mut Session<Link>) -> Result<(), Failure> {
+        if job.questions.probe && !job.to.is_empty() {
             self.envelope(job, session)?;
         }
-        for command in &questions.commands {
+        for command in &job.questions.commands {
             self.one(session, command, Stage::Query)?;
         }
         Ok(())

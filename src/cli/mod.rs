@@ -207,16 +207,35 @@ pub enum ReportFormat {
     Json,
 }
 
-/// The command line `argv`, the program's name first.
+/// A command line that comes to nothing to do.
+#[derive(Debug)]
+pub enum Unparsed {
+    /// `--help` or `--version`: the text to print.
+    Answer(String),
+    /// It cannot be understood; why.
+    Error(String),
+}
+
+impl From<clap::Error> for Unparsed {
+    fn from(error: clap::Error) -> Self {
+        let text = error.to_string();
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Answer(text),
+            _ => Self::Error(text),
+        }
+    }
+}
+
+/// The command line `argv`, the program's name first. Nothing is printed.
 ///
 /// # Errors
 ///
-/// What clap says to it; also `--help` and `--version`, whose text is the error's. Nothing is printed.
-pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Args, clap::Error> {
+/// [`Unparsed`], which the caller prints.
+pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Args, Unparsed> {
     let args = Args::try_parse_from(argv)?;
     match args.contradiction() {
         None => Ok(args),
-        Some((kind, message)) => Err(Args::command().error(kind, message)),
+        Some((kind, message)) => Err(Args::command().error(kind, message).into()),
     }
 }
 
@@ -266,12 +285,20 @@ mod tests {
     use super::*;
 
     /// The arguments of a delivery to a sink, with `words` added.
-    fn with(words: &[&str]) -> Result<Args, clap::Error> {
+    fn with(words: &[&str]) -> Result<Args, Unparsed> {
         parse(["lmtp-send", "--sink", "inbox"].iter().chain(words).map(OsString::from))
     }
 
+    /// What is said to a command line that cannot be understood.
+    fn said(parsed: Result<Args, Unparsed>) -> String {
+        match parsed {
+            Err(Unparsed::Error(text)) => text,
+            other => panic!("this should not be understood: {other:?}"),
+        }
+    }
+
     fn message(words: &[&str]) -> String {
-        with(words).expect_err("this should not be understood").to_string()
+        said(with(words))
     }
 
     #[test]
@@ -329,10 +356,10 @@ mod tests {
     fn there_is_one_kind_of_destination() {
         let parsed = |words: &[&str]| parse(["lmtp-send"].iter().chain(words).map(OsString::from));
         assert_eq!(parsed(&["-H", "a", "-H", "b:24"]).unwrap().host, ["a", "b:24"]);
-        let none = parsed(&["-t", "a@b"]).unwrap_err().to_string();
+        let none = said(parsed(&["-t", "a@b"]));
         assert!(["--host", "--socket", "--exec", "--sink"].iter().all(|kind| none.contains(kind)), "{none}");
         for words in [&["-H", "a", "-S", "b"][..], &["-S", "b", "-e", "c"], &["--sink", "d", "-H", "a"]] {
-            let two = parsed(words).unwrap_err().to_string();
+            let two = said(parsed(words));
             assert!(two.contains("more than one kind of destination"), "{words:?}: {two}");
         }
     }

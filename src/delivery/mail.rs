@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use lmtp_send::envelope::{self, HeaderField};
 use lmtp_send::lmtp::{Address, ReversePath};
-use lmtp_send::message::Message;
+use lmtp_send::message::{BadHeader, Message};
 
 use super::{Fate, Record, input};
-use crate::cli::ReportFormat;
 use crate::exit::Kind;
-use crate::job::{Job, host_name};
+use crate::job::{self, Job};
 use crate::transport::stop::Stop;
 use crate::trouble::Trouble;
 
@@ -57,10 +56,8 @@ impl Mail {
             Ok(message) => message,
             Err(trouble) => return Err(failed(about, trouble)),
         };
-        let message_id = match job.output.report {
-            Some(ReportFormat::Json) => message.message_id().map(Rc::from),
-            Some(ReportFormat::Text) | None => None,
-        };
+        let message_id =
+            if job.output.wants_message_id() { message.message_id().map(Rc::from) } else { None };
         let about = About { message_id, ..about };
         match address(job, &mut message) {
             Ok((reverse_path, recipients)) => {
@@ -148,14 +145,21 @@ fn address(job: &Job, message: &mut Message) -> Result<(ReversePath, Vec<Address
         return Ok((from.clone(), job.to.clone()));
     }
     let wrong = |e: &dyn std::fmt::Display| Trouble::input(Kind::Message, e);
-    let header = message.header().map_err(|e| wrong(&e))?;
+    let header = match message.header() {
+        // A message may begin with its body: it has no header then, and names nobody.
+        Err(BadHeader::NotAField(1, _)) if !job.to.is_empty() => {
+            let from = job.from.clone().map_or_else(job::own_address, Ok)?;
+            return Ok((from, job.to.clone()));
+        }
+        header => header.map_err(|e| wrong(&e))?,
+    };
     let fields: Vec<HeaderField<'_>> =
         header.fields().map(|field| HeaderField { name: field.name, value: field.value }).collect();
     let reverse_path = match &job.from {
         Some(from) => from.clone(),
         None => match envelope::sender(&fields).map_err(|e| wrong(&e))? {
             Some(sender) => sender,
-            None => own_address()?,
+            None => job::own_address()?,
         },
     };
     if !job.to.is_empty() {
@@ -170,26 +174,4 @@ fn address(job: &Job, message: &mut Message) -> Result<(ReversePath, Vec<Address
         message.remove(&header, |field| envelope::is_bcc(field.name)).map_err(|e| wrong(&e))?;
     }
     Ok((reverse_path, recipients))
-}
-
-/// Who runs this, at this host.
-fn own_address() -> Result<ReversePath, Trouble> {
-    let user = std::env::var("LOGNAME").ok().filter(|name| !name.is_empty()).or_else(user_name);
-    let address = user.zip(host_name()).map(|(user, host)| format!("{user}@{host}"));
-    address.and_then(|a| ReversePath::parse(&a).ok()).ok_or_else(|| {
-        let text = "no sender: none in the header's From, Sender or Resent- fields, and neither LOGNAME nor the user's and the host's name make an address; give --from";
-        Trouble::input(Kind::Envelope, text)
-    })
-}
-
-/// The name of our uid in passwd(5).
-fn user_name() -> Option<String> {
-    let uid = rustix::process::getuid().as_raw().to_string();
-    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
-    let name = passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == uid).then(|| name.to_owned())
-    });
-    name.filter(|name| !name.is_empty())
 }

@@ -268,6 +268,7 @@ impl Courier<'_> {
             rcpt: &line.told.rcpt,
         };
         let ticket = line.session.upcoming();
+        log::debug!("transaction {ticket} with {}: {} recipients", line.server, recipients.len());
         line.begun.insert(ticket, (batch.mail, batch.recipients.clone()));
         line.session.transport().set_deadline(mail.deadline);
         match line.session.begin(&transaction) {

@@ -89,6 +89,7 @@ impl Opening<'_> {
         let limits = Limits::new(self.job.timeout, self.job.data_timeout, self.deadline);
         let link = connect(self.destination, self.job.network, limits, self.stop);
         let mut link = link.map_err(|e| self.unreachable(&e))?;
+        log::debug!("connected to {}", self.server);
         if let Some((_, tls)) = &self.job.tls {
             link.set_tls(self.identity(tls)?);
         }

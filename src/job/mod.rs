@@ -1,12 +1,14 @@
 //! From what was typed to what is meant: addresses, destinations, time limits, names.
 
 mod parameters;
+mod questions;
 mod security;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use parameters::{Parameters, Told};
+pub use questions::Questions;
 pub use security::{Credentials, Start};
 
 use lmtp_send::lmtp::session::{Body, Verb};
@@ -58,6 +60,8 @@ pub struct Job {
     pub hold: bool,
     /// ESMTP parameters.
     pub parameters: Parameters,
+    /// What is asked in place of a delivery.
+    pub questions: Questions,
     /// XCLIENT's attributes.
     pub xclient: Vec<String>,
     /// When TLS begins, and how.
@@ -85,6 +89,13 @@ pub struct Output {
     pub verbosity: u8,
     /// No diagnostics.
     pub quiet: bool,
+}
+
+impl Output {
+    /// Whether the report names each message by its Message-ID.
+    pub fn wants_message_id(&self) -> bool {
+        self.report == Some(ReportFormat::Json)
+    }
 }
 
 /// How the arguments want outcomes to become exit codes.
@@ -143,6 +154,7 @@ impl Job {
             chunking: !options.no_chunking,
             hold: options.transid.is_some(),
             parameters: Parameters::new(options)?,
+            questions: Questions::new(options)?,
             xclient: xclient(&options.xclient)?,
             tls: security::tls(options)?,
             credentials,
@@ -245,4 +257,30 @@ fn lhlo(given: Option<String>) -> Result<String, Trouble> {
 /// This host's name.
 pub fn host_name() -> Option<String> {
     hostname::get().ok()?.into_string().ok()
+}
+
+/// Who runs this, at this host.
+///
+/// # Errors
+///
+/// [`Trouble`] where that cannot be found out.
+pub fn own_address() -> Result<ReversePath, Trouble> {
+    let user = std::env::var("LOGNAME").ok().filter(|name| !name.is_empty()).or_else(user_name);
+    let address = user.zip(host_name()).map(|(user, host)| format!("{user}@{host}"));
+    address.and_then(|a| ReversePath::parse(&a).ok()).ok_or_else(|| {
+        let text = "no sender: none in the header's From, Sender or Resent- fields, and neither LOGNAME nor the user's and the host's name make an address; give --from";
+        Trouble::input(Kind::Envelope, text)
+    })
+}
+
+/// The name of our uid in passwd(5).
+fn user_name() -> Option<String> {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    });
+    name.filter(|name| !name.is_empty())
 }

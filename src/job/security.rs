@@ -2,12 +2,14 @@
 
 use std::io::Read;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::time::Instant;
 use std::{env, fs, io};
 
+use anyhow::{Context, bail, ensure};
 use lmtp_send::lmtp::auth::Mechanism;
 use lmtp_send::lmtp::{Secret, Stage};
 
@@ -116,27 +118,25 @@ pub fn credentials(
         let text = "--auth, --password-file and --password-command need --user";
         return if given { Err(Trouble::new(Kind::Usage, Stage::Auth, text)) } else { Ok((None, None)) };
     }
-    let (password, warning) = password(options, until, stop)?;
+    let config = |e: anyhow::Error| Trouble::new(Kind::Config, Stage::Auth, format!("{e:#}"));
+    let (password, warning) = password(options, until, stop).map_err(config)?;
     Ok((Some(Credentials { user, password, mechanism, insecure: options.auth_insecure }), warning))
 }
 
-fn password(options: &Protocol, until: Instant, stop: &Stop) -> Result<(Secret, Option<String>), Trouble> {
-    let config = |text: String| Trouble::new(Kind::Config, Stage::Auth, text);
+fn password(options: &Protocol, until: Instant, stop: &Stop) -> anyhow::Result<(Secret, Option<String>)> {
     if let Some(path) = &options.password_file {
-        let wrong = |e: io::Error| config(format!("--password-file {}: {e}", path.display()));
-        let octets = read_bounded(fs::File::open(path).map_err(wrong)?).map_err(wrong)?;
+        let octets = fs::File::open(path).and_then(read_bounded);
+        let octets = octets.with_context(|| format!("--password-file {}", path.display()))?;
         return Ok((first_line(octets), readable_by_others(path)));
     }
     if let Some(command) = &options.password_command {
-        let wrong = |e: io::Error| config(format!("--password-command '{command}': {e}"));
-        return Ok((first_line(run(command, until, stop).map_err(wrong)?), None));
+        let octets = run(command, until, stop).with_context(|| format!("--password-command '{command}'"))?;
+        return Ok((first_line(octets), None));
     }
-    match env::var_os(PASSWORD) {
-        Some(password) => Ok((Secret::from(std::os::unix::ffi::OsStringExt::into_vec(password)), None)),
-        None => Err(config(format!(
-            "--user without a password: give --password-file, --password-command or {PASSWORD} in the environment"
-        ))),
-    }
+    let password = env::var_os(PASSWORD).with_context(|| {
+        format!("--user without a password: give --password-file, --password-command or {PASSWORD} in the environment")
+    })?;
+    Ok((Secret::from(password.into_vec()), None))
 }
 
 fn read_bounded(file: fs::File) -> io::Result<Vec<u8>> {
@@ -147,30 +147,38 @@ fn read_bounded(file: fs::File) -> io::Result<Vec<u8>> {
 }
 
 /// What `command` prints, waiting no longer than `until`.
-fn run(command: &str, until: Instant, stop: &Stop) -> io::Result<Vec<u8>> {
-    let words = shell_words::split(command).map_err(io::Error::other)?;
-    let (program, arguments) = words.split_first().ok_or_else(|| io::Error::other("it is empty"))?;
-    let mut child =
-        Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+fn run(command: &str, until: Instant, stop: &Stop) -> anyhow::Result<Vec<u8>> {
+    let words = shell_words::split(command)?;
+    let (program, arguments) = words.split_first().context("it is empty")?;
+    let spawned = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let mut child = spawned.with_context(|| format!("'{program}' cannot be run"))?;
+    let Some(mut output) = child.stdout.take() else { bail!("it has no standard output") };
     let mut octets = Vec::with_capacity(MAX_PASSWORD as usize + 1);
-    let read = child.stdout.take().map_or(Ok(()), |mut output| {
-        loop {
-            stop.wait(Some(output.as_fd()), None, until)?;
-            let mut piece = [0; 512];
-            let read = output.read(&mut piece)?;
-            if read == 0 || octets.len() + read > MAX_PASSWORD as usize {
-                return Ok(());
-            }
-            octets.extend_from_slice(piece.get(..read).unwrap_or_default());
-        }
-    });
-    if let Err(e) = read {
+    let read = read_until_its_end(&mut output, &mut octets, until, stop);
+    if read.is_err() {
         let _ = child.kill();
-        let _ = child.wait();
-        return Err(e);
     }
     let status = child.wait()?;
-    if status.success() { Ok(octets) } else { Err(io::Error::other(format!("it failed: {status}"))) }
+    read?;
+    ensure!(status.success(), "it failed: {status}");
+    Ok(octets)
+}
+
+fn read_until_its_end(
+    output: &mut ChildStdout,
+    octets: &mut Vec<u8>,
+    until: Instant,
+    stop: &Stop,
+) -> io::Result<()> {
+    loop {
+        stop.wait(Some(output.as_fd()), None, until)?;
+        let mut piece = [0; 512];
+        let read = output.read(&mut piece)?;
+        if read == 0 || octets.len() + read > MAX_PASSWORD as usize {
+            return Ok(());
+        }
+        octets.extend_from_slice(piece.get(..read).unwrap_or_default());
+    }
 }
 
 fn first_line(mut octets: Vec<u8>) -> Secret {
