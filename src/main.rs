@@ -4,6 +4,7 @@ mod cli;
 mod delivery;
 mod exit;
 mod job;
+mod query;
 mod report;
 mod transport;
 mod trouble;
@@ -43,16 +44,22 @@ fn run(args: Args) -> u8 {
 fn deliver(args: Args, policy: Policy, output: Output) -> Result<u8, Trouble> {
     let stop = Stop::catch(policy.styled(exit::TEMPFAIL))
         .map_err(|e| Trouble::input(Kind::Exhausted, format!("signals cannot be caught: {e}")))?;
-    let job = Job::new(args)?;
+    let (is_query, stop) = (args.protocol.is_query(), Rc::new(stop));
+    let questions = query::Questions::new(&args);
+    let job = Job::new(args, &stop)?;
     let mut report = Report::open(policy, output, job.inputs.len() > 1)?;
-    delivery::run(&job, &Rc::new(stop), &mut report);
+    if is_query {
+        query::run(&job, &questions?, &stop, &mut report);
+    } else {
+        delivery::run(&job, &stop, &mut report);
+    }
     Ok(report.finish())
 }
 
 /// `--help`, `--version`, and what cannot be understood.
 fn usage(argv: &[OsString], error: &clap::Error) -> u8 {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return if report::answer(&error.to_string()) { exit::OK } else { exit::TEMPFAIL };
+        return if report::print(&error.to_string()).is_ok() { exit::OK } else { exit::TEMPFAIL };
     }
     report::say(error.to_string().trim_end());
     let (style, soft_bounce) = cli::exit_wishes(argv);

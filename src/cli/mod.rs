@@ -245,7 +245,7 @@ impl Args {
                 ErrorKind::MissingRequiredArgument,
                 "no destination: give one of --host HOST, --socket PATH, --exec COMMAND, --sink DIR",
             )),
-            1 => self.protocol.contradiction(!self.files.is_empty() || !self.to.is_empty()),
+            1 => self.protocol.contradiction(!self.files.is_empty(), !self.to.is_empty()),
             _ => Some((
                 ErrorKind::ArgumentConflict,
                 "more than one kind of destination: give only one of --host, --socket, --exec, --sink",

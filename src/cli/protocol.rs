@@ -164,12 +164,12 @@ impl Protocol {
         self.probe || self.noop || self.help_from_server.is_some() || named
     }
 
-    /// What cannot be meant; `delivery` says whether a message or a recipient was named.
+    /// What cannot be meant; `files` and `recipients` say whether any were named.
     ///
     /// A query that left a message lying would exit with 0 all the same, and the mail be lost.
-    pub(super) fn contradiction(&self, delivery: bool) -> Option<(ErrorKind, &'static str)> {
-        if self.is_query() && delivery {
-            let why = "a query delivers nothing: FILE and --to cannot be given with it";
+    pub(super) fn contradiction(&self, files: bool, recipients: bool) -> Option<(ErrorKind, &'static str)> {
+        if self.is_query() && (files || (recipients && !self.probe)) {
+            let why = "a query delivers nothing: FILE cannot be given with it, and --to only with --probe";
             return Some((ErrorKind::ArgumentConflict, why));
         }
         let never = self.notify.contains(&Notify::Never) && self.notify.iter().any(|n| *n != Notify::Never);

@@ -4,23 +4,24 @@
 
 mod input;
 mod mail;
+pub mod opening;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Instant;
 
-use lmtp_send::lmtp::session::{Body, Verb};
+use lmtp_send::lmtp::session::Body;
 use lmtp_send::lmtp::{
     Address, EnhancedCode, Event, Failure, Fate as Verdict, Go, Outcome, Reply, Session, Stage, Transaction,
 };
 
 use crate::exit::Kind;
-use crate::job::Job;
+use crate::job::{Job, Told};
+use crate::transport::Link;
 use crate::transport::stop::Stop;
-use crate::transport::{Destination, Limits, Link, Unreachable, connect};
 use crate::trouble::Trouble;
 use mail::Mail;
+use opening::Opened;
 
 /// What became of a recipient, in a session or short of one.
 #[derive(Clone, Debug)]
@@ -65,6 +66,7 @@ pub trait Witness {
 
 /// Delivers all messages of `job`.
 pub fn run(job: &Job, stop: &Rc<Stop>, witness: &mut dyn Witness) {
+    job.warnings.iter().for_each(|text| witness.warning(text));
     let mut courier = Courier {
         job,
         stop: Rc::clone(stop),
@@ -94,6 +96,8 @@ struct Batch {
 struct Line {
     session: Session<Link>,
     server: Rc<str>,
+    /// The parameters that this server is told.
+    told: Told,
     /// By ticket: the message and its recipients in the order of the transaction.
     begun: HashMap<u64, (usize, Vec<usize>)>,
 }
@@ -186,7 +190,7 @@ impl Courier<'_> {
             }
         }
         self.collect();
-        self.follow_up();
+        self.follow_up()?;
         while let Some(line) = &mut self.line
             && line.session.owes(ticket)
             && line.session.waits()
@@ -198,38 +202,41 @@ impl Courier<'_> {
     }
 
     /// What goes behind the message's end: the next transaction if it is at hand, else QUIT.
-    fn follow_up(&mut self) {
-        let Some(line) = &self.line else { return };
-        if !line.session.pipelining() {
-            return;
+    fn follow_up(&mut self) -> Result<(), Failure> {
+        let at_hand =
+            !self.waiting.is_empty() || self.inputs.front().is_some_and(|path| input::is_at_hand(path));
+        let alone = self.job.all_or_nothing || self.job.hold || self.job.body == Body::Binary;
+        let Some(line) = self.line.as_mut().filter(|line| line.session.pipelining()) else { return Ok(()) };
+        if !at_hand || alone || !self.heard || !line.session.may_follow()? {
+            line.session.quit();
+            return Ok(());
         }
-        let may = line.session.takes_another() && !self.job.all_or_nothing && self.heard;
-        if may
-            && self.waiting.is_empty()
+        self.collect();
+        while self.waiting.is_empty()
             && let Some(path) = self.inputs.pop_front_if(|path| input::is_at_hand(path))
         {
             self.take_in(&path);
         }
-        match self.waiting.pop_front() {
-            Some(mut batch) if may => {
-                batch.ticket = self.begin(&mut batch);
-                if batch.ticket.is_some() {
-                    self.waiting.push_front(batch);
-                }
+        if let Some(mut batch) = self.waiting.pop_front() {
+            batch.ticket = self.begin(&mut batch);
+            if batch.ticket.is_some() {
+                self.waiting.push_front(batch);
             }
-            other => {
-                self.waiting.extend(other);
-                if let Some(line) = &mut self.line {
-                    line.session.quit();
-                }
-            }
+        } else if let Some(line) = &mut self.line {
+            line.session.quit();
         }
+        Ok(())
     }
 
     /// Begins a transaction for as many recipients as the server takes in one (RFC 9422, RCPTMAX).
     fn begin(&mut self, batch: &mut Batch) -> Option<u64> {
         let mail = self.mails.get_mut(&batch.mail)?;
         let line = self.line.as_mut()?;
+        if let Some(refusal) = line.told.refusal.clone() {
+            let server = Some(Rc::clone(&line.server));
+            self.settle_all(batch, &Fate::Outcome(Outcome::Unsuited(refusal)), server);
+            return None;
+        }
         let limit = line.session.extensions().limits().rcpt_max.unwrap_or(usize::MAX);
         if batch.recipients.len() > limit {
             if self.job.all_or_nothing {
@@ -246,18 +253,19 @@ impl Courier<'_> {
         batch.recipients.iter().for_each(|&i| mail.attempt(i));
         let recipients: Vec<&Address> =
             batch.recipients.iter().filter_map(|&i| mail.recipients.get(i)).collect();
+        let binary = self.job.body == Body::Binary;
         let transaction = Transaction {
             reverse_path: &mail.reverse_path,
             recipients: &recipients,
-            octets: mail.message.octets(),
+            octets: if binary { mail.message.raw_octets() } else { mail.message.octets() },
             smtputf8: self.job.smtputf8,
             all_or_nothing: self.job.all_or_nothing,
-            verb: Verb::Mail,
-            body: Body::EightBit,
-            chunking: true,
-            hold: false,
-            mail: &[],
-            rcpt: &[],
+            verb: self.job.verb,
+            body: self.job.body,
+            chunking: self.job.chunking,
+            hold: self.job.hold,
+            mail: &line.told.mail,
+            rcpt: &line.told.rcpt,
         };
         let ticket = line.session.upcoming();
         line.begun.insert(ticket, (batch.mail, batch.recipients.clone()));
@@ -282,9 +290,12 @@ impl Courier<'_> {
         let mut failed: Option<(Trouble, Option<Rc<str>>)> = None;
         for destination in &self.job.destinations {
             let server: Rc<str> = destination.to_string().into();
-            match self.open(destination, &server, deadline) {
-                Ok(session) => {
-                    self.line = Some(Line { session, server, begun: HashMap::new() });
+            match opening::open(self.job, destination, deadline, &self.stop, self.witness) {
+                Ok(Opened { session, .. }) => {
+                    let told =
+                        self.job.parameters.for_server(session.extensions(), &session.greeting().text());
+                    told.left_out.iter().for_each(|text| self.witness.warning(text));
+                    self.line = Some(Line { session, server, told, begun: HashMap::new() });
                     return Ok(());
                 }
                 Err(trouble) => {
@@ -303,23 +314,6 @@ impl Courier<'_> {
             batch.recipients.iter().for_each(|&i| mail.attempt(i));
         }
         failed.map_or(Ok(()), Err)
-    }
-
-    fn open(
-        &self,
-        destination: &Destination,
-        server: &str,
-        deadline: Instant,
-    ) -> Result<Session<Link>, Trouble> {
-        let limits = Limits::new(self.job.timeout, self.job.data_timeout, deadline);
-        let link = connect(destination, self.job.network, limits, &self.stop)
-            .map_err(|e| unreachable(server, &e))?;
-        Session::open(link, &self.job.lhlo, self.witness.listener(server)).map_err(|failure| Trouble {
-            kind: Kind::of(&failure),
-            stage: failure.stage,
-            text: format!("{server}: {failure}"),
-            reply: failure.reply().cloned(),
-        })
     }
 
     /// Ends the session in good order; what it leaves unsettled is collected.
@@ -400,16 +394,4 @@ impl Courier<'_> {
             self.mails.remove(&mail);
         }
     }
-}
-
-fn unreachable(server: &str, error: &Unreachable) -> Trouble {
-    let kind = match error {
-        Unreachable::NoSuchHost(_) => Kind::NoSuchHost,
-        Unreachable::LookUp(_) | Unreachable::Connect(_) => Kind::Unreachable,
-        Unreachable::Denied(_) => Kind::Denied,
-        Unreachable::NoProgram(_) => Kind::Config,
-        Unreachable::Exhausted(_) => Kind::Exhausted,
-        Unreachable::Stopped => Kind::Stopped,
-    };
-    Trouble::new(kind, Stage::Connect, format!("{server}: cannot connect: {error}"))
 }

@@ -70,6 +70,8 @@ impl Failure {
             Cause::TimedOut(error.to_string())
         } else if kind == io::ErrorKind::Interrupted {
             Cause::Stopped
+        } else if kind == io::ErrorKind::PermissionDenied {
+            Cause::NotSecure { why: error.to_string(), reply: None }
         } else if kind == io::ErrorKind::UnexpectedEof {
             Cause::Closed
         } else {

@@ -51,7 +51,8 @@ pub trait Transport {
     /// # Errors
     ///
     /// [`io::ErrorKind::TimedOut`] at the limit, [`io::ErrorKind::Interrupted`] when the run was told to
-    /// stop; anything else is the connection's failure.
+    /// stop, [`io::ErrorKind::PermissionDenied`] when the server turns out not to want us (a client certificate
+    /// refused behind the handshake); anything else is the connection's failure.
     fn exchange(&mut self, out: &[u8], input: &mut [u8]) -> io::Result<Moved>;
 
     /// Reads what the peer has already sent, without waiting. `read == 0` and not `closed`: nothing.

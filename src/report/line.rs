@@ -19,15 +19,9 @@ pub fn diagnostic(policy: &Policy, record: &Record, judgement: Judgement, severa
 }
 
 /// The diagnostic for a trouble that concerns nobody in particular.
-pub fn of_trouble(
-    policy: &Policy,
-    judgement: Judgement,
-    trouble: &Trouble,
-    recipient: Option<&str>,
-) -> String {
+pub fn of_trouble(policy: &Policy, judgement: Judgement, trouble: &Trouble) -> String {
     let status = policy.agreeing(judgement.status, judgement.exit);
-    let recipient = recipient.map(|r| format!("<{r}>: ")).unwrap_or_default();
-    format!("{status} {recipient}{}", printable(trouble.text.as_bytes()))
+    format!("{status} {}", printable(trouble.text.as_bytes()))
 }
 
 /// The line of the text report.

@@ -1,5 +1,6 @@
 //! What is told: diagnostics on standard error, the report, the transcript. The only room that prints.
 
+mod answer;
 mod line;
 mod transcript;
 
@@ -7,6 +8,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 
 use lmtp_send::lmtp::{Event, Stage, printable};
+
+pub use answer::Answer;
 
 use crate::cli::ReportFormat;
 use crate::delivery::{Fate, Record, Witness};
@@ -52,12 +55,7 @@ impl Report {
     /// Prints the diagnostics, the one that decides first, and returns the exit code.
     pub fn finish(mut self) -> u8 {
         if let Some(text) = self.lost.take() {
-            let trouble = lost(&text);
-            let judgement = self.policy.trouble(trouble.kind, None);
-            self.lines.push(line::of_trouble(&self.policy, judgement, &trouble, None));
-            if self.deciding.is_none_or(|(_, d)| !d.again) {
-                self.deciding = Some((self.lines.len() - 1, judgement));
-            }
+            self.trouble(&lost(&text));
         }
         if !self.output.quiet {
             let first = self.deciding.map(|(at, _)| at);
@@ -67,6 +65,49 @@ impl Report {
             text.into_iter().for_each(|line| say(line));
         }
         self.deciding.map_or(exit::OK, |(_, judgement)| judgement.exit)
+    }
+
+    /// Tells what a server answered to a question; its reply decides the exit code as a recipient's would.
+    pub fn answer(&mut self, answer: &Answer) {
+        let judgement = answer.judge(&self.policy);
+        let line = match self.output.report {
+            Some(ReportFormat::Json) => answer.json(judgement),
+            Some(ReportFormat::Text) | None => answer.text(),
+        };
+        let written = match self.sink.as_mut() {
+            Some(sink) => sink.write_all(format!("{line}\n").as_bytes()).and_then(|()| sink.flush()),
+            None => print(&format!("{line}\n")),
+        };
+        if let Err(e) = written {
+            self.lost.get_or_insert(e.to_string());
+        }
+        if let Some(judgement) = judgement {
+            let decides = self.decides(judgement);
+            if decides || judgement.exit != exit::OK {
+                self.lines.push(answer.diagnostic(&self.policy, judgement));
+            }
+            if decides {
+                self.deciding = Some((self.lines.len() - 1, judgement));
+            }
+        }
+    }
+
+    /// Tells a trouble that concerns nobody in particular.
+    pub fn trouble(&mut self, trouble: &Trouble) {
+        let judgement = self.policy.trouble(trouble.kind, trouble.reply.as_ref());
+        self.lines.push(line::of_trouble(&self.policy, judgement, trouble));
+        if self.decides(judgement) {
+            self.deciding = Some((self.lines.len() - 1, judgement));
+        }
+    }
+
+    /// Whether `judgement` decides before what has been heard: what is to be tried again before what has
+    /// failed, and else the first.
+    fn decides(&self, judgement: Judgement) -> bool {
+        match self.deciding {
+            None => judgement.exit != exit::OK,
+            Some((_, so_far)) => judgement.again && !so_far.again,
+        }
     }
 
     fn judge(&self, fate: &Fate) -> Judgement {
@@ -96,11 +137,7 @@ impl Witness for Report {
         if worth_telling || self.output.verbosity > 0 {
             self.lines.push(line::diagnostic(&self.policy, &record, judgement, self.several));
         }
-        let decides = match self.deciding {
-            None => judgement.exit != exit::OK,
-            Some((_, so_far)) => judgement.again && !so_far.again,
-        };
-        if decides {
+        if self.decides(judgement) {
             self.deciding = Some((self.lines.len() - 1, judgement));
         }
         self.lost.is_none()
@@ -125,14 +162,14 @@ impl Witness for Report {
 pub fn trouble(policy: &Policy, output: &Output, trouble: &Trouble) -> u8 {
     let judgement = policy.trouble(trouble.kind, trouble.reply.as_ref());
     if !output.quiet {
-        say(&line::of_trouble(policy, judgement, trouble, None));
+        say(&line::of_trouble(policy, judgement, trouble));
     }
     judgement.exit
 }
 
-/// Prints what the user asked for (`--help`).
-pub fn answer(text: &str) -> bool {
-    io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()).is_ok()
+/// Prints what the user asked for.
+pub fn print(text: &str) -> io::Result<()> {
+    io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush())
 }
 
 /// A line on standard error, whether anybody reads that or not.

@@ -39,6 +39,17 @@ pub enum Destination {
     Sink(PathBuf),
 }
 
+impl Destination {
+    /// The name that the server's certificate is to bear.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        match self {
+            Destination::Host { name, .. } => name,
+            Destination::Socket(_) | Destination::Exec(_) | Destination::Sink(_) => "localhost",
+        }
+    }
+}
+
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -144,7 +155,7 @@ pub fn connect(
         Destination::Sink(dir) => {
             let name =
                 hostname::get().map_or_else(|_| "localhost".into(), |n| n.to_string_lossy().into_owned());
-            Ok(Link::Sink(Box::new(SinkTransport::new(Server::new(dir.clone(), &name)))))
+            Ok(SinkTransport::new(Server::new(dir.clone(), &name)).into())
         }
     }
 }
@@ -171,7 +182,7 @@ fn to_host(
         match to_address(address, network.bind, limits.until(), stop) {
             Ok(socket) => {
                 return Stream::tcp(socket, limits, Rc::clone(stop))
-                    .map(Link::Stream)
+                    .map(Link::from)
                     .map_err(Unreachable::new);
             }
             Err(e) => last = Unreachable::new(limits.name(e)),
@@ -219,7 +230,7 @@ fn to_socket(path: &Path, limits: Limits, stop: &Rc<Stop>) -> Result<Link, Unrea
     let refused = |e: &io::Error| e.kind() == io::ErrorKind::PermissionDenied;
     let socket = open()
         .map_err(|e| if refused(&e) { Unreachable::Denied(denied(path)) } else { Unreachable::new(e) })?;
-    Stream::unix(socket, limits, Rc::clone(stop)).map(Link::Stream).map_err(Unreachable::new)
+    Stream::unix(socket, limits, Rc::clone(stop)).map(Link::from).map_err(Unreachable::new)
 }
 
 /// Who we are and which part of the path turned us away.
@@ -247,7 +258,12 @@ fn denied(path: &Path) -> String {
 fn to_program(words: &[String], limits: Limits, stop: &Rc<Stop>) -> Result<Link, Unreachable> {
     let (program, arguments) =
         words.split_first().ok_or_else(|| Unreachable::NoProgram("no program".into()))?;
-    let spawned = Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let spawned = Command::new(program)
+        .args(arguments)
+        .env_remove("LMTP_SEND_PASSWORD")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
     let mut child = spawned.map_err(|e| {
         if e.kind() == io::ErrorKind::NotFound {
             Unreachable::NoProgram(format!("there is no program '{program}'"))
@@ -261,7 +277,7 @@ fn to_program(words: &[String], limits: Limits, stop: &Rc<Stop>) -> Result<Link,
         return Err(Unreachable::NoProgram(format!("'{program}' has no standard input and output")));
     };
     Stream::exec(child, input, output, limits, Rc::clone(stop))
-        .map(Link::Stream)
+        .map(Link::from)
         .map_err(Unreachable::Exhausted)
 }
 

@@ -4,59 +4,118 @@
 mod connect;
 mod limits;
 mod resolve;
+mod secured;
 pub mod sink;
 pub mod stop;
 mod stream;
-#[allow(dead_code, unused_imports, reason = "nothing starts TLS yet")]
 mod tls;
 
 pub use connect::{Destination, Network, Unreachable, connect, split_host};
 pub use limits::Limits;
+pub use tls::{Facts, Fingerprint, Identity, Tls, TlsOptions, Verify};
 
-use std::io;
+use std::sync::Arc;
 use std::time::Instant;
+use std::{io, mem};
 
-use lmtp_send::lmtp::{Moved, Stage, Transport};
+use lmtp_send::lmtp::{Insecure, Moved, Stage, Transport};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use secured::Secured;
 use sink::SinkTransport;
 use stream::Stream;
 
+/// What a TLS handshake needs.
+pub type Handshake = (Arc<ClientConfig>, ServerName<'static>);
+
 /// A connection of any kind.
-pub enum Link {
+pub struct Link {
+    ends: Ends,
+    tls: Option<Handshake>,
+}
+
+enum Ends {
     /// Sockets and pipes.
     Stream(Stream),
+    /// Those, encrypted.
+    Secured(Box<Secured>),
     /// The server in this process.
     Sink(Box<SinkTransport>),
+    /// Nothing: a handshake has failed.
+    Gone,
 }
 
 impl Link {
+    /// The connection is to be encrypted like this when that is asked for.
+    pub fn set_tls(&mut self, tls: Handshake) {
+        self.tls = Some(tls);
+    }
+
+    /// What TLS came to, if there is any.
+    pub fn facts(&self) -> Option<Facts> {
+        if let Ends::Secured(secured) = &self.ends { secured.facts() } else { None }
+    }
+
+    /// Whether others could overhear what is said: TCP without TLS.
+    pub fn is_clear(&self) -> bool {
+        matches!(&self.ends, Ends::Stream(stream) if stream.is_tcp())
+    }
+
     /// From now on, nothing waits beyond `deadline`.
     pub fn set_deadline(&mut self, deadline: Instant) {
-        match self {
-            Link::Stream(stream) => stream.set_deadline(deadline),
-            Link::Sink(_) => {}
+        match &mut self.ends {
+            Ends::Stream(stream) => stream.set_deadline(deadline),
+            Ends::Secured(secured) => secured.stream().set_deadline(deadline),
+            Ends::Sink(_) | Ends::Gone => {}
         }
+    }
+
+    fn ends(&mut self) -> io::Result<&mut dyn Transport> {
+        match &mut self.ends {
+            Ends::Stream(stream) => Ok(stream),
+            Ends::Secured(secured) => Ok(secured.as_mut()),
+            Ends::Sink(sink) => Ok(sink.as_mut()),
+            Ends::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl From<Stream> for Link {
+    fn from(stream: Stream) -> Self {
+        Self { ends: Ends::Stream(stream), tls: None }
+    }
+}
+
+impl From<SinkTransport> for Link {
+    fn from(sink: SinkTransport) -> Self {
+        Self { ends: Ends::Sink(Box::new(sink)), tls: None }
     }
 }
 
 impl Transport for Link {
     fn enter(&mut self, stage: Stage) {
-        match self {
-            Link::Stream(stream) => stream.enter(stage),
-            Link::Sink(sink) => sink.enter(stage),
+        if let Ok(ends) = self.ends() {
+            ends.enter(stage);
         }
     }
 
     fn exchange(&mut self, out: &[u8], input: &mut [u8]) -> io::Result<Moved> {
-        match self {
-            Link::Stream(stream) => stream.exchange(out, input),
-            Link::Sink(sink) => sink.exchange(out, input),
-        }
+        self.ends()?.exchange(out, input)
     }
 
     fn pending(&mut self, input: &mut [u8]) -> io::Result<Moved> {
-        match self {
-            Link::Stream(stream) => stream.pending(input),
-            Link::Sink(sink) => sink.pending(input),
+        self.ends()?.pending(input)
+    }
+
+    fn secure(&mut self) -> Result<(), Insecure> {
+        let impossible = || Insecure::NotVerified("TLS cannot be had on this connection".into());
+        let (config, name) = self.tls.take().ok_or_else(impossible)?;
+        match mem::replace(&mut self.ends, Ends::Gone) {
+            Ends::Stream(stream) => {
+                self.ends = Ends::Secured(Box::new(Secured::handshake(stream, &config, name)?));
+                Ok(())
+            }
+            Ends::Secured(_) | Ends::Sink(_) | Ends::Gone => Err(impossible()),
         }
     }
 }

@@ -72,6 +72,11 @@ impl Stream {
         Ok(Self { ends: Ends::Exec(process), limits, stop })
     }
 
+    /// Whether this crosses a network, or could.
+    pub fn is_tcp(&self) -> bool {
+        matches!(self.ends, Ends::Tcp(_))
+    }
+
     /// From now on, nothing waits beyond `deadline`.
     pub fn set_deadline(&mut self, deadline: Instant) {
         self.limits.set_deadline(deadline);

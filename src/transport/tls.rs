@@ -25,7 +25,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
-pub use fingerprint::{Fingerprint, NotAFingerprint};
+pub use fingerprint::Fingerprint;
 pub use stream::{Facts, TlsStream};
 use verifier::Verifier;
 
@@ -38,6 +38,34 @@ pub struct TlsOptions {
     pub identity: Option<Identity>,
     /// The name that the server's certificate must have, in place of the name it was connected by.
     pub name: Option<String>,
+}
+
+/// TLS as it was asked for, with every file read.
+#[derive(Debug)]
+pub struct Tls {
+    options: TlsOptions,
+    config: Arc<ClientConfig>,
+}
+
+impl Tls {
+    /// Reads the files that `options` name.
+    ///
+    /// # Errors
+    ///
+    /// As [`TlsOptions::configure`].
+    pub fn new(options: TlsOptions) -> Result<Self, TlsError> {
+        let config = options.configure()?;
+        Ok(Self { options, config })
+    }
+
+    /// What a connection to `host` needs for its handshake.
+    ///
+    /// # Errors
+    ///
+    /// As [`TlsOptions::server_name`].
+    pub fn for_host(&self, host: &str) -> Result<(Arc<ClientConfig>, ServerName<'static>), TlsError> {
+        Ok((Arc::clone(&self.config), self.options.server_name(host)?))
+    }
 }
 
 /// How the server's certificate is verified.

@@ -2,8 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::super::{Cause, Event, Failure, Fate, Outcome, Reply, Settled, Stage, Transport};
+use super::super::{Cause, EnhancedCode, Event, Failure, Fate, Outcome, Reply, Settled, Stage, Transport};
 use super::{Due, Flight, Session, State};
+
+/// To MAIL with TRANSID: a checkpoint to go on from (RFC 1845 §5).
+const RESTART: u16 = 355;
 
 impl<T: Transport> Session<T> {
     /// Takes a reply for the front of the queue, if one is there.
@@ -41,6 +44,7 @@ impl<T: Transport> Session<T> {
     /// would make it another command's.
     fn receive(&mut self, due: Due, reply: Reply) -> Result<(), Failure> {
         let fits = match due {
+            Due::Mail(_) if reply.code() == RESTART => true,
             Due::Mail(_) | Due::Rcpt(..) | Due::Chunk(_) | Due::Last(_) | Due::Delivery(..) => {
                 reply.is_positive() || reply.is_negative()
             }
@@ -122,14 +126,22 @@ impl<T: Transport> Session<T> {
 
     /// What `reply` means for the command at `due`. Recipients that are settled stay as they are.
     fn credit(&mut self, due: Due, reply: &Reply) {
+        let refused = |stage| Outcome::Refused { stage, reply: reply.clone() };
         match due {
+            Due::Mail(ticket) if reply.code() == RESTART => {
+                let text = format!(
+                    "the server has part of this transaction already, and is told to forget it: {reply}"
+                );
+                let deferred = Outcome::Unsuited(Reply::new(450, EnhancedCode::new(4, 5, 0), &text));
+                self.each_unsettled(ticket, &deferred);
+            }
             Due::Mail(ticket) if reply.is_negative() => {
-                self.each_unsettled(ticket, Stage::Mail, reply);
+                self.each_unsettled(ticket, &refused(Stage::Mail));
                 self.flights.iter_mut().filter(|f| f.ticket == ticket).for_each(|f| f.refused = true);
             }
             Due::Rcpt(ticket, recipient) => self.credit_rcpt(ticket, recipient, reply),
             Due::Data(ticket) | Due::Chunk(ticket) if reply.is_negative() => {
-                self.each_unsettled(ticket, Stage::Data, reply);
+                self.each_unsettled(ticket, &refused(Stage::Data));
             }
             Due::Data(ticket) => {
                 self.flights.iter_mut().filter(|f| f.ticket == ticket).for_each(|f| f.go = true);
@@ -160,11 +172,10 @@ impl<T: Transport> Session<T> {
         }
     }
 
-    fn each_unsettled(&mut self, ticket: u64, stage: Stage, reply: &Reply) {
+    fn each_unsettled(&mut self, ticket: u64, outcome: &Outcome) {
         let Some(recipients) = self.flight(ticket).map(|f| f.recipients.len()) else { return };
         for recipient in 0..recipients {
-            let outcome = Outcome::Refused { stage, reply: reply.clone() };
-            self.settle(ticket, recipient, Fate::Known(outcome));
+            self.settle(ticket, recipient, Fate::Known(outcome.clone()));
         }
     }
 

@@ -26,9 +26,7 @@ impl<T: Transport> Session<T> {
             flight.hold
         });
         self.overlapping |= self.due.iter().any(|d| matches!(d, Due::Delivery(..) | Due::Last(_)));
-        if self.dirty {
-            self.command("RSET", Due::Reset);
-        }
+        self.reset();
         self.dirty = true;
         let mail = self.mail_line(transaction);
         self.command(&mail, Due::Mail(ticket));
@@ -154,6 +152,7 @@ impl<T: Transport> Session<T> {
         };
         if flight.all_or_nothing && flight.unsettled < flight.recipients.len() {
             self.flights.retain(|f| f.ticket != ticket);
+            self.reset();
             return Ok(Go::Cancelled);
         }
         flight.go |= chunked && flight.unsettled > 0;
@@ -162,6 +161,10 @@ impl<T: Transport> Session<T> {
             self.answers(ticket)?;
         }
         let Some(flight) = self.flight(ticket) else { return Ok(Go::Nothing) };
+        if hold && flight.unsettled == 0 {
+            self.reset();
+            return Ok(Go::Nothing);
+        }
         match (flight.go, flight.unsettled) {
             (true, 1..) => Ok(Go::Ahead),
             (true, 0) => {
@@ -169,6 +172,13 @@ impl<T: Transport> Session<T> {
                 Ok(Go::Nothing)
             }
             (false, _) => Ok(Go::Nothing),
+        }
+    }
+
+    /// The server is to forget what was begun.
+    fn reset(&mut self) {
+        if std::mem::take(&mut self.dirty) {
+            self.command("RSET", Due::Reset);
         }
     }
 

@@ -1,13 +1,21 @@
 //! From what was typed to what is meant: addresses, destinations, time limits, names.
 
+mod parameters;
+mod security;
+
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use lmtp_send::lmtp::{Address, ReversePath, drop_repeated};
+pub use parameters::{Parameters, Told};
+pub use security::{Credentials, Start};
 
-use crate::cli::{Args, ExitStyle, ReportFormat, Uncertain};
+use lmtp_send::lmtp::session::{Body, Verb};
+use lmtp_send::lmtp::{Address, ReversePath, Stage, drop_repeated};
+
+use crate::cli::{self, Args, ExitStyle, ReportFormat, Uncertain};
 use crate::exit::{Kind, Policy};
-use crate::transport::{Destination, Network, split_host};
+use crate::transport::stop::Stop;
+use crate::transport::{Destination, Network, Tls, split_host};
 use crate::trouble::Trouble;
 
 const PORT: u16 = 24;
@@ -40,6 +48,24 @@ pub struct Job {
     pub all_or_nothing: bool,
     /// SMTPUTF8 whatever the addresses are.
     pub smtputf8: bool,
+    /// The command that begins a transaction.
+    pub verb: Verb,
+    /// What the body is declared to be.
+    pub body: Body,
+    /// BDAT may be used.
+    pub chunking: bool,
+    /// What is checkpointed has to be known before it is sent.
+    pub hold: bool,
+    /// ESMTP parameters.
+    pub parameters: Parameters,
+    /// XCLIENT's attributes.
+    pub xclient: Vec<String>,
+    /// When TLS begins, and how.
+    pub tls: Option<(Start, Tls)>,
+    /// Who we are to the server.
+    pub credentials: Option<Credentials>,
+    /// What is worth knowing and no failure.
+    pub warnings: Vec<String>,
     /// The messages; `-` is standard input.
     pub inputs: Vec<PathBuf>,
     /// How outcomes become exit codes.
@@ -86,7 +112,12 @@ impl Job {
     /// # Errors
     ///
     /// [`Trouble`] naming the address, host or name that is none.
-    pub fn new(args: Args) -> Result<Self, Trouble> {
+    pub fn new(args: Args, stop: &Stop) -> Result<Self, Trouble> {
+        let options = &args.protocol;
+        let timeout = args.timeout.unwrap_or(TIMEOUT);
+        let now = Instant::now();
+        let until = now.checked_add(timeout).unwrap_or(now);
+        let (credentials, warning) = security::credentials(options, until, stop)?;
         let data_timeout = args.data_timeout.or(args.timeout).unwrap_or(DATA_TIMEOUT);
         let output = output(&args);
         let policy = policy(&args);
@@ -94,7 +125,7 @@ impl Job {
             destinations: destinations(&args)?,
             network: Network { ipv6: (args.ipv4 || args.ipv6).then_some(args.ipv6), bind: args.bind },
             lhlo: lhlo(args.lhlo)?,
-            timeout: args.timeout.unwrap_or(TIMEOUT),
+            timeout,
             data_timeout,
             deadline: args.deadline.unwrap_or(DEADLINE),
             from: args
@@ -107,10 +138,54 @@ impl Job {
             keep_bcc: args.keep_bcc,
             all_or_nothing: args.all_or_nothing,
             smtputf8: args.smtputf8,
+            verb: verb(options.verb),
+            body: body(options.body),
+            chunking: !options.no_chunking,
+            hold: options.transid.is_some(),
+            parameters: Parameters::new(options)?,
+            xclient: xclient(&options.xclient)?,
+            tls: security::tls(options)?,
+            credentials,
+            warnings: warning.into_iter().collect(),
             inputs: if args.files.is_empty() { vec!["-".into()] } else { args.files },
             policy,
             output,
         })
+    }
+}
+
+fn verb(option: Option<cli::Verb>) -> Verb {
+    match option {
+        None | Some(cli::Verb::Mail) => Verb::Mail,
+        Some(cli::Verb::Send) => Verb::Send,
+        Some(cli::Verb::Soml) => Verb::Soml,
+        Some(cli::Verb::Saml) => Verb::Saml,
+    }
+}
+
+fn body(option: Option<cli::Body>) -> Body {
+    match option {
+        None | Some(cli::Body::EightBitMime) => Body::EightBit,
+        Some(cli::Body::SevenBit) => Body::SevenBit,
+        Some(cli::Body::BinaryMime) => Body::Binary,
+    }
+}
+
+/// Attributes of XCLIENT: a name and a value that is xtext.
+fn xclient(attributes: &[String]) -> Result<Vec<String>, Trouble> {
+    let valid = |text: &&String| {
+        let (name, value) = text.split_once('=').unwrap_or_default();
+        !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !value.is_empty()
+            && value.bytes().all(|b| b.is_ascii_graphic())
+    };
+    match attributes.iter().find(|a| !valid(a)) {
+        None => Ok(attributes.to_vec()),
+        Some(text) => {
+            let why = format!("--xclient '{}': not ATTR=VALUE with a value in xtext", text.escape_debug());
+            Err(Trouble::input(Kind::Envelope, why))
+        }
     }
 }
 
@@ -135,16 +210,15 @@ fn destinations(args: &Args) -> Result<Vec<Destination>, Trouble> {
         return Ok(vec![Destination::Sink(dir.clone())]);
     }
     if let Some(command) = &args.exec {
-        let words = shell_words::split(command).map_err(|e| {
-            Trouble::new(Kind::Config, lmtp_send::lmtp::Stage::Connect, format!("--exec '{command}': {e}"))
-        })?;
+        let words = shell_words::split(command)
+            .map_err(|e| Trouble::new(Kind::Config, Stage::Connect, format!("--exec '{command}': {e}")))?;
         return Ok(vec![Destination::Exec(words)]);
     }
     let port = args.port.unwrap_or(PORT);
     let host = |text: &String| {
         let (name, port) = split_host(text, port).ok_or_else(|| {
             let why = format!("--host '{text}': neither HOST, HOST:PORT, [IPv6] nor [IPv6]:PORT");
-            Trouble::new(Kind::Usage, lmtp_send::lmtp::Stage::Connect, why)
+            Trouble::new(Kind::Usage, Stage::Connect, why)
         })?;
         Ok(Destination::Host { name, port })
     };
@@ -159,7 +233,7 @@ fn lhlo(given: Option<String>) -> Result<String, Trouble> {
         let usage = || {
             Trouble::new(
                 Kind::Usage,
-                lmtp_send::lmtp::Stage::Lhlo,
+                Stage::Lhlo,
                 format!("--lhlo '{}': not a host's name", name.escape_debug()),
             )
         };

@@ -1,0 +1,194 @@
+//! From a destination to a session that takes transactions: connection, TLS, greeting, LHLO, AUTH, XCLIENT.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use lmtp_send::lmtp::auth::Mechanism;
+use lmtp_send::lmtp::{Cause, Failure, Insecure, Session, Stage, Transport};
+
+use super::Witness;
+use crate::exit::Kind;
+use crate::job::{Credentials, Job, Start};
+use crate::transport::stop::Stop;
+use crate::transport::{Destination, Handshake, Limits, Link, Tls, Unreachable, connect};
+use crate::trouble::Trouble;
+
+/// A session, and how long each step to it took.
+pub struct Opened {
+    /// The session.
+    pub session: Session<Link>,
+    /// Each step with its time, in their order.
+    pub steps: Vec<(Stage, Duration)>,
+}
+
+/// Opens a session with `destination`.
+///
+/// # Errors
+///
+/// [`Trouble`] naming the server and what to look at.
+pub fn open(
+    job: &Job,
+    destination: &Destination,
+    deadline: Instant,
+    stop: &Rc<Stop>,
+    witness: &mut dyn Witness,
+) -> Result<Opened, Trouble> {
+    let opening = Opening { job, destination, deadline, stop, server: destination.to_string() };
+    match opening.run(witness, true) {
+        // Opportunistic TLS is better than none and worse than mail that does not arrive.
+        Err(trouble) if trouble.stage == Stage::Tls && opening.starts() == Some(Start::IfOffered) => {
+            witness.warning(&format!("{}; sent without TLS", trouble.text));
+            opening.run(witness, false)
+        }
+        result => result,
+    }
+}
+
+struct Opening<'a> {
+    job: &'a Job,
+    destination: &'a Destination,
+    deadline: Instant,
+    stop: &'a Rc<Stop>,
+    server: String,
+}
+
+impl Opening<'_> {
+    fn starts(&self) -> Option<Start> {
+        self.job.tls.as_ref().map(|(start, _)| *start)
+    }
+
+    fn run(&self, witness: &dyn Witness, encrypt: bool) -> Result<Opened, Trouble> {
+        let mut watch = Watch { steps: Vec::new(), since: Instant::now() };
+        let mut link = self.connect()?;
+        watch.step(Stage::Connect);
+        if self.starts() == Some(Start::AtOnce) {
+            link.enter(Stage::Tls);
+            link.secure().map_err(|e| self.insecure(e))?;
+            watch.step(Stage::Tls);
+        }
+        let failed = |failure: Failure| self.failed(&failure);
+        let listener = witness.listener(&self.server);
+        let mut session = Session::open(link, &self.job.lhlo, listener).map_err(failed)?;
+        watch.step(Stage::Lhlo);
+        let offered = session.extensions().offers("STARTTLS");
+        if self.starts() == Some(Start::Required)
+            || (encrypt && offered && self.starts() == Some(Start::IfOffered))
+        {
+            session.starttls().map_err(failed)?;
+            watch.step(Stage::Tls);
+        }
+        if let Some(credentials) = &self.job.credentials {
+            authenticate(&mut session, credentials).map_err(failed)?;
+            watch.step(Stage::Auth);
+        }
+        self.introduce(&mut session).map_err(failed)?;
+        Ok(Opened { session, steps: watch.steps })
+    }
+
+    fn connect(&self) -> Result<Link, Trouble> {
+        let limits = Limits::new(self.job.timeout, self.job.data_timeout, self.deadline);
+        let link = connect(self.destination, self.job.network, limits, self.stop);
+        let mut link = link.map_err(|e| self.unreachable(&e))?;
+        if let Some((_, tls)) = &self.job.tls {
+            link.set_tls(self.identity(tls)?);
+        }
+        Ok(link)
+    }
+
+    fn identity(&self, tls: &Tls) -> Result<Handshake, Trouble> {
+        let wrong =
+            |e| Trouble::new(Kind::Denied, Stage::Tls, format!("{}: {e}; give --tls-name", self.server));
+        tls.for_host(self.destination.host()).map_err(wrong)
+    }
+
+    /// XCLIENT, to servers that offer it to us.
+    fn introduce(&self, session: &mut Session<Link>) -> Result<(), Failure> {
+        if self.job.xclient.is_empty() {
+            return Ok(());
+        }
+        let refused =
+            |why: String| Failure { stage: Stage::Lhlo, cause: Cause::NotSecure { why, reply: None } };
+        let Some(known) = session.extensions().argument("XCLIENT") else {
+            return Err(refused("--xclient: the server does not offer XCLIENT to us".into()));
+        };
+        let name = |attribute: &str| attribute.split('=').next().unwrap_or_default().to_ascii_uppercase();
+        let is_known = |attribute: &str| known.split(' ').any(|k| k.eq_ignore_ascii_case(&name(attribute)));
+        if let Some(attribute) = self.job.xclient.iter().find(|attribute| !is_known(attribute)) {
+            return Err(refused(format!("--xclient {attribute}: the server takes {known} only")));
+        }
+        session.xclient(&self.job.xclient)
+    }
+
+    fn failed(&self, failure: &Failure) -> Trouble {
+        Trouble {
+            kind: Kind::of(failure),
+            stage: failure.stage,
+            text: format!("{}: {failure}", self.server),
+            reply: failure.reply().cloned(),
+        }
+    }
+
+    fn insecure(&self, error: Insecure) -> Trouble {
+        match error {
+            Insecure::NotVerified(why) => {
+                Trouble::new(Kind::Denied, Stage::Tls, format!("{}: {why}", self.server))
+            }
+            Insecure::Lost(error) => self.failed(&Failure::from_io(Stage::Tls, &error)),
+        }
+    }
+
+    fn unreachable(&self, error: &Unreachable) -> Trouble {
+        let kind = match error {
+            Unreachable::NoSuchHost(_) => Kind::NoSuchHost,
+            Unreachable::LookUp(_) | Unreachable::Connect(_) => Kind::Unreachable,
+            Unreachable::Denied(_) => Kind::Denied,
+            Unreachable::NoProgram(_) => Kind::Config,
+            Unreachable::Exhausted(_) => Kind::Exhausted,
+            Unreachable::Stopped => Kind::Stopped,
+        };
+        Trouble::new(kind, Stage::Connect, format!("{}: cannot connect: {error}", self.server))
+    }
+}
+
+/// Authenticates by the mechanism asked for, else by the strongest that is offered and may be used here.
+fn authenticate(session: &mut Session<Link>, credentials: &Credentials) -> Result<(), Failure> {
+    let impossible =
+        |why: String| Failure { stage: Stage::Auth, cause: Cause::NotSecure { why, reply: None } };
+    let Some(offer) = session.extensions().argument("AUTH").map(str::to_owned) else {
+        return Err(impossible("authentication is asked for, and the server does not offer AUTH".into()));
+    };
+    let offered: Vec<&str> = offer.split_whitespace().collect();
+    let clear = session.transport().is_clear() && !credentials.insecure;
+    let may = |mechanism: Mechanism| !clear || !mechanism.is_clear();
+    let usable: Vec<&str> = offered.iter().copied().filter(|m| Mechanism::parse(m).is_none_or(may)).collect();
+    let mechanism = match credentials.mechanism {
+        None => Mechanism::strongest(&usable),
+        Some(wanted) if !offered.iter().any(|m| Mechanism::parse(m) == Some(wanted)) => {
+            return Err(impossible(format!(
+                "the server does not offer AUTH {}: it offers {offer}",
+                wanted.name()
+            )));
+        }
+        Some(wanted) => Some(wanted).filter(|m| may(*m)),
+    };
+    match mechanism {
+        Some(mechanism) => session.authenticate(mechanism, &credentials.user, &credentials.password),
+        None if usable.len() < offered.len() => Err(impossible(
+            "the password would be sent in clear: use --tls, or allow it by --auth-insecure".into(),
+        )),
+        None => Err(impossible(format!("the server offers no mechanism that is known here: {offer}"))),
+    }
+}
+
+struct Watch {
+    steps: Vec<(Stage, Duration)>,
+    since: Instant,
+}
+
+impl Watch {
+    fn step(&mut self, stage: Stage) {
+        let now = Instant::now();
+        self.steps.push((stage, now - self.since));
+        self.since = now;
+    }
+}

@@ -1,0 +1,211 @@
+//! TLS and AUTH: what was asked for, with certificates and the password read.
+
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+use std::{env, fs, io};
+
+use lmtp_send::lmtp::auth::Mechanism;
+use lmtp_send::lmtp::{Secret, Stage};
+
+use crate::cli::{self, Protocol, TlsMode};
+use crate::exit::Kind;
+use crate::transport::stop::Stop;
+use crate::transport::{Fingerprint, Identity, Tls, TlsOptions, Verify};
+use crate::trouble::Trouble;
+
+/// Where a password comes from if no option says so.
+const PASSWORD: &str = "LMTP_SEND_PASSWORD";
+/// The longest password, in octets.
+const MAX_PASSWORD: u64 = 4096;
+
+/// Who we are to the server.
+#[derive(Debug)]
+pub struct Credentials {
+    /// The user; may be empty with EXTERNAL.
+    pub user: String,
+    /// Empty with EXTERNAL.
+    pub password: Secret,
+    /// The mechanism asked for; without one the strongest that is offered.
+    pub mechanism: Option<Mechanism>,
+    /// The password may be sent in clear.
+    pub insecure: bool,
+}
+
+/// When TLS is to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// By STARTTLS if the server offers it; nothing is verified.
+    IfOffered,
+    /// By STARTTLS, or there is no session.
+    Required,
+    /// With the first octet.
+    AtOnce,
+}
+
+/// When and how TLS is used; `None`: not at all.
+///
+/// # Errors
+///
+/// [`Trouble`] where a file is wrong or missing.
+pub fn tls(options: &Protocol) -> Result<Option<(Start, Tls)>, Trouble> {
+    let start = match options.tls.unwrap_or(TlsMode::Off) {
+        TlsMode::Off => return unused(options).map(|()| None),
+        TlsMode::Opportunistic => Start::IfOffered,
+        TlsMode::Starttls => Start::Required,
+        TlsMode::Implicit => Start::AtOnce,
+    };
+    let verify = if let Some(text) = &options.tls_fingerprint {
+        let usage = |e| Trouble::new(Kind::Usage, Stage::Tls, format!("--tls-fingerprint: {e}"));
+        Verify::Pin(text.parse::<Fingerprint>().map_err(usage)?)
+    } else if options.tls_insecure || start == Start::IfOffered {
+        Verify::Nothing
+    } else {
+        Verify::Chain { ca: options.tls_ca.clone() }
+    };
+    let identity = match (&options.tls_cert, &options.tls_key) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => {
+            Some(Identity { certificate: certificate.clone(), key: key.clone() })
+        }
+        _ => return Err(Trouble::new(Kind::Usage, Stage::Tls, "--tls-cert and --tls-key go together")),
+    };
+    let options = TlsOptions { verify, identity, name: options.tls_name.clone() };
+    let tls = Tls::new(options).map_err(|e| Trouble::new(Kind::Config, Stage::Tls, e))?;
+    Ok(Some((start, tls)))
+}
+
+/// Options of TLS without TLS are a mistake that would send mail in clear.
+fn unused(options: &Protocol) -> Result<(), Trouble> {
+    let given = options.tls_ca.is_some()
+        || options.tls_cert.is_some()
+        || options.tls_key.is_some()
+        || options.tls_name.is_some()
+        || options.tls_fingerprint.is_some()
+        || options.tls_insecure;
+    if given && options.tls.is_none() {
+        let text =
+            "options of TLS are given, and --tls is not: say --tls starttls, implicit, opportunistic or off";
+        return Err(Trouble::new(Kind::Usage, Stage::Tls, text));
+    }
+    Ok(())
+}
+
+/// Who we are to the server, if that is to be said; and what is worth a warning.
+///
+/// # Errors
+///
+/// [`Trouble`] where there is no password, or it cannot be read.
+pub fn credentials(
+    options: &Protocol,
+    until: Instant,
+    stop: &Stop,
+) -> Result<(Option<Credentials>, Option<String>), Trouble> {
+    let mechanism = options.auth.map(mechanism);
+    let user = options.user.clone().unwrap_or_default();
+    if mechanism == Some(Mechanism::External) {
+        let password = Secret::from(Vec::new());
+        return Ok((Some(Credentials { user, password, mechanism, insecure: options.auth_insecure }), None));
+    }
+    if options.user.is_none() {
+        let given =
+            options.password_file.is_some() || options.password_command.is_some() || mechanism.is_some();
+        let text = "--auth, --password-file and --password-command need --user";
+        return if given { Err(Trouble::new(Kind::Usage, Stage::Auth, text)) } else { Ok((None, None)) };
+    }
+    let (password, warning) = password(options, until, stop)?;
+    Ok((Some(Credentials { user, password, mechanism, insecure: options.auth_insecure }), warning))
+}
+
+fn password(options: &Protocol, until: Instant, stop: &Stop) -> Result<(Secret, Option<String>), Trouble> {
+    let config = |text: String| Trouble::new(Kind::Config, Stage::Auth, text);
+    if let Some(path) = &options.password_file {
+        let wrong = |e: io::Error| config(format!("--password-file {}: {e}", path.display()));
+        let octets = read_bounded(fs::File::open(path).map_err(wrong)?).map_err(wrong)?;
+        return Ok((first_line(octets), readable_by_others(path)));
+    }
+    if let Some(command) = &options.password_command {
+        let wrong = |e: io::Error| config(format!("--password-command '{command}': {e}"));
+        return Ok((first_line(run(command, until, stop).map_err(wrong)?), None));
+    }
+    match env::var_os(PASSWORD) {
+        Some(password) => Ok((Secret::from(std::os::unix::ffi::OsStringExt::into_vec(password)), None)),
+        None => Err(config(format!(
+            "--user without a password: give --password-file, --password-command or {PASSWORD} in the environment"
+        ))),
+    }
+}
+
+fn read_bounded(file: fs::File) -> io::Result<Vec<u8>> {
+    // All at once, so that no half of a password stays behind where a buffer grew.
+    let mut octets = Vec::with_capacity(MAX_PASSWORD as usize + 1);
+    file.take(MAX_PASSWORD).read_to_end(&mut octets)?;
+    Ok(octets)
+}
+
+/// What `command` prints, waiting no longer than `until`.
+fn run(command: &str, until: Instant, stop: &Stop) -> io::Result<Vec<u8>> {
+    let words = shell_words::split(command).map_err(io::Error::other)?;
+    let (program, arguments) = words.split_first().ok_or_else(|| io::Error::other("it is empty"))?;
+    let mut child =
+        Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let mut octets = Vec::with_capacity(MAX_PASSWORD as usize + 1);
+    let read = child.stdout.take().map_or(Ok(()), |mut output| {
+        loop {
+            stop.wait(Some(output.as_fd()), None, until)?;
+            let mut piece = [0; 512];
+            let read = output.read(&mut piece)?;
+            if read == 0 || octets.len() + read > MAX_PASSWORD as usize {
+                return Ok(());
+            }
+            octets.extend_from_slice(piece.get(..read).unwrap_or_default());
+        }
+    });
+    if let Err(e) = read {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(e);
+    }
+    let status = child.wait()?;
+    if status.success() { Ok(octets) } else { Err(io::Error::other(format!("it failed: {status}"))) }
+}
+
+fn first_line(mut octets: Vec<u8>) -> Secret {
+    let end = octets.iter().position(|b| *b == b'\n').unwrap_or(octets.len());
+    let end = if end > 0 && octets.get(end - 1) == Some(&b'\r') { end - 1 } else { end };
+    octets.get_mut(end..).unwrap_or_default().fill(0);
+    octets.truncate(end);
+    octets.into()
+}
+
+fn readable_by_others(path: &Path) -> Option<String> {
+    let mode = fs::metadata(path).ok()?.permissions().mode();
+    (mode & 0o044 != 0)
+        .then(|| format!("{}: others can read this file of a password (chmod 600)", path.display()))
+}
+
+fn mechanism(option: cli::Mechanism) -> Mechanism {
+    match option {
+        cli::Mechanism::ScramSha256 => Mechanism::ScramSha256,
+        cli::Mechanism::ScramSha1 => Mechanism::ScramSha1,
+        cli::Mechanism::CramMd5 => Mechanism::CramMd5,
+        cli::Mechanism::Plain => Mechanism::Plain,
+        cli::Mechanism::Login => Mechanism::Login,
+        cli::Mechanism::External => Mechanism::External,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_the_first_line() {
+        for (octets, password) in [("a b\nc", "a b"), ("a\r\n", "a"), ("a", "a"), ("\n", ""), ("", "")] {
+            assert_eq!(first_line(octets.into()).expose(), password.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Questions instead of a delivery: what a server says of itself, and of an address.
+//!
+//! What the server answered is printed a line each; the reply's code decides the exit code by the same
+//! table as a delivery's.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use lmtp_send::lmtp::{Failure, Reply, ReversePath, Session, Stage, printable};
+
+use crate::cli::Args;
+use crate::delivery::Witness;
+use crate::delivery::opening::{self, Opened};
+use crate::exit::Kind;
+use crate::job::Job;
+use crate::report::{Answer, Report};
+use crate::transport::Link;
+use crate::transport::stop::Stop;
+use crate::trouble::Trouble;
+
+/// What is asked, in this order.
+#[derive(Debug)]
+pub struct Questions {
+    probe: bool,
+    commands: Vec<String>,
+}
+
+impl Questions {
+    /// What the arguments ask.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble`] where an argument would be more than one.
+    pub fn new(args: &Args) -> Result<Self, Trouble> {
+        let asked = &args.protocol;
+        let mut commands = Vec::new();
+        for (option, verb, arguments) in [
+            ("--vrfy", "VRFY", &asked.vrfy),
+            ("--expn", "EXPN", &asked.expn),
+            ("--etrn", "ETRN", &asked.etrn),
+        ] {
+            for argument in arguments {
+                commands.push(command(option, verb, argument)?);
+            }
+        }
+        match &asked.help_from_server {
+            Some(Some(topic)) => commands.push(command("--help-from-server", "HELP", topic)?),
+            Some(None) => commands.push("HELP".into()),
+            None => {}
+        }
+        if asked.noop {
+            commands.push("NOOP".into());
+        }
+        Ok(Self { probe: asked.probe, commands })
+    }
+}
+
+/// A command with one argument that cannot be anything else.
+fn command(option: &str, verb: &str, argument: &str) -> Result<String, Trouble> {
+    if argument.trim().is_empty() || argument.chars().any(char::is_control) || argument.len() > 900 {
+        let text = format!("{option} '{}': nothing that can be asked", printable(argument.as_bytes()));
+        return Err(Trouble::input(Kind::Envelope, text));
+    }
+    Ok(format!("{verb} {argument}"))
+}
+
+/// Asks the first server that accepts a session.
+pub fn run(job: &Job, questions: &Questions, stop: &Rc<Stop>, report: &mut Report) {
+    job.warnings.iter().for_each(|text| report.warning(text));
+    let now = Instant::now();
+    let deadline = now.checked_add(job.deadline).unwrap_or(now);
+    let mut failed = None;
+    for destination in &job.destinations {
+        match opening::open(job, destination, deadline, stop, report) {
+            Ok(opened) => {
+                let server = destination.to_string();
+                return Asking { server, report }.ask(job, questions, opened);
+            }
+            Err(trouble) => {
+                if let Some(before) = failed.replace(trouble) {
+                    report.warning(&before.text);
+                }
+            }
+        }
+    }
+    if let Some(trouble) = failed {
+        report.trouble(&trouble);
+    }
+}
+
+struct Asking<'a> {
+    server: String,
+    report: &'a mut Report,
+}
+
+impl Asking<'_> {
+    fn ask(&mut self, job: &Job, questions: &Questions, opened: Opened) {
+        let Opened { mut session, steps } = opened;
+        if questions.probe {
+            self.describe(&mut session, &steps);
+        }
+        let asked = self.questions(job, questions, &mut session);
+        if let Err(failure) = asked {
+            let text = format!("{}: {failure}", self.server);
+            let reply = failure.reply().cloned();
+            self.report.trouble(&Trouble { kind: Kind::of(&failure), stage: failure.stage, text, reply });
+        }
+        session.close();
+    }
+
+    fn questions(
+        &mut self,
+        job: &Job,
+        questions: &Questions,
+        session: &mut Session<Link>,
+    ) -> Result<(), Failure> {
+        if questions.probe && !job.to.is_empty() {
+            self.envelope(job, session)?;
+        }
+        for command in &questions.commands {
+            self.one(session, command, Stage::Query)?;
+        }
+        Ok(())
+    }
+
+    /// Asks one thing, and tells the answer.
+    fn one(&mut self, session: &mut Session<Link>, command: &str, stage: Stage) -> Result<Reply, Failure> {
+        let began = Instant::now();
+        let reply = session.ask(command)?;
+        self.report.answer(&Answer::reply(&self.server, command, stage, &reply, began.elapsed()));
+        Ok(reply)
+    }
+
+    /// Who would be accepted: MAIL and RCPT, and no data.
+    fn envelope(&mut self, job: &Job, session: &mut Session<Link>) -> Result<(), Failure> {
+        let sender = job.from.clone().unwrap_or(ReversePath::Null);
+        if self.one(session, &format!("MAIL FROM:<{sender}>"), Stage::Mail)?.is_positive() {
+            for recipient in &job.to {
+                self.one(session, &format!("RCPT TO:<{recipient}>"), Stage::Rcpt)?;
+            }
+        }
+        session.ask("RSET").map(drop)
+    }
+
+    /// What the server said of itself, and how long each step took.
+    fn describe(&mut self, session: &mut Session<Link>, steps: &[(Stage, Duration)]) {
+        for (stage, time) in steps {
+            self.tell(&format!("step {}", stage.name()), "", Some(*time));
+        }
+        let greeting = session.greeting().to_string();
+        self.tell("greeting", &greeting, None);
+        let domain = session.extensions().domain().to_owned();
+        self.tell("domain", &domain, None);
+        let extensions: Vec<(String, String)> =
+            session.extensions().iter().map(|(k, a)| (k.to_owned(), a.to_owned())).collect();
+        for (keyword, argument) in extensions {
+            self.tell("extension", format!("{keyword} {argument}").trim_end(), None);
+        }
+        if let Some(facts) = session.transport().facts() {
+            self.tell("tls version", facts.version, None);
+            self.tell("tls cipher", &facts.cipher, None);
+            self.tell("tls certificate", &facts.fingerprint.to_string(), None);
+        }
+    }
+
+    fn tell(&mut self, what: &str, text: &str, time: Option<Duration>) {
+        self.report.answer(&Answer::fact(&self.server, what, text, time));
+    }
+}
