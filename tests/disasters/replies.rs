@@ -288,12 +288,11 @@ fn addresses_that_would_be_commands() {
     // CR, LF and the like never reach the wire, wherever they came from.
     let evil = "joe@example.net>\r\nRCPT TO:<evil@example.net";
     let header = "From: me@example.net\nTo: \"joe\\\r\n RCPT TO:<evil@example.net>\"@example.net\n\ntext\n";
-    let runs: [(&[&str], &[u8]); 6] = [
+    let runs: [(&[&str], &[u8]); 5] = [
         (&["-f", "me@example.net", "-t", evil], HELLO),
         (&["-f", evil, "-t", "joe@example.net"], HELLO),
         (&["-f", "me@example.net", "-t", "joe\n@example.net"], HELLO),
         (&["-f", "me@example.net", "-t", "\"joe\r\ndoe\"@example.net"], HELLO),
-        (&["-f", "me@example.net", "-t", "joe@example.net", "--mail-param", "X=1\r\nRSET"], HELLO),
         (&["-f", "me@example.net"], header.as_bytes()),
     ];
     for (args, input) in runs {
@@ -302,5 +301,24 @@ fn addresses_that_would_be_commands() {
         server.finish();
         println!("{args:?}");
         ran.exits(65);
+    }
+}
+
+#[test]
+fn parameters_that_would_be_commands() {
+    for (option, value) in [
+        ("--mail-param", "X=1\r\nRSET"),
+        ("--rcpt-param", "X=1\nRSET"),
+        ("--envid", "id\r\nRSET"),
+        ("--orcpt", "rfc822;joe@example.net>\r\nRSET"),
+        ("--mail-param", "X=1 Y=2"),
+        ("--mail-param", ""),
+        ("--lhlo", "me\r\nRSET"),
+    ] {
+        let server = Server::unused();
+        let ran = Client::to(&server).typed(ONE).args([option, value]).run();
+        println!("{option} {value:?}: {}", ran.stderr);
+        server.finish();
+        assert!(matches!(ran.code(), 64 | 65), "{option} {value:?}: exit {}", ran.code());
     }
 }

@@ -9,7 +9,7 @@ use crate::scripted::{Client, Peer, Played, Server};
 const STEP: Duration = Duration::from_millis(50);
 
 /// The two limits, each short with the other one long.
-const LIMITS: [&str; 2] = ["--timeout 0.5", "--timeout 60 --data-timeout 60 --deadline 0.5"];
+const LIMITS: [&str; 2] = ["--timeout 0.5", "--timeout 60 --data-timeout 60 --deadline 0.7"];
 
 /// Text that takes ten seconds at one octet a step.
 fn long_text() -> Vec<u8> {
@@ -86,7 +86,7 @@ fn endless_lines_in_the_reply_to_lhlo() {
 fn slow_but_in_time() {
     // Each reply takes long, none too long: the limit is for one reply, not for all.
     let server = Server::tcp(|peer| {
-        let mut step = |peer: &mut Peer, expected: &str, reply: &str| -> Played {
+        let step = |peer: &mut Peer, expected: &str, reply: &str| -> Played {
             if !expected.is_empty() {
                 peer.expect(expected)?;
             }
@@ -128,7 +128,7 @@ fn one_octet_at_a_time_is_taken_of_a_large_message() {
 
 #[test]
 fn a_large_message_is_taken_slowly_but_steadily() {
-    // 16 MB at a leisurely pace, within the limits.
+    // Six million octets at a leisurely pace, within the limits.
     let server = Server::tcp(|peer| {
         At::MidMessage.play(peer, true)?;
         for _ in 0..20 {

@@ -271,13 +271,6 @@ impl Peer {
         Ok(())
     }
 
-    /// Everything that came and no expectation has taken.
-    pub fn rest(&mut self) -> Vec<u8> {
-        let rest = self.heard[self.taken..].to_vec();
-        self.taken = self.heard.len();
-        rest
-    }
-
     /// Neither reads nor writes until the test sends word.
     pub fn hold(&mut self, word: &Receiver<()>) -> Played {
         let came = word.recv_timeout(self.until.saturating_duration_since(Instant::now()));

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -103,11 +102,6 @@ impl Server {
     /// The options that lead the program here.
     pub fn destination(&self) -> [OsString; 2] {
         [self.option.into(), self.name.clone().into()]
-    }
-
-    /// The path of a server on a Unix socket.
-    pub fn path(&self) -> PathBuf {
-        PathBuf::from(&self.name)
     }
 
     /// Ends the server, and fails the test if a script was violated or unused. What each connection brought.
