@@ -564,3 +564,6 @@ impl<T: Transport> Session<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
