@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("exit", &["cli::ExitStyle", "cli::Uncertain", "lmtp"]),
     ("query", &["delivery", "job", "report", "transport", "exit::Kind", "trouble", "lmtp"]),
     ("delivery", &["job", "transport", "exit::Kind", "trouble", "lmtp", "envelope", "message"]),
-    ("job", &["cli", "transport", "exit::Kind", "exit::Policy", "trouble", "lmtp"]),
+    ("job", &["cli", "transport", "exit::Kind", "exit::Policy", "trouble", "lmtp", "envelope", "message"]),
     ("trouble", &["exit::Kind", "lmtp"]),
     ("transport", &["lmtp"]),
     ("cli", &[]),

@@ -36,7 +36,11 @@ pub fn open(
     let opening = Opening { job, destination, deadline, stop, server: destination.to_string() };
     match opening.run(witness, true) {
         // Opportunistic TLS is better than none and worse than mail that does not arrive.
-        Err(trouble) if trouble.stage == Stage::Tls && opening.starts() == Some(Start::IfOffered) => {
+        Err(trouble)
+            if trouble.stage == Stage::Tls
+                && matches!(trouble.kind, Kind::Denied | Kind::Lost)
+                && opening.starts() == Some(Start::IfOffered) =>
+        {
             witness.warning(&format!("{}; sent without TLS", trouble.text));
             opening.run(witness, false)
         }
@@ -78,10 +82,12 @@ impl Opening<'_> {
             watch.step(Stage::Tls);
         }
         if let Some(credentials) = &self.job.credentials {
-            authenticate(&mut session, credentials).map_err(failed)?;
+            let done = authenticate(&mut session, credentials);
+            left(&mut session, done).map_err(failed)?;
             watch.step(Stage::Auth);
         }
-        self.introduce(&mut session).map_err(failed)?;
+        let done = self.introduce(&mut session);
+        left(&mut session, done).map_err(failed)?;
         Ok(Opened { session, steps: watch.steps })
     }
 
@@ -149,6 +155,14 @@ impl Opening<'_> {
         };
         Trouble::new(kind, Stage::Connect, format!("{}: cannot connect: {error}", self.server))
     }
+}
+
+/// A session that is of no use to us, though the server did nothing wrong, is left in good order.
+fn left(session: &mut Session<Link>, result: Result<(), Failure>) -> Result<(), Failure> {
+    if result.is_err() {
+        session.close();
+    }
+    result
 }
 
 /// Authenticates by the mechanism asked for, else by the strongest that is offered and may be used here.

@@ -112,6 +112,7 @@ impl fmt::Display for Failure {
             Cause::Stopped => write!(f, "stopped by a signal while {phrase}"),
             Cause::Closing(reply) => write!(f, "the server closes the session: {reply}"),
             Cause::NotWelcome(reply) => write!(f, "the server does not accept a session: {reply}"),
+            Cause::NotLmtp { reply, .. } if reply.class() == 4 => write!(f, "the server refuses LHLO for now: {reply}"),
             Cause::NotLmtp { reply, smtp: true } => write!(
                 f,
                 "the server does not speak LMTP: this is an SMTP port, its greeting says so; LHLO was answered {reply}"

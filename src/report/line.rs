@@ -13,9 +13,10 @@ pub fn diagnostic(policy: &Policy, record: &Record, judgement: Judgement, severa
     let status = policy.agreeing(judgement.status, judgement.exit);
     let recipient =
         record.recipient.as_ref().map(|r| format!("<{}>: ", printable(r.as_bytes()))).unwrap_or_default();
-    let message =
-        if several { format!(" ({})", printable(record.message.as_bytes())) } else { String::new() };
-    format!("{status} {recipient}{}{message}", story(record))
+    let story = story(record);
+    let named = printable(record.message.as_bytes());
+    let message = if several && !story.starts_with(&named) { format!(" ({named})") } else { String::new() };
+    format!("{status} {recipient}{story}{message}")
 }
 
 /// The diagnostic for a trouble that concerns nobody in particular.

@@ -13,7 +13,7 @@ pub use answer::Answer;
 
 use crate::cli::ReportFormat;
 use crate::delivery::{Fate, Record, Witness};
-use crate::exit::{self, Class, Judgement, Kind, Policy};
+use crate::exit::{self, Judgement, Kind, Policy};
 use crate::job::Output;
 use crate::trouble::Trouble;
 
@@ -133,8 +133,7 @@ impl Witness for Report {
     fn record(&mut self, record: Record) -> bool {
         let judgement = self.judge(&record.fate);
         self.write(&record, judgement);
-        let worth_telling = judgement.exit != exit::OK || judgement.class == Class::Uncertain;
-        if worth_telling || self.output.verbosity > 0 {
+        if judgement.exit != exit::OK || self.output.verbosity > 0 {
             self.lines.push(line::diagnostic(&self.policy, &record, judgement, self.several));
         }
         if self.decides(judgement) {

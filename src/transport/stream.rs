@@ -124,9 +124,13 @@ impl Transport for Stream {
     }
 
     fn exchange(&mut self, out: &[u8], input: &mut [u8]) -> io::Result<Moved> {
-        // A peer that takes all at once is never waited for.
+        // A peer that takes all at once is never waited for; what it has said already counts.
         if self.stop.is_told() {
-            return Err(io::ErrorKind::Interrupted.into());
+            let heard = self.pending(input)?;
+            return if heard.read > 0 { Ok(heard) } else { Err(io::ErrorKind::Interrupted.into()) };
+        }
+        if !out.is_empty() && Instant::now() >= self.limits.until() {
+            return Err(self.limits.name(io::ErrorKind::TimedOut.into()));
         }
         let written = self.write(out)?;
         if written == out.len() && written > 0 {
@@ -136,7 +140,10 @@ impl Transport for Stream {
             return self.pending(input).map(|moved| Moved { written, ..moved });
         }
         loop {
-            let ready = self.wait(!input.is_empty(), !out.is_empty())?;
+            let ready = match self.wait(!input.is_empty(), !out.is_empty()) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => return self.exchange(&[], input),
+                ready => ready?,
+            };
             let heard = if ready.input { self.pending(input)? } else { Moved::default() };
             // Input first: what the server says explains why it takes no more.
             if heard != Moved::default() {

@@ -10,8 +10,7 @@ impl<T: Transport> Session<T> {
         if reply.code() == 220 {
             return Ok(reply);
         }
-        self.leave(&reply);
-        Err(Failure { stage: Stage::Greeting, cause: Cause::NotWelcome(reply) })
+        Err(self.leave(Failure { stage: Stage::Greeting, cause: Cause::NotWelcome(reply) }))
     }
 
     pub(super) fn lhlo(&mut self) -> Result<(), Failure> {
@@ -22,46 +21,42 @@ impl<T: Transport> Session<T> {
             self.extensions = Extensions::parse(&reply);
             return Ok(());
         }
-        self.leave(&reply);
         let cause = if reply.code() == 421 {
             Cause::Closing(reply)
         } else {
             let smtp = self.greeting.text().to_ascii_uppercase().contains("SMTP");
             Cause::NotLmtp { reply, smtp }
         };
-        Err(Failure { stage: Stage::Lhlo, cause })
+        Err(self.leave(Failure { stage: Stage::Lhlo, cause }))
     }
 
-    /// A server that refuses us waits for QUIT before it closes (RFC 5321 §3.1), unless it closes by itself.
-    fn leave(&mut self, refusal: &Reply) {
-        if refusal.code() != 421 {
+    /// A server that refuses us, or is of no use to us, waits for QUIT before it closes (RFC 5321 §3.1), unless
+    /// it closes by itself.
+    fn leave(&mut self, failure: Failure) -> Failure {
+        if failure.reply().is_none_or(|refusal| refusal.code() != 421) {
             self.say("QUIT");
             let _ = self.reply(Stage::Quit);
         }
+        failure
     }
 
     pub(super) fn try_starttls(&mut self) -> Result<(), Failure> {
         if !self.extensions.offers("STARTTLS") {
-            return Err(not_secure(
-                Stage::Tls,
-                "TLS is required, and the server does not offer STARTTLS",
-                None,
-            ));
+            let why = "TLS is required, and the server does not offer STARTTLS";
+            return Err(self.leave(not_secure(Stage::Tls, why, None)));
         }
         self.say("STARTTLS");
         let reply = self.reply(Stage::Tls)?;
         if reply.code() != 220 {
-            return Err(not_secure(
-                Stage::Tls,
-                "TLS is required, and the server refuses STARTTLS",
-                Some(reply),
-            ));
+            let why = "TLS is required, and the server refuses STARTTLS";
+            return Err(self.leave(not_secure(Stage::Tls, why, Some(reply))));
         }
         // The server speaks next only within TLS: whatever is there already was put there by somebody else.
-        self.take_pending(Stage::Tls)?;
+        let connected = self.take_pending(Stage::Tls);
         if self.reader.has_input() {
             return Err(Failure { stage: Stage::Tls, cause: Cause::Injected });
         }
+        connected?;
         self.transport.secure().map_err(insecure)?;
         self.lhlo()
     }
@@ -90,7 +85,10 @@ impl<T: Transport> Session<T> {
                 235 => return exchange.finish().map_err(failed),
                 334 => {}
                 421 => return Err(Failure { stage: Stage::Auth, cause: Cause::Closing(reply) }),
-                _ => return Err(not_secure(Stage::Auth, &format!("{verb} is refused"), Some(reply))),
+                _ => {
+                    let refused = not_secure(Stage::Auth, &format!("{verb} is refused"), Some(reply));
+                    return Err(self.leave(refused));
+                }
             }
             let response = match initial.take() {
                 Some(response) => Ok(response),
@@ -103,7 +101,7 @@ impl<T: Transport> Session<T> {
                 Err(e) => {
                     self.say("*");
                     let _ = self.reply(Stage::Auth);
-                    return Err(failed(e));
+                    return Err(self.leave(failed(e)));
                 }
             }
         }
@@ -120,7 +118,7 @@ impl<T: Transport> Session<T> {
     pub(super) fn try_xclient(&mut self, attributes: &[String]) -> Result<(), Failure> {
         let reply = self.try_ask(&format!("XCLIENT {}", attributes.join(" ")))?;
         if reply.code() != 220 {
-            return Err(not_secure(Stage::Lhlo, "XCLIENT is refused", Some(reply)));
+            return Err(self.leave(not_secure(Stage::Lhlo, "XCLIENT is refused", Some(reply))));
         }
         self.greeting = reply;
         self.lhlo()
