@@ -380,6 +380,7 @@ impl<T: Transport> Session<T> {
     /// Says QUIT if that has not been said, and waits a moment for its reply. Whatever becomes of it, the
     /// outcomes stand. Every recipient is settled by then.
     pub fn close(&mut self) {
+        while !self.pipelining() && self.waits() && self.step().is_ok() {}
         self.quit();
         while self.waits() && self.step().is_ok() {}
         self.end(&Failure { stage: Stage::Delivery, cause: Cause::TooFewReplies });
@@ -563,3 +564,6 @@ impl<T: Transport> Session<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -272,11 +272,13 @@ impl<T: Transport> Session<T> {
         counted: u64,
     ) {
         let (place, from) = before;
-        let begins = from.next_multiple_of(CHUNK);
+        // Without PIPELINING, the next chunk would have to wait for the reply to this one.
+        let size = if self.pipelining() { CHUNK } else { counted.max(1) };
+        let begins = from.next_multiple_of(size);
         if chunks.is_none() || begins >= after || begins >= counted {
             return;
         }
-        let octets = CHUNK.min(counted - begins);
+        let octets = size.min(counted - begins);
         let last = begins + octets == counted;
         let line = format!("BDAT {octets}{}", if last { " LAST" } else { "" });
         (self.observer)(Event::Sent(&line));
