@@ -70,6 +70,26 @@ fn wherever_the_connection_ends_the_outcomes_are_true() {
     assert!(played > 10_000, "{played}");
 }
 
+/// A message whose end was not handed over is not delivered, and no doubt is left about it.
+#[test]
+fn a_message_that_was_cut_short_is_not_uncertain() {
+    for rules in servers() {
+        let whole = play(&rules, AT_ONCE, None, &two_letters());
+        let written = String::from_utf8(whole.log.borrow().written.clone()).unwrap();
+        let end = written.find("MAIL FROM:<s2@x>").unwrap();
+        for (at, how) in (0..end).flat_map(|at| [How::Close, How::Reset, How::Stall].map(|how| (at, how))) {
+            let cut = Cut { side: Side::Client, at, how };
+            let scene = play(&rules, AT_ONCE, Some(cut), &two_letters());
+            assert!(!scene.of(0).contains(&"uncertain".to_owned()), "{cut:?}: {:?}", scene.run);
+        }
+        let cut = Cut { side: Side::Client, at: end, how: How::Reset };
+        let scene = play(&rules, AT_ONCE, Some(cut), &two_letters());
+        // In a group with BDAT, nobody's RCPT has been answered by then either.
+        let found = scene.of(0);
+        assert_eq!((found[0].as_str(), found[2].as_str()), ("uncertain", "uncertain"), "{rules:?}");
+    }
+}
+
 /// Replies that have been read stand, whatever comes later.
 #[test]
 fn what_had_its_reply_keeps_it() {
