@@ -219,10 +219,8 @@ pub enum Unparsed {
 impl From<clap::Error> for Unparsed {
     fn from(error: clap::Error) -> Self {
         let text = error.to_string();
-        match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Answer(text),
-            _ => Self::Error(text),
-        }
+        let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+        if asked_for { Self::Answer(text) } else { Self::Error(text) }
     }
 }
 
