@@ -6,6 +6,7 @@
 //! out, broken payload, unexpected, premature, early, partial and bad replies, bad greeting, command timed out,
 //! transaction timeout.
 
+mod exec;
 mod input;
 mod lost;
 mod output;

@@ -65,7 +65,7 @@ const WORLD: &[(&str, &[&str])] = &[
     ("std::process::ExitCode", &["main", "exit"]),
     ("std::process::abort", &[]),
     ("std::process::exit", &["main"]),
-    ("std::thread", &["main", "delivery", "transport"]),
+    ("std::thread", &["message", "transport"]),
     ("std::time::Instant", &["report", "query", "delivery", "job", "transport"]),
     ("std::time::SystemTime", &["report", "delivery", "transport"]),
 ];

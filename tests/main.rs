@@ -12,4 +12,8 @@ mod artefacts;
 mod conversations;
 mod disasters;
 mod floors;
+mod interop;
+mod interop_protocol;
+mod mta;
 mod scripted;
+mod servers;

@@ -80,6 +80,11 @@ impl Failure {
         Self { stage, cause }
     }
 
+    /// Whether replies may have been taken for others' than they were.
+    pub(super) fn is_doubt(&self) -> bool {
+        matches!(self.cause, Cause::OutOfPlace(_))
+    }
+
     /// The reply that ended the session, if it was one.
     #[must_use]
     pub fn reply(&self) -> Option<&Reply> {

@@ -241,6 +241,8 @@ fn take_line(partial: &mut Option<Partial>, line: &[u8], octets: usize) -> Resul
                 return Err(Malformed::ReplyTooLong);
             }
             so_far.text.push('\n');
+            // Cyrus has it on the last line only.
+            so_far.enhanced = so_far.enhanced.or(enhanced.map(|e| e.0));
             let repeated = enhanced.filter(|e| Some(e.0) == so_far.enhanced);
             so_far.text.push_str(repeated.map_or(text.as_str(), |e| e.1));
             so_far

@@ -130,6 +130,19 @@ enum Due {
 }
 
 impl Due {
+    /// The transaction that it is part of.
+    fn ticket(self) -> Option<u64> {
+        match self {
+            Due::Mail(t)
+            | Due::Rcpt(t, _)
+            | Due::Data(t)
+            | Due::Chunk(t)
+            | Due::Last(t)
+            | Due::Delivery(t, _) => Some(t),
+            Due::Reset | Due::Quit => None,
+        }
+    }
+
     fn stage(self) -> Stage {
         match self {
             Due::Mail(_) | Due::Reset => Stage::Mail,
@@ -154,9 +167,12 @@ enum State {
 struct Flight {
     ticket: u64,
     recipients: Vec<State>,
-    /// How many of them are accepted, and how many not settled.
-    accepted: usize,
+    /// How many of them are not settled.
     unsettled: usize,
+    /// How many replies to RCPT have come, of how many.
+    replies: usize,
+    asked: usize,
+    first_accepted: Option<usize>,
     /// Others went before it in this session.
     follows: bool,
     /// MAIL has been answered.
@@ -173,6 +189,19 @@ struct Flight {
 }
 
 impl Flight {
+    /// The server takes the message for this recipient.
+    fn accept(&mut self, recipient: usize) {
+        if let Some(state) = self.recipients.get_mut(recipient).filter(|s| **s == State::Waiting) {
+            *state = State::Accepted;
+            self.first_accepted.get_or_insert(recipient);
+        }
+    }
+
+    /// Every RCPT has been answered, and nobody was accepted.
+    fn is_hopeless(&self) -> bool {
+        self.replies == self.asked && self.first_accepted.is_none()
+    }
+
     /// The recipients that were accepted and wait for the reply to the message, in order.
     fn awaiting(&self) -> impl Iterator<Item = usize> + '_ {
         self.recipients.iter().enumerate().filter(|(_, s)| **s == State::Accepted).map(|(i, _)| i)
@@ -195,8 +224,10 @@ pub struct Session<T> {
     /// Writing has failed; what the server had sent before is still read.
     broken: Option<Failure>,
     due: VecDeque<Due>,
-    /// Replies since the message's end whose place no mark has confirmed.
-    unmarked: Vec<(Due, Reply)>,
+    /// Replies whose place no mark has confirmed.
+    held: Vec<(Due, Reply)>,
+    /// What came where the reply to QUIT was due, and is none.
+    extra: Option<Reply>,
     /// A transaction was begun behind a message's end, and the mark has not come.
     overlapping: bool,
     flights: VecDeque<Flight>,
@@ -228,7 +259,8 @@ impl<T: Transport> Session<T> {
             sent: 0,
             broken: None,
             due: VecDeque::new(),
-            unmarked: Vec::new(),
+            held: Vec::new(),
+            extra: None,
             overlapping: false,
             flights: VecDeque::new(),
             settled: VecDeque::new(),
@@ -297,7 +329,9 @@ impl<T: Transport> Session<T> {
         self.flights.push_back(Flight {
             ticket,
             recipients: vec![State::Waiting; transaction.recipients.len()],
-            accepted: 0,
+            replies: 0,
+            asked: 0,
+            first_accepted: None,
             unsettled: transaction.recipients.len(),
             follows: ticket > 0,
             answered: false,
@@ -380,6 +414,7 @@ impl<T: Transport> Session<T> {
     /// Says QUIT if that has not been said, and waits a moment for its reply. Whatever becomes of it, the
     /// outcomes stand. Every recipient is settled by then.
     pub fn close(&mut self) {
+        while !self.pipelining() && self.waits() && self.step().is_ok() {}
         self.quit();
         while self.waits() && self.step().is_ok() {}
         self.end(&Failure { stage: Stage::Delivery, cause: Cause::TooFewReplies });
@@ -472,6 +507,18 @@ impl<T: Transport> Session<T> {
         let stage = due.stage();
         // Where outcomes hang on it, the reply to QUIT is worth more than a moment.
         self.transport.enter(if due == Due::Quit && self.overlapping { Stage::Query } else { stage });
+        match self.await_reply(stage) {
+            // Whatever becomes of QUIT, the outcomes stand, unless they are in doubt.
+            Err(failure) if due == Due::Quit && !self.overlapping && !failure.is_doubt() => {
+                self.due.clear();
+                self.release();
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn await_reply(&mut self, stage: Stage) -> Result<(), Failure> {
         while !self.take_reply(stage)? {
             self.exchange(stage)?;
         }
@@ -563,3 +610,6 @@ impl<T: Transport> Session<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

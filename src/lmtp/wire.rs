@@ -228,6 +228,18 @@ impl Meter {
         self.last == LF && self.bare_lfs == 0 && self.lone_crs == 0
     }
 
+    /// The count of this message, which ends in LF so far, when `rest` follows: so that parts of a message can
+    /// be counted apart.
+    #[must_use]
+    pub fn followed_by(&self, rest: &Meter) -> Self {
+        Self {
+            raw: self.raw + rest.raw,
+            bare_lfs: self.bare_lfs + rest.bare_lfs,
+            lone_crs: self.lone_crs + rest.lone_crs,
+            last: if rest.is_empty() { self.last } else { rest.last },
+        }
+    }
+
     /// The count of this message after `lines` were taken out of it: whole lines, with their ends, except that
     /// the message's last line may have none.
     #[must_use]

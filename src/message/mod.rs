@@ -371,6 +371,22 @@ mod tests {
     }
 
     #[test]
+    fn a_long_file_is_counted_in_halves_as_it_is_in_one() {
+        let line = b"0123456789\r\n\nFrom a\rb\n.\r\r\n";
+        let mut octets = line.repeat(17 * 1024 * 1024 / line.len());
+        for (from, to) in [(0, 0), (0, 5), (1, 7)] {
+            octets.splice(from..from + to, b"From x\nsecond: b\n".iter().copied());
+            octets.pop();
+            let [stream, file] = both(&octets).map(Result::unwrap);
+            assert_eq!(file.octets(), stream.octets());
+            assert_eq!(file.raw_octets(), stream.raw_octets());
+            assert_eq!(file.found.message, stream.found.message);
+        }
+        let file = Message::from_file(file(&b"x".repeat(20 * 1024 * 1024))).unwrap();
+        assert_eq!(file.octets(), 20 * 1024 * 1024 + 2, "no line begins in the middle");
+    }
+
+    #[test]
     fn memory_is_bounded() {
         for size in [1, 10_000, MAX_HELD - 1, MAX_HELD, MAX_HELD + 1, 10 * 1024 * 1024] {
             let message = Message::from_stream(Producer(size)).unwrap();

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::thread;
 
 use super::Unreadable;
 use crate::lmtp::wire::Meter;
@@ -23,6 +24,8 @@ pub(super) const MAX_HELD: usize = 512 * 1024;
 const FIRST_PIECE: usize = 8 * 1024;
 /// Octets of a long file read at a time.
 const PIECE: usize = 64 * 1024;
+/// Octets of a file that is worth a second thread.
+const LONG: u64 = 16 * 1024 * 1024;
 /// What an mbox puts before each message (RFC 4155).
 const MBOX_LINE: &[u8] = b"From ";
 
@@ -45,15 +48,47 @@ impl Source {
     /// Reads `file` from its current position to its end: it can be read, and this is what is in it.
     pub(super) fn from_file(mut file: File) -> Result<(Self, Found), Unreadable> {
         let start = file.stream_position().map_err(Unreadable::Input)?;
+        let length = file.metadata().map_err(Unreadable::Input)?.len();
         let source = Source::File(file);
-        let everything = start..u64::MAX;
-        let mut count = Count::default();
-        source
-            .reader(std::slice::from_ref(&everything))
-            .visit(|piece| count.push(piece))
-            .map_err(Unreadable::Input)?;
-        let found = count.found(start)?;
-        Ok((source, found))
+        let count = source.count(start, length).map_err(Unreadable::Input)?;
+        Ok((source, count.found(start)?))
+    }
+
+    /// Counts what stands from `start` on in a file of about `length` octets. Counting a long one takes a
+    /// quarter of the time of sending it, unless two threads do it.
+    fn count(&self, start: u64, length: u64) -> io::Result<Count> {
+        let middle = match length.saturating_sub(start) {
+            LONG.. => self.line_start(start + (length - start) / 2)?,
+            _ => None,
+        };
+        let Some(middle) = middle else { return self.count_range(start..u64::MAX, true) };
+        thread::scope(|scope| {
+            // What looks like an mbox line there is the message's.
+            let later = || self.count_range(middle..u64::MAX, false);
+            let thread = thread::Builder::new().spawn_scoped(scope, later);
+            let mut count = self.count_range(start..middle, true)?;
+            let rest = match thread.map(thread::ScopedJoinHandle::join) {
+                Ok(Ok(rest)) => rest?,
+                // There are no threads to be had, or that one is in trouble.
+                Ok(Err(_)) | Err(_) => later()?,
+            };
+            count.meter = count.meter.followed_by(&rest.meter);
+            Ok(count)
+        })
+    }
+
+    fn count_range(&self, range: Range<u64>, is_beginning: bool) -> io::Result<Count> {
+        let mut count = Count { started: !is_beginning, ..Count::default() };
+        self.reader(std::slice::from_ref(&range)).visit(|piece| count.push(piece))?;
+        Ok(count)
+    }
+
+    /// Where a line begins, soon behind `at`.
+    fn line_start(&self, at: u64) -> io::Result<Option<u64>> {
+        let mut piece = vec![0; PIECE];
+        let read = self.read_at(&mut piece, at)?;
+        let found = memchr::memchr(b'\n', piece.get(..read).unwrap_or_default());
+        Ok(found.map(|end| at + end as u64 + 1))
     }
 
     /// Takes `input` to its end.

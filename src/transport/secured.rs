@@ -22,6 +22,8 @@ pub struct Secured {
     /// Plaintext that has been taken and whose ciphertext is not all handed over: it does not count as
     /// written before, since what waits in this process is lost with it.
     taken: usize,
+    /// Some of that ciphertext has been handed over.
+    begun: bool,
 }
 
 impl Secured {
@@ -36,7 +38,7 @@ impl Secured {
         name: ServerName<'static>,
     ) -> Result<Self, Insecure> {
         let tls = TlsStream::new(config, name).map_err(not_verified)?;
-        let mut secured = Self { stream, tls, unfed: Vec::new(), taken: 0 };
+        let mut secured = Self { stream, tls, unfed: Vec::new(), taken: 0, begun: false };
         while secured.tls.is_handshaking() {
             if let Err(error) = secured.turn() {
                 // What is left to be sent tells the server why.
@@ -62,6 +64,7 @@ impl Secured {
         let mut input = [0; PIECE];
         let moved = self.stream.exchange(self.tls.ciphertext(), &mut input).map_err(Insecure::Lost)?;
         self.tls.sent(moved.written);
+        self.begun |= moved.written > 0;
         self.feed(input.get(..moved.read).unwrap_or_default(), moved.closed).map_err(not_verified)
     }
 
@@ -111,8 +114,16 @@ impl Transport for Secured {
             }
             if self.taken == 0 && !out.is_empty() {
                 self.taken = self.tls.write(out);
+                self.begun = false;
             }
-            self.turn().map_err(lost)?;
+            match self.turn() {
+                // Nobody knows how much of it will be read: all of it may.
+                Err(_) if self.begun && self.taken > 0 => {
+                    let written = std::mem::take(&mut self.taken).min(out.len());
+                    return Ok(Moved { written, ..Moved::default() });
+                }
+                turned => turned.map_err(lost)?,
+            }
             let written = self.written(out);
             if written > 0 {
                 return Ok(Moved { written, ..Moved::default() });

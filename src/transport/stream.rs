@@ -133,11 +133,9 @@ impl Transport for Stream {
             return Err(self.limits.name(io::ErrorKind::TimedOut.into()));
         }
         let written = self.write(out)?;
-        if written == out.len() && written > 0 {
-            return Ok(Moved { written, ..Moved::default() });
-        }
+        // Told at once, so that a failure to read cannot hide what has been handed over.
         if written > 0 {
-            return self.pending(input).map(|moved| Moved { written, ..moved });
+            return Ok(Moved { written, ..Moved::default() });
         }
         loop {
             let ready = match self.wait(!input.is_empty(), !out.is_empty()) {

@@ -20,8 +20,9 @@ impl<T: Transport> Session<T> {
         }
         let stage = due.stage();
         match (due, reply.code()) {
-            (Due::Quit, 221) | (Due::Data(_), 354) => self.mark(due, reply)?,
-            (Due::Quit, _) => drop(self.due.pop_front()),
+            (Due::Quit, 221) if self.extra.is_some() => self.surplus(reply)?,
+            (Due::Quit, 221 | 421) | (Due::Data(_), 354) => self.mark(due, reply),
+            (Due::Quit, _) => self.surplus(reply)?,
             (_, 421) => return Err(Failure { stage, cause: Cause::Closing(reply) }),
             (_, 221 | 354) => self.realign(stage, reply)?,
             _ => self.receive(due, reply)?,
@@ -40,8 +41,9 @@ impl<T: Transport> Session<T> {
         self.due.front().copied()
     }
 
-    /// A reply whose place nothing contradicts. It is credited at once unless a reply missing before it
-    /// would make it another command's.
+    /// A reply whose place nothing contradicts. With PIPELINING a reply missing or too many before it would
+    /// make it another command's: it is held until the reply that marks its place has come. The first reply
+    /// to a message that the server had asked for can only be its first recipient's.
     fn receive(&mut self, due: Due, reply: Reply) -> Result<(), Failure> {
         let fits = match due {
             Due::Mail(_) if reply.code() == RESTART => true,
@@ -56,34 +58,71 @@ impl<T: Transport> Session<T> {
             return Err(Failure { stage: due.stage(), cause: Cause::OutOfPlace(reply) });
         }
         self.due.pop_front();
-        if let Due::Mail(ticket) = due
-            && let Some(flight) = self.flights.iter_mut().find(|f| f.ticket == ticket)
-        {
-            flight.answered = true;
-        }
-        let first = matches!(due, Due::Delivery(..)) && self.unmarked.is_empty();
-        if !self.overlapping || first {
+        self.note(due, &reply);
+        if self.is_first(due) {
             self.credit(due, &reply);
         }
-        if self.overlapping || matches!(due, Due::Delivery(..)) {
-            self.unmarked.push((due, reply));
-        }
-        if self.due.is_empty() && !self.overlapping {
-            self.unmarked.clear();
+        let decides = matches!(due, Due::Data(_)) || (matches!(due, Due::Chunk(_)) && reply.is_negative());
+        self.held.push((due, reply));
+        if !self.overlapping && (decides || self.due.is_empty() || !self.pipelining()) {
+            self.release();
         }
         self.forget_settled();
         Ok(())
     }
 
+    /// What a reply tells of the course of things before it is credited.
+    fn note(&mut self, due: Due, reply: &Reply) {
+        let overlapping = self.overlapping;
+        let Some(flight) = self.flights.iter_mut().find(|f| due.ticket() == Some(f.ticket)) else { return };
+        match due {
+            Due::Mail(_) => flight.answered = true,
+            Due::Rcpt(_, recipient) => {
+                flight.replies += 1;
+                if reply.is_positive() && !overlapping {
+                    flight.accept(recipient);
+                }
+            }
+            Due::Data(_) | Due::Chunk(_) | Due::Last(_) | Due::Delivery(..) | Due::Reset | Due::Quit => {}
+        }
+    }
+
+    /// Whether this is the first reply to a message that was sent by DATA.
+    fn is_first(&self, due: Due) -> bool {
+        let Due::Delivery(ticket, _) = due else { return false };
+        let by_data = self.flight(ticket).is_some_and(|f| f.chunks.is_none());
+        by_data && !self.held.iter().any(|(d, _)| matches!(d, Due::Delivery(..)))
+    }
+
     /// The reply that marks its place has come in its place: all before it stand where they are.
-    fn mark(&mut self, due: Due, reply: Reply) -> Result<(), Failure> {
+    fn mark(&mut self, due: Due, reply: Reply) {
         self.due.pop_front();
-        for (due, reply) in std::mem::take(&mut self.unmarked) {
+        self.overlapping = false;
+        self.held.push((due, reply));
+        self.release();
+        self.forget_settled();
+    }
+
+    /// Credits what was held.
+    pub(super) fn release(&mut self) {
+        for (due, reply) in std::mem::take(&mut self.held) {
             self.credit(due, &reply);
         }
-        self.overlapping = false;
-        self.credit(due, &reply);
-        self.forget_settled();
+    }
+
+    /// Where the reply to QUIT is due, something else came. It may be an odd reply to QUIT, and then nothing
+    /// follows and the outcomes stand; or a reply too many, and then 221 follows and nobody knows whose
+    /// replies the others were. To chunks for nobody some servers send one that is not owed.
+    fn surplus(&mut self, reply: Reply) -> Result<(), Failure> {
+        let extra = self.extra.get_or_insert_with(|| reply.clone()).clone();
+        let known = |f: &Flight| f.unsettled == 0 || (f.chunks.is_some() && f.is_hopeless());
+        let proven = reply.code() == 221 || extra != reply;
+        if proven && !self.flights.iter().all(known) {
+            return Err(Failure { stage: Stage::Delivery, cause: Cause::OutOfPlace(extra) });
+        }
+        if reply.code() == 221 {
+            self.mark(Due::Quit, reply);
+        }
         Ok(())
     }
 
@@ -93,35 +132,43 @@ impl<T: Transport> Session<T> {
     fn realign(&mut self, stage: Stage, reply: Reply) -> Result<(), Failure> {
         let out_of_place = Failure { stage, cause: Cause::OutOfPlace(reply.clone()) };
         let is_mark = |d: &Due| if reply.code() == 354 { matches!(d, Due::Data(_)) } else { *d == Due::Quit };
+        let is_delivery = |d: &Due| matches!(d, Due::Delivery(..));
         let Some(missing) = self.due.iter().position(is_mark) else { return Err(out_of_place) };
-        let unmarked = std::mem::take(&mut self.unmarked);
-        let (mut places, replies): (Vec<Due>, Vec<Reply>) = unmarked.into_iter().unzip();
+        let (mut places, replies): (Vec<Due>, Vec<Reply>) =
+            std::mem::take(&mut self.held).into_iter().unzip();
         places.extend(self.due.drain(..missing));
-        let owed = places.iter().take_while(|d| matches!(d, Due::Delivery(..))).count();
-        let others = places.iter().skip(owed).any(|d| matches!(d, Due::Delivery(..)));
-        let given = owed.saturating_sub(missing);
-        let Some(last) = given.checked_sub(1).and_then(|i| replies.get(i)).filter(|_| !others) else {
-            return Err(out_of_place);
-        };
-        let unanswered: Vec<Due> = places.drain(given..owed).collect();
-        let (stands, last) = (last.is_negative(), last.clone());
-        for (place, reply) in places.iter().zip(&replies) {
-            if matches!(place, Due::Data(_)) || (matches!(place, Due::Reset) && !reply.is_positive()) {
+        let from = places.iter().position(is_delivery).unwrap_or(places.len());
+        let owed = places.iter().skip(from).take_while(|d| is_delivery(d)).count();
+        let others = places.iter().skip(from + owed).any(is_delivery);
+        let given = from + owed.saturating_sub(missing);
+        let last = replies.get(given.saturating_sub(1)).filter(|_| given > from && !others);
+        let Some(last) = last.cloned() else { return Err(out_of_place) };
+        let unanswered: Vec<Due> = places.drain(given..from + owed).collect();
+        let mut rest = places.into_iter().zip(replies);
+        rest.by_ref().take(given).for_each(|(due, reply)| self.credit(due, &reply));
+        unanswered.into_iter().for_each(|due| self.go_without(due, &last));
+        for (due, reply) in rest {
+            // The server has not done with the message before: what it says to the next is no verdict.
+            if !reply.is_positive() && !matches!(due, Due::Rcpt(..)) {
+                self.flights.iter_mut().filter(|f| f.follows).for_each(|f| f.answered = false);
                 return Err(out_of_place);
             }
-            self.credit(*place, reply);
-        }
-        for due in unanswered {
-            let Due::Delivery(ticket, recipient) = due else { continue };
-            let fate = if stands {
-                Outcome::Refused { stage: Stage::Delivery, reply: last.clone() }
-            } else {
-                Outcome::Uncertain(Failure { stage: Stage::Delivery, cause: Cause::TooFewReplies })
-            };
-            self.settle(ticket, recipient, Fate::Known(fate));
+            self.credit(due, &reply);
         }
         let Some(due) = self.due.front().copied() else { return Err(out_of_place) };
-        self.mark(due, reply)
+        self.mark(due, reply);
+        Ok(())
+    }
+
+    /// The recipient whose reply is missing, behind those of whom `last` was the last to have one.
+    fn go_without(&mut self, due: Due, last: &Reply) {
+        let Due::Delivery(ticket, recipient) = due else { return };
+        let outcome = if last.is_negative() {
+            Outcome::Refused { stage: Stage::Delivery, reply: last.clone() }
+        } else {
+            Outcome::Uncertain(Failure { stage: Stage::Delivery, cause: Cause::TooFewReplies })
+        };
+        self.settle(ticket, recipient, Fate::Known(outcome));
     }
 
     /// What `reply` means for the command at `due`. Recipients that are settled stay as they are.
@@ -161,14 +208,13 @@ impl<T: Transport> Session<T> {
     fn credit_rcpt(&mut self, ticket: u64, recipient: usize, reply: &Reply) {
         let Some(flight) = self.flights.iter_mut().find(|f| f.ticket == ticket) else { return };
         let full = reply.code() == 452 || (reply.code() == 552 && reply.enhanced().is_none());
-        if reply.is_negative() && full && flight.accepted > 0 {
+        if reply.is_negative() && full && flight.first_accepted.is_some_and(|first| first < recipient) {
             self.settle(ticket, recipient, Fate::Again(reply.clone()));
         } else if reply.is_negative() {
             let outcome = Outcome::Refused { stage: Stage::Rcpt, reply: reply.clone() };
             self.settle(ticket, recipient, Fate::Known(outcome));
-        } else if let Some(state) = flight.recipients.get_mut(recipient).filter(|s| **s == State::Waiting) {
-            *state = State::Accepted;
-            flight.accepted += 1;
+        } else {
+            flight.accept(recipient);
         }
     }
 
@@ -199,6 +245,9 @@ impl<T: Transport> Session<T> {
     /// got none; an acceptance counts for nothing. Either way the session is over, since the message's end
     /// can no longer be told from its middle.
     pub(super) fn heard_early(&mut self, mut reply: Option<Reply>, failure: Failure) -> Failure {
+        if !self.overlapping {
+            self.release();
+        }
         let Some(flight) = self.unsent() else { return failure };
         let (ticket, awaiting) = (flight.ticket, flight.awaiting().collect::<Vec<_>>());
         let mut last: Option<Reply> = None;
@@ -250,11 +299,15 @@ impl<T: Transport> Session<T> {
     pub(super) fn end(&mut self, failure: &Failure) {
         self.open = false;
         self.due.clear();
-        let unmarked: HashSet<Due> = self.unmarked.drain(..).map(|(due, _)| due).collect();
+        // Replies that had come stand, unless their place is in doubt.
+        if !self.overlapping && !failure.is_doubt() {
+            self.release();
+        }
+        let held: HashSet<Due> = self.held.drain(..).map(|(due, _)| due).collect();
         for flight in std::mem::take(&mut self.flights) {
             let ended = flight.end.is_some_and(|end| self.sent >= end);
             for (recipient, state) in flight.recipients.iter().enumerate() {
-                let had_reply = || unmarked.contains(&Due::Delivery(flight.ticket, recipient));
+                let had_reply = || held.contains(&Due::Delivery(flight.ticket, recipient));
                 let fate = match state {
                     State::Settled => continue,
                     State::Waiting | State::Accepted

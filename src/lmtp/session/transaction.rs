@@ -25,6 +25,12 @@ impl<T: Transport> Session<T> {
             flight.chunks = chunks;
             flight.hold
         });
+        if hold {
+            // What is asked first has to be known for certain.
+            while !self.due.is_empty() {
+                self.try_step()?;
+            }
+        }
         self.overlapping |= self.due.iter().any(|d| matches!(d, Due::Delivery(..) | Due::Last(_)));
         self.reset();
         self.in_turn()?;
@@ -36,10 +42,11 @@ impl<T: Transport> Session<T> {
             if self.flight(ticket).is_some_and(|f| f.recipients.get(i) == Some(&State::Waiting)) {
                 let line = with_parameters(format!("RCPT TO:<{recipient}>"), transaction.rcpt);
                 self.command(&line, Due::Rcpt(ticket, i));
+                self.flights.back_mut().into_iter().for_each(|f| f.asked += 1);
                 self.in_turn()?;
             }
         }
-        let wanted = self.pipelining() || self.flight(ticket).is_some_and(|f| f.accepted > 0);
+        let wanted = self.pipelining() || self.flight(ticket).is_some_and(|f| f.first_accepted.is_some());
         if wanted && !hold && chunks.is_none() {
             self.command("DATA", Due::Data(ticket));
         }
@@ -199,7 +206,8 @@ impl<T: Transport> Session<T> {
         if chunked {
             self.answers(ticket)?;
         }
-        Ok(self.takes_another() && (!chunked || self.owes(ticket)))
+        let accepted = self.flight(ticket).is_some_and(|f| f.first_accepted.is_some());
+        Ok(self.takes_another() && (!chunked || accepted))
     }
 
     /// DATA was answered 354 though nobody was accepted: a lone dot ends it, no reply is owed for that, and
@@ -240,7 +248,7 @@ impl<T: Transport> Session<T> {
             if self.out.len() - self.out_at > GROUP {
                 self.write_block()?;
             }
-            if !self.owes(ticket) {
+            if !self.owes(ticket) || self.flight(ticket).is_none_or(|f| f.is_hopeless()) {
                 return self.abandon();
             }
             let before = (self.out.len(), encoder.octets());
@@ -272,11 +280,13 @@ impl<T: Transport> Session<T> {
         counted: u64,
     ) {
         let (place, from) = before;
-        let begins = from.next_multiple_of(CHUNK);
+        // Without PIPELINING, the next chunk would have to wait for the reply to this one.
+        let size = if self.pipelining() { CHUNK } else { counted.max(1) };
+        let begins = from.next_multiple_of(size);
         if chunks.is_none() || begins >= after || begins >= counted {
             return;
         }
-        let octets = CHUNK.min(counted - begins);
+        let octets = size.min(counted - begins);
         let last = begins + octets == counted;
         let line = format!("BDAT {octets}{}", if last { " LAST" } else { "" });
         (self.observer)(Event::Sent(&line));
@@ -287,6 +297,7 @@ impl<T: Transport> Session<T> {
 
     /// Nobody is left to receive the message that is being sent: the server is spared the rest.
     fn abandon(&mut self) -> Result<(), Failure> {
+        self.release();
         self.open = false;
         self.out.clear();
         self.out_at = 0;

@@ -1,0 +1,303 @@
+//! The session against a peer in memory: what is promised whatever the server and the connection do.
+//!
+//! Messages are sent as `delivery` sends them. A model of a server remembers what it truly accepted, and its
+//! replies name the recipient they are for; so outcomes are held against the truth, not against the session.
+
+mod cuts;
+mod damage;
+mod model;
+mod peer;
+mod speed;
+mod transactions;
+mod verdicts;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use super::super::content::Bytes;
+use super::*;
+use crate::lmtp::{Fate, Outcome};
+use model::{Model, Rules, Truth};
+use peer::{AT_ONCE, Cut, Log, Manner, Order, Peer, Server};
+
+/// A message and its envelope.
+#[derive(Clone, Debug)]
+struct Letter {
+    from: ReversePath,
+    to: Vec<Address>,
+    body: Vec<u8>,
+    /// The octets that are declared, where they are not the body's.
+    declared: Option<u64>,
+    smtputf8: bool,
+    all_or_nothing: bool,
+    hold: bool,
+    chunking: bool,
+}
+
+impl Letter {
+    fn new(from: &str, to: &[&str], body: &str) -> Self {
+        Self {
+            from: ReversePath::parse(from).unwrap(),
+            to: to.iter().map(|a| Address::parse(a).unwrap()).collect(),
+            body: body.as_bytes().to_vec(),
+            declared: None,
+            smtputf8: false,
+            all_or_nothing: false,
+            hold: false,
+            chunking: true,
+        }
+    }
+
+    /// The message as a server receives it.
+    fn received(&self) -> Vec<u8> {
+        String::from_utf8(self.body.clone()).unwrap().replace('\n', "\r\n").into_bytes()
+    }
+}
+
+/// What became of letters, by ticket.
+#[derive(Debug, Default)]
+struct Run {
+    /// The session could not be opened, or ended before its work was done.
+    failure: Option<Failure>,
+    /// By ticket: the letter.
+    begun: Vec<usize>,
+    fates: BTreeMap<(u64, usize), Fate>,
+    cancelled: Vec<u64>,
+}
+
+impl Run {
+    /// What became of the recipients of one transaction, each in a few words.
+    fn of(&self, ticket: u64) -> Vec<String> {
+        self.fates.iter().filter(|((t, _), _)| *t == ticket).map(|(_, fate)| words(fate)).collect()
+    }
+
+    fn collect<T: Transport>(&mut self, session: &mut Session<T>) {
+        while let Some(settled) = session.settled() {
+            let place = (settled.ticket, settled.recipient);
+            let before = self.fates.insert(place, settled.fate);
+            assert_eq!(before, None, "{place:?} was settled twice");
+        }
+    }
+
+    /// Every recipient of every transaction is settled, and no other.
+    fn assert_settled(&self, letters: &[Letter]) {
+        for (ticket, letter) in self.begun.iter().enumerate() {
+            let ticket = ticket as u64;
+            let recipients = letters[*letter].to.len();
+            if !self.cancelled.contains(&ticket) {
+                for recipient in 0..recipients {
+                    assert!(self.fates.contains_key(&(ticket, recipient)), "{ticket} {recipient}: {self:?}");
+                }
+            }
+        }
+        for (ticket, recipient) in self.fates.keys() {
+            let letter = self.begun[usize::try_from(*ticket).unwrap()];
+            assert!(*recipient < letters[letter].to.len());
+        }
+    }
+}
+
+/// A fate in a few words: `delivered`, `refused rcpt 550`, `uncertain`.
+fn words(fate: &Fate) -> String {
+    match fate {
+        Fate::Known(Outcome::Delivered(_)) => "delivered".into(),
+        Fate::Known(Outcome::Refused { stage, reply }) => {
+            format!("refused {} {}", stage.name(), reply.code())
+        }
+        Fate::Known(Outcome::Unsuited(reply)) => format!("unsuited {}", reply.code()),
+        Fate::Known(Outcome::Unanswered(_)) => "unanswered".into(),
+        Fate::Known(Outcome::Uncertain(_)) => "uncertain".into(),
+        Fate::Again(reply) => format!("again {}", reply.code()),
+        Fate::Untried(_) => "untried".into(),
+    }
+}
+
+/// Sends `letters` in one session, as `delivery` does.
+fn send<S: Server>(peer: Peer<S>, letters: &[Letter]) -> Run {
+    let mut run = Run::default();
+    let mut session = match Session::open(peer, "client.example", Box::new(|_| ())) {
+        Ok(session) => session,
+        Err(failure) => {
+            run.failure = Some(failure);
+            return run;
+        }
+    };
+    let mut waiting: VecDeque<usize> = (0..letters.len()).collect();
+    let mut ready = None;
+    while let Some(letter) = waiting.pop_front() {
+        let sent = converse(&mut session, letters, letter, ready.take(), &mut waiting, &mut run);
+        run.collect(&mut session);
+        match sent {
+            Ok(behind) => ready = behind,
+            Err(failure) => {
+                run.failure = Some(failure);
+                return run;
+            }
+        }
+    }
+    session.close();
+    run.collect(&mut session);
+    run
+}
+
+/// One transaction, and the beginning of the next behind it, whose ticket is returned.
+fn converse<T: Transport>(
+    session: &mut Session<T>,
+    letters: &[Letter],
+    letter: usize,
+    ready: Option<u64>,
+    waiting: &mut VecDeque<usize>,
+    run: &mut Run,
+) -> Result<Option<u64>, Failure> {
+    let ticket = match ready {
+        Some(ticket) => ticket,
+        None if session.takes_another() => begin(session, letters, letter, run)?,
+        None => return Ok(None),
+    };
+    match session.go()? {
+        Go::Ahead => session.content(&mut Bytes::new(&letters[letter].body))?,
+        Go::Nothing => return Ok(None),
+        Go::Cancelled => {
+            run.cancelled.push(ticket);
+            return Ok(None);
+        }
+    }
+    run.collect(session);
+    let mut behind = None;
+    if session.pipelining() {
+        match waiting.front().filter(|_| !letters[letter].all_or_nothing) {
+            Some(next) if session.may_follow()? => behind = Some(begin(session, letters, *next, run)?),
+            _ => session.quit(),
+        }
+    }
+    while session.owes(ticket) && session.waits() {
+        session.step()?;
+        run.collect(session);
+    }
+    Ok(behind)
+}
+
+fn begin<T: Transport>(
+    session: &mut Session<T>,
+    letters: &[Letter],
+    letter: usize,
+    run: &mut Run,
+) -> Result<u64, Failure> {
+    let Letter { from, to, body, declared, smtputf8, all_or_nothing, chunking, hold } = &letters[letter];
+    let recipients: Vec<&Address> = to.iter().collect();
+    run.begun.push(letter);
+    assert_eq!(session.upcoming() + 1, run.begun.len() as u64);
+    session.begin(&Transaction {
+        reverse_path: from,
+        recipients: &recipients,
+        octets: declared.unwrap_or_else(|| Bytes::new(body).octets()),
+        smtputf8: *smtputf8,
+        all_or_nothing: *all_or_nothing,
+        verb: Verb::Mail,
+        body: Body::EightBit,
+        chunking: *chunking,
+        hold: *hold,
+        mail: &[],
+        rcpt: &[],
+    })
+}
+
+/// A conversation that is over, and what can be said of it.
+struct Scene {
+    run: Run,
+    truth: Rc<RefCell<Truth>>,
+    log: Rc<RefCell<Log>>,
+}
+
+/// Sends `letters` to a model of these rules, and holds what became of them against the truth.
+fn play(rules: &Rules, manner: Manner, cut: Option<Cut>, letters: &[Letter]) -> Scene {
+    let model = Model::new(rules.clone());
+    let truth = model.truth();
+    let peer = Peer::new(model, manner, cut);
+    let log = peer.log();
+    let run = send(peer, letters);
+    let scene = Scene { run, truth, log };
+    scene.assert_true(rules, letters);
+    scene
+}
+
+impl Scene {
+    fn of(&self, ticket: u64) -> Vec<String> {
+        self.run.of(ticket)
+    }
+
+    fn commands(&self) -> Vec<String> {
+        self.truth.borrow().commands.clone()
+    }
+
+    /// What is promised of any conversation, however it ended.
+    fn assert_true(&self, rules: &Rules, letters: &[Letter]) {
+        self.run.assert_settled(letters);
+        let truth = self.truth.borrow();
+        assert!(truth.complaints.is_empty(), "{:?}", truth.complaints);
+        for message in &truth.ended {
+            let whole = letters.iter().any(|l| l.received() == *message);
+            assert!(whole, "ended, but not whole: {:?}", String::from_utf8_lossy(message));
+        }
+        let each_has_a_reply = rules.at_most == usize::MAX;
+        for ((ticket, recipient), fate) in &self.run.fates {
+            let letter = &letters[self.run.begun[usize::try_from(*ticket).unwrap()]];
+            let name = letter.to[*recipient].as_str();
+            let accepted =
+                truth.delivered.iter().any(|(to, message)| to == name && *message == letter.received());
+            let named = fate_reply(fate).is_none_or(|reply| reply.text().contains(&format!("<{name}>")));
+            match fate {
+                Fate::Known(Outcome::Delivered(_)) => {
+                    assert!(accepted && named, "{name}: {fate:?}, but {truth:?}");
+                }
+                Fate::Known(Outcome::Uncertain(_)) => {}
+                Fate::Known(Outcome::Refused { .. } | Outcome::Unsuited(_) | Outcome::Unanswered(_))
+                | Fate::Again(_)
+                | Fate::Untried(_) => {
+                    assert!(!accepted, "{name}: {fate:?}, but {truth:?}");
+                    assert!(named || !each_has_a_reply, "{name}: {fate:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The reply that was credited to one recipient alone.
+fn fate_reply(fate: &Fate) -> Option<&Reply> {
+    match fate {
+        Fate::Known(Outcome::Delivered(reply)) | Fate::Again(reply) => Some(reply),
+        Fate::Known(Outcome::Refused { stage: Stage::Rcpt | Stage::Delivery, reply }) => Some(reply),
+        Fate::Known(
+            Outcome::Refused { .. } | Outcome::Unsuited(_) | Outcome::Unanswered(_) | Outcome::Uncertain(_),
+        )
+        | Fate::Untried(_) => None,
+    }
+}
+
+/// Two messages to three recipients each, with every kind of verdict among them.
+fn two_letters() -> [Letter; 2] {
+    [
+        Letter::new("s1@x", &["a@x", "b@x", "c@x"], "Subject: 1\n\n.one\n..\n"),
+        Letter::new("s2@x", &["d@x", "e@x", "f@x"], "Subject: 2\n\n.\ntwo\n"),
+    ]
+}
+
+fn mixed_rules() -> Rules {
+    Rules {
+        answers: vec![
+            ("RCPT TO:<b@", "550-5.1.1 <{}> there is\r\n550 5.1.1 nobody"),
+            ("message c@", "452 4.2.2 <{}> full"),
+            ("message e@", "552 5.2.2 <{}> over"),
+            ("RCPT TO:<f@", "452 4.5.3 <{}> too many"),
+        ],
+        ..Rules::default()
+    }
+}
+
+/// What becomes of [`two_letters`] under [`mixed_rules`].
+fn assert_mixed(scene: &Scene) {
+    assert_eq!(scene.of(0), ["delivered", "refused rcpt 550", "refused delivery 452"]);
+    assert_eq!(scene.of(1), ["delivered", "refused delivery 552", "again 452"]);
+    assert_eq!(scene.run.failure, None);
+}

@@ -1,0 +1,128 @@
+//! Mail systems that run the program as their delivery agent: what they make of its exit code and its words.
+
+use crate::servers::dovecot::Dovecot;
+use crate::servers::exim::Exim;
+use crate::servers::opensmtpd::OpenSmtpd;
+use crate::servers::postfix::Postfix;
+use crate::servers::{Place, free_port, until};
+
+/// Mailboxes for two people, one who has no room, and the one who sends and gets the bounces.
+fn dovecot() -> Option<Dovecot> {
+    let quota = "
+mail_plugins = quota
+quota_full_tempfail = yes
+lmtp_rcpt_check_quota = yes
+plugin {
+  quota = count:User quota
+  quota_vsizes = yes
+}
+";
+    Dovecot::start(&["ann", "bob", "sender", "full userdb_quota_rule=*:bytes=1"], quota)
+}
+
+const MESSAGE: &str = "From: sender@example.net\nTo: ann@example.net\nSubject: test\n\n.\nGrüße\n..\n";
+
+#[test]
+fn postfix_delivers() {
+    let Some(dovecot) = dovecot() else { return };
+    let Some(postfix) = Postfix::start(&dovecot.tcp(), "") else { return };
+    postfix.submit("sender@example.net", &["ann@example.net", "bob@example.net"], MESSAGE);
+    for user in ["ann", "bob"] {
+        until("the message has come", || !dovecot.mailbox(user).is_empty());
+        let mail = &dovecot.mailbox(user)[0];
+        assert!(mail.added.contains("Return-Path: <sender@example.net>\r\n"), "{}", mail.added);
+        assert!(mail.message.ends_with("\r\n\r\n.\r\nGrüße\r\n..\r\n".as_bytes()));
+        until("the log says so", || !postfix.deliveries(&format!("{user}@example.net")).is_empty());
+        let log = postfix.deliveries(&format!("{user}@example.net")).remove(0);
+        assert!(log.contains("dsn=2.0.0, status=sent"), "{log}");
+    }
+}
+
+#[test]
+fn postfix_bounces() {
+    let Some(dovecot) = dovecot() else { return };
+    let Some(postfix) = Postfix::start(&dovecot.tcp(), "") else { return };
+    postfix.submit("sender@example.net", &["joe@example.net", "ann@example.net"], MESSAGE);
+    until("the bounce has come", || !dovecot.mailbox("sender").is_empty());
+    let bounce = &dovecot.mailbox("sender")[0];
+    assert!(bounce.added.contains("Return-Path: <>\r\n"), "{}", bounce.added);
+    let text = String::from_utf8_lossy(&bounce.message).replace("\r\n    ", " ");
+    assert!(text.contains("Final-Recipient: rfc822; joe@example.net\r\n"), "{text}");
+    assert!(text.contains("Status: 5.1.1\r\n"), "{text}");
+    assert!(
+        text.contains("550 5.1.1 <joe@example.net> User doesn't exist: joe@example.net (RCPT TO)"),
+        "{text}"
+    );
+    until("the other has its copy", || dovecot.mailbox("ann").len() == 1);
+    assert!(!text.contains("ann@example.net:"), "{text}");
+}
+
+#[test]
+fn postfix_keeps_what_is_deferred() {
+    let Some(dovecot) = dovecot() else { return };
+    let Some(postfix) = Postfix::start(&dovecot.tcp(), "") else { return };
+    postfix.submit("sender@example.net", &["full@example.net"], MESSAGE);
+    until("it was tried", || !postfix.deliveries("full@example.net").is_empty());
+    let log = postfix.deliveries("full@example.net").remove(0);
+    assert!(log.contains("dsn=4.2.2, status=deferred"), "{log}");
+    assert!(log.contains("Quota exceeded"), "{log}");
+    until("it is in the queue", || postfix.queue().contains("full@example.net"));
+    assert!(dovecot.mailbox("sender").is_empty());
+}
+
+#[test]
+fn postfix_keeps_all_while_the_server_is_away() {
+    let Some(postfix) = Postfix::start(&Place::Port(free_port()), "") else { return };
+    postfix.submit("sender@example.net", &["ann@example.net"], MESSAGE);
+    until("it was tried", || !postfix.deliveries("ann@example.net").is_empty());
+    let log = postfix.deliveries("ann@example.net").remove(0);
+    assert!(log.contains("dsn=4.4.1, status=deferred"), "{log}");
+    assert!(postfix.queue().contains("ann@example.net"));
+}
+
+#[test]
+fn exim_delivers_bounces_and_defers() {
+    let Some(dovecot) = dovecot() else { return };
+    let Some(exim) = Exim::new(&dovecot.tcp()) else { return };
+    let recipients = ["ann@example.net", "joe@example.net", "full@example.net"];
+    let log = exim.submit("sender@example.net", &recipients, MESSAGE);
+    let ann = &dovecot.mailbox("ann")[0];
+    assert!(ann.added.contains("Return-Path: <sender@example.net>\r\n"), "{}", ann.added);
+    assert!(ann.message.ends_with("\r\n\r\n.\r\nGrüße\r\n..\r\n".as_bytes()));
+    let bounce = &dovecot.mailbox("sender")[0];
+    assert!(bounce.added.contains("Return-Path: <>\r\n"), "{}", bounce.added);
+    let text = String::from_utf8_lossy(&bounce.message);
+    assert!(text.contains("5.1.1 <joe@example.net>: 127.0.0.1:"), "{text}");
+    assert!(
+        text.contains("returned 67 (could mean user nonexistent)") || text.contains("550 5.1.1"),
+        "{text}"
+    );
+    assert!(!text.contains("<full@example.net>"), "{text}");
+    assert!(log.contains("== full@example.net") && log.contains("returned 75"), "{log}");
+    let queue = exim.queue();
+    assert!(queue.contains("D ann@example.net") && queue.contains("D joe@example.net"), "{queue}");
+    assert!(queue.contains(" full@example.net") && !queue.contains("D full@example.net"), "{queue}");
+}
+
+#[test]
+fn opensmtpd_delivers_bounces_and_defers() {
+    let Some(dovecot) = dovecot() else { return };
+    let Some(opensmtpd) = OpenSmtpd::start(&dovecot.tcp()) else { return };
+    let recipients = ["ann@example.net", "joe@example.net", "full@example.net"];
+    opensmtpd.submit("sender@example.net", &recipients, MESSAGE);
+    let told = |recipient: &str, result: &str| {
+        let log = opensmtpd.log();
+        log.lines()
+            .any(|line| line.contains(&format!(" to=<{recipient}@example.net> ")) && line.contains(result))
+    };
+    until("ann has it", || told("ann", "result=Ok") && dovecot.mailbox("ann").len() == 1);
+    until("full is to be tried again", || told("full", "result=TempFail"));
+    until("joe is refused", || told("joe", "result=PermFail") && !dovecot.mailbox("sender").is_empty());
+    let ann = &dovecot.mailbox("ann")[0];
+    assert!(ann.added.contains("Return-Path: <sender@example.net>\r\n"), "{}", ann.added);
+    assert!(ann.message.ends_with("\r\n\r\n.\r\nGrüße\r\n..\r\n".as_bytes()));
+    let bounce = &dovecot.mailbox("sender")[0];
+    assert!(bounce.added.contains("Return-Path: <>\r\n"), "{}", bounce.added);
+    let text = String::from_utf8_lossy(&bounce.message);
+    assert!(text.contains("joe@example.net: \"5.1.1 <joe@example.net>: 127.0.0.1:"), "{text}");
+}

@@ -1,0 +1,86 @@
+//! Exim, delivering at once and as nobody in particular, whose pipe transport runs the program.
+//!
+//! Its package cannot be installed beside Postfix', so it comes from where `.ci/peers` unpacks it.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use super::{Account, Home, Place, installed, peers, private_mounts};
+
+/// Exim hands the addresses over in the environment: it refuses to put what strangers wrote into a command.
+const CONFIGURATION: &str = r#"
+exim_path = @EXIM@
+spool_directory = @HOME@/spool
+log_file_path = @HOME@/exim-%s.log
+primary_hostname = exim.example.net
+exim_user = @USER@
+exim_group = @GROUP@
+keep_environment =
+no_message_logs
+begin routers
+everything:
+  driver = accept
+  transport = lmtp_send
+begin transports
+lmtp_send:
+  driver = pipe
+  use_shell
+  command = exec @PROGRAM@ --from="\$SENDER" --to="\$RECIPIENT"
+  user = @USER@
+  group = @GROUP@
+  message_prefix =
+  message_suffix =
+  return_fail_output
+  log_fail_output
+  log_defer_output
+begin retry
+* * F,1h,1h
+"#;
+
+/// An Exim that hands all its mail, bounces too, to the program.
+pub struct Exim {
+    home: Home,
+    mounts: Vec<String>,
+}
+
+impl Exim {
+    /// One whose `lmtp-send` delivers to `place`.
+    pub fn new(place: &Place) -> Option<Self> {
+        let exim = peers("usr/sbin/exim4");
+        if !installed(&exim) {
+            return None;
+        }
+        let home = Home::new(Account::plain());
+        let mounts = private_mounts(&home, &["Debian-exim"], &[])?;
+        home.make(&["spool"]);
+        let program = format!("{} {}", home.program(), place.options().join(" "));
+        let configuration =
+            CONFIGURATION.replace("@EXIM@", exim.to_str().unwrap()).replace("@PROGRAM@", &program);
+        home.write("exim.conf", &home.fill_in(&configuration));
+        Some(Self { home, mounts })
+    }
+
+    /// Has a message delivered, with the bounces that come of it; returns the log.
+    pub fn submit(&self, sender: &str, recipients: &[&str], message: &str) -> String {
+        let mut args = vec!["-odi", "-i", "-f", sender, "--"];
+        args.extend(recipients);
+        self.run(&args, message)
+    }
+
+    /// The messages that wait, and for whom.
+    pub fn queue(&self) -> String {
+        self.run(&["-bp"], "")
+    }
+
+    fn run(&self, args: &[&str], input: &str) -> String {
+        let [exim, configuration] = [peers("usr/sbin/exim4"), self.home.path("exim.conf")];
+        let mut command = Command::new(&self.mounts[0]);
+        command.args(&self.mounts[1..]).arg(exim).arg("-C").arg(configuration).args(args);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "exim {args:?}: {output:?}");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+}
