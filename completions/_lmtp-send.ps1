@@ -47,7 +47,7 @@ Register-ArgumentCompleter -Native -CommandName 'lmtp-send' -ScriptBlock {
             [CompletionResult]::new('--body', '--body', [CompletionResultType]::ParameterName, 'Body: 7bit, 8bitmime or binarymime [default: 8bitmime]')
             [CompletionResult]::new('--mail-param', '--mail-param', [CompletionResultType]::ParameterName, 'Another parameter for MAIL, as it is; repeatable')
             [CompletionResult]::new('--rcpt-param', '--rcpt-param', [CompletionResultType]::ParameterName, 'Another parameter for each RCPT, as it is; repeatable')
-            [CompletionResult]::new('--transid', '--transid', [CompletionResultType]::ParameterName, 'Transaction identifier, to resume after a break (RFC 1845)')
+            [CompletionResult]::new('--transid', '--transid', [CompletionResultType]::ParameterName, 'Transaction identifier for a checkpoint (RFC 1845)')
             [CompletionResult]::new('--verb', '--verb', [CompletionResultType]::ParameterName, 'The command that begins a transaction (RFC 821) [default: mail]')
             [CompletionResult]::new('--xclient', '--xclient', [CompletionResultType]::ParameterName, 'Attribute for XCLIENT, to a server that offers it; repeatable')
             [CompletionResult]::new('--tls', '--tls', [CompletionResultType]::ParameterName, 'Encrypt: off, opportunistic, starttls or implicit [default: off]')

@@ -44,7 +44,7 @@ set edit:completion:arg-completer[lmtp-send] = {|@words|
             cand --body 'Body: 7bit, 8bitmime or binarymime [default: 8bitmime]'
             cand --mail-param 'Another parameter for MAIL, as it is; repeatable'
             cand --rcpt-param 'Another parameter for each RCPT, as it is; repeatable'
-            cand --transid 'Transaction identifier, to resume after a break (RFC 1845)'
+            cand --transid 'Transaction identifier for a checkpoint (RFC 1845)'
             cand --verb 'The command that begins a transaction (RFC 821) [default: mail]'
             cand --xclient 'Attribute for XCLIENT, to a server that offers it; repeatable'
             cand --tls 'Encrypt: off, opportunistic, starttls or implicit [default: off]'

@@ -23,7 +23,7 @@ complete -c lmtp-send -l body -d 'Body: 7bit, 8bitmime or binarymime [default: 8
 binarymime\t'Octets, sent by BDAT and untouched (RFC 3030)'"
 complete -c lmtp-send -l mail-param -d 'Another parameter for MAIL, as it is; repeatable' -r
 complete -c lmtp-send -l rcpt-param -d 'Another parameter for each RCPT, as it is; repeatable' -r
-complete -c lmtp-send -l transid -d 'Transaction identifier, to resume after a break (RFC 1845)' -r
+complete -c lmtp-send -l transid -d 'Transaction identifier for a checkpoint (RFC 1845)' -r
 complete -c lmtp-send -l verb -d 'The command that begins a transaction (RFC 821) [default: mail]' -r -f -a "mail\t'To the mailbox'
 send\t'To the terminal'
 soml\t'To the terminal or else the mailbox'

@@ -46,7 +46,7 @@ pub struct Protocol {
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
     pub rcpt_param: Vec<String>,
 
-    /// Transaction identifier, to resume after a break (RFC 1845)
+    /// Transaction identifier for a checkpoint (RFC 1845)
     #[arg(long, value_name = "ID", value_parser = text())]
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
     pub transid: Option<String>,

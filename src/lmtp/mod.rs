@@ -1,6 +1,363 @@
-//! LMTP (RFC 2033): addresses, commands, replies, extensions, and the session that puts them in order.
+//! LMTP (RFC 2033): a client's session with a reply for each recipient, and what it is made of.
 //!
-//! Everything here works on octets; time and transport are the caller's, behind [`Transport`].
+//! Everything here works on octets; time, sockets and TLS are the caller's, behind [`Transport`]. A
+//! [`Session`] is opened over one, takes [`Transaction`]s, and settles every recipient of each exactly once,
+//! whatever the server does: [`Session::settled`] hands out what became of them. Nothing is ever
+//! [`Delivered`](Outcome::Delivered) without a 2yz of its own.
+//!
+//! | to | call |
+//! | --- | --- |
+//! | begin a session | [`Session::open`], then as wanted [`starttls`](Session::starttls), [`authenticate`](Session::authenticate), [`xclient`](Session::xclient) |
+//! | deliver a message | [`begin`](Session::begin), [`go`](Session::go), [`content`](Session::content), then [`step`](Session::step) or [`close`](Session::close) |
+//! | hear what became of it | [`settled`](Session::settled) |
+//! | deliver the next one | [`begin`](Session::begin) again, before or after the replies to the one before have come |
+//! | ask something | [`ask`](Session::ask) |
+//! | end the session | [`quit`](Session::quit) queues QUIT, [`close`](Session::close) waits for all that is owed |
+//!
+//! A [`Failure`] ends a session and says nothing about a recipient; by the time that it is returned, everybody
+//! who was in flight is settled. So a program may give up at the first error and look at the outcomes
+//! afterwards, as the examples do.
+//!
+//! # One message
+//!
+//! A transport is what can write, read and wait for both. This one, over a blocking socket, waits by looking
+//! again every millisecond; poll(2) does it better, and so does a time limit for each [`Stage`].
+//!
+//! ```
+//! use std::io::{self, Read, Write};
+//! use std::os::unix::net::UnixStream;
+//! use std::time::{Duration, Instant};
+//!
+//! use lmtp_send::lmtp::content::Bytes;
+//! use lmtp_send::lmtp::session::{Body, Verb};
+//! use lmtp_send::lmtp::{
+//!     Address, Content, Failure, Fate, Go, Moved, Outcome, ReversePath, Session, Stage, Transaction, Transport,
+//! };
+//!
+//! struct Socket {
+//!     stream: UnixStream,
+//!     until: Instant,
+//! }
+//!
+//! impl Transport for Socket {
+//!     fn enter(&mut self, _: Stage) {
+//!         self.until = Instant::now() + Duration::from_secs(60);
+//!     }
+//!
+//!     fn exchange(&mut self, out: &[u8], input: &mut [u8]) -> io::Result<Moved> {
+//!         loop {
+//!             let heard = self.pending(input)?;
+//!             if heard != Moved::default() {
+//!                 return Ok(heard);
+//!             }
+//!             match self.stream.write(out) {
+//!                 Ok(written) if written > 0 => return Ok(Moved { written, ..Moved::default() }),
+//!                 Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Err(e),
+//!                 _ if Instant::now() > self.until => return Err(io::ErrorKind::TimedOut.into()),
+//!                 _ => std::thread::sleep(Duration::from_millis(1)),
+//!             }
+//!         }
+//!     }
+//!
+//!     fn pending(&mut self, input: &mut [u8]) -> io::Result<Moved> {
+//!         match self.stream.read(input) {
+//!             Ok(read) => Ok(Moved { read, closed: read == 0 && !input.is_empty(), ..Moved::default() }),
+//!             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Moved::default()),
+//!             Err(e) => Err(e),
+//!         }
+//!     }
+//! }
+//!
+//! /// A transaction with nothing special about it.
+//! fn plain<'a>(from: &'a ReversePath, to: &'a [&'a Address], octets: u64) -> Transaction<'a> {
+//!     Transaction {
+//!         reverse_path: from,
+//!         recipients: to,
+//!         octets,
+//!         verb: Verb::Mail,
+//!         body: Body::EightBit,
+//!         chunking: true,
+//!         smtputf8: false,
+//!         all_or_nothing: false,
+//!         hold: false,
+//!         mail: &[],
+//!         rcpt: &[],
+//!     }
+//! }
+//!
+//! # fn serve(mut server: UnixStream) -> io::Result<()> {
+//! #     for (heard, said) in [
+//! #         ("", "220 mailbox LMTP\r\n"),
+//! #         ("LHLO me.example.org\r\n", "250-mailbox\r\n250 PIPELINING\r\n"),
+//! #         ("MAIL FROM:<me@example.org>\r\nRCPT TO:<joe@example.net>\r\nDATA\r\n", "250 ok\r\n250 ok\r\n354 go on\r\n"),
+//! #         ("Subject: hello\r\n\r\nHello, Joe.\r\n..\r\n.\r\nQUIT\r\n", "250 2.0.0 stored\r\n221 bye\r\n"),
+//! #     ] {
+//! #         let mut octets = vec![0; heard.len()];
+//! #         server.read_exact(&mut octets)?;
+//! #         assert_eq!(String::from_utf8_lossy(&octets), heard);
+//! #         server.write_all(said.as_bytes())?;
+//! #     }
+//! #     Ok(())
+//! # }
+//! fn deliver(
+//!     session: &mut Session<Socket>,
+//!     transaction: &Transaction<'_>,
+//!     message: &mut dyn Content,
+//! ) -> Result<(), Failure> {
+//!     session.begin(transaction)?;
+//!     if session.go()? == Go::Ahead {
+//!         session.content(message)?;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (stream, server) = UnixStream::pair()?; // or UnixStream::connect("/run/dovecot/lmtp")?
+//! # let server = std::thread::spawn(move || serve(server));
+//! stream.set_nonblocking(true)?;
+//! let socket = Socket { stream, until: Instant::now() };
+//! let mut session = Session::open(socket, "me.example.org", Box::new(|_| ()))?;
+//!
+//! let (from, joe) = (ReversePath::parse("me@example.org")?, Address::parse("joe@example.net")?);
+//! let mut message = Bytes::new(b"Subject: hello\n\nHello, Joe.\n.\n");
+//! let done = deliver(&mut session, &plain(&from, &[&joe], message.octets()), &mut message);
+//! session.close(); // waits for the replies, says QUIT, settles whoever is left
+//!
+//! let settled = session.settled().expect("Joe has an outcome, whatever happened");
+//! match settled.fate {
+//!     Fate::Known(Outcome::Delivered(reply)) => assert_eq!(reply.to_string(), "250 2.0.0 stored"),
+//!     other => panic!("{other:?}, {done:?}"),
+//! }
+//! # server.join().unwrap()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Many recipients
+//!
+//! [`Settled`] names a recipient by its place in the list. One who is refused has the reply to RCPT; the others
+//! have one each after the message (RFC 2033 §4.2). [`Fate::Again`] and [`Fate::Untried`] are no outcomes: the
+//! recipient is to be sent to in a further transaction, or in a new session.
+//!
+//! ```
+//! # mod script { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lmtp/script.rs")); }
+//! # use script::{plain, script};
+//! use lmtp_send::lmtp::content::Bytes;
+//! use lmtp_send::lmtp::{Address, Content, Fate, Go, Outcome, ReversePath, Session};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = script([
+//!     "220 mailbox LMTP\r\n",
+//!     "250-mailbox\r\n250-PIPELINING\r\n250 ENHANCEDSTATUSCODES\r\n",
+//!     "250 2.1.0 ok\r\n250 2.1.5 ok\r\n550 5.1.1 no such user\r\n250 2.1.5 ok\r\n354 go on\r\n",
+//!     "250 2.0.0 stored\r\n452 4.2.2 over quota\r\n221 2.0.0 bye\r\n",
+//! ]);
+//! let mut session = Session::open(server, "me.example.org", Box::new(|_| ()))?;
+//! let recipients = Address::parse_several("joe@example.net, nobody@example.net, ann@example.net")?;
+//! let everyone: Vec<&Address> = recipients.iter().collect();
+//! let mut message = Bytes::new(b"Subject: hello\n\nHello, all.\n");
+//!
+//! // The null reverse-path: nobody is told of a failure.
+//! session.begin(&plain(&ReversePath::Null, &everyone, message.octets()))?;
+//! if session.go()? == Go::Ahead {
+//!     session.content(&mut message)?;
+//! }
+//! session.close();
+//!
+//! let mut outcomes = vec![String::new(); recipients.len()];
+//! while let Some(settled) = session.settled() {
+//!     outcomes[settled.recipient] = match settled.fate {
+//!         Fate::Known(Outcome::Delivered(reply)) => format!("delivered: {reply}"),
+//!         Fate::Known(Outcome::Refused { stage, reply }) => format!("refused at {}: {reply}", stage.name()),
+//!         Fate::Known(Outcome::Unsuited(why)) => format!("not for this server: {why}"),
+//!         Fate::Known(Outcome::Unanswered(failure)) => format!("to be tried again: {failure}"),
+//!         Fate::Known(Outcome::Uncertain(failure)) => format!("nobody knows: {failure}"),
+//!         Fate::Again(_) => "for a further transaction".to_owned(),
+//!         Fate::Untried(_) => "for a new session".to_owned(),
+//!     };
+//! }
+//! assert_eq!(
+//!     outcomes,
+//!     [
+//!         "delivered: 250 2.0.0 stored",
+//!         "refused at rcpt: 550 5.1.1 no such user",
+//!         "refused at delivery: 452 4.2.2 over quota",
+//!     ]
+//! );
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Several messages
+//!
+//! [`content`](Session::content) does not wait for the replies. With PIPELINING the next transaction is begun
+//! behind the message's end and goes with it, so that a further message costs no turn of its own.
+//! [`may_follow`](Session::may_follow) says whether that may be done now; else the replies are waited for.
+//!
+//! ```
+//! # mod script { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lmtp/script.rs")); }
+//! # use script::{plain, script};
+//! use lmtp_send::lmtp::content::Bytes;
+//! use lmtp_send::lmtp::{Address, Content, Fate, Go, Outcome, ReversePath, Session};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = script([
+//!     "220 mailbox LMTP\r\n",
+//!     "250-mailbox\r\n250 PIPELINING\r\n",
+//!     "250 ok\r\n250 ok\r\n354 go on\r\n",
+//!     "250 the first is stored\r\n250 ok\r\n250 ok\r\n354 go on\r\n", // in one flight
+//!     "250 the second is stored\r\n221 bye\r\n",
+//! ]);
+//! let mut session = Session::open(server, "me.example.org", Box::new(|_| ()))?;
+//! let (from, joe) = (ReversePath::parse("me@example.org")?, Address::parse("joe@example.net")?);
+//! let mut tickets = Vec::new();
+//!
+//! for mut message in ["Subject: 1\n\none\n", "Subject: 2\n\ntwo\n"].map(|text| Bytes::new(text.as_bytes())) {
+//!     if !tickets.is_empty() && !session.may_follow()? {
+//!         while session.waits() {
+//!             session.step()?;
+//!         }
+//!     }
+//!     assert!(session.takes_another(), "else the rest is for a new session");
+//!     tickets.push(session.begin(&plain(&from, &[&joe], message.octets()))?);
+//!     if session.go()? == Go::Ahead {
+//!         session.content(&mut message)?;
+//!     }
+//! }
+//! session.close();
+//!
+//! for (ticket, text) in tickets.into_iter().zip(["the first is stored", "the second is stored"]) {
+//!     let settled = session.settled().expect("one for each");
+//!     assert_eq!(settled.ticket, ticket);
+//!     assert!(matches!(settled.fate, Fate::Known(Outcome::Delivered(reply)) if reply.text() == text));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Chunks and binary messages
+//!
+//! Where the server offers CHUNKING and [`Transaction::chunking`] allows it, BDAT takes the place of DATA when
+//! that saves a turn. [`Body::Binary`](session::Body::Binary) needs BINARYMIME too: the octets go as they are,
+//! and their number is [`raw_octets`](Content::raw_octets). On a server without it nobody is refused in the
+//! server's name: all are [`Unsuited`](Outcome::Unsuited).
+//!
+//! ```
+//! # mod script { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lmtp/script.rs")); }
+//! # use script::{plain, script};
+//! use std::cell::RefCell;
+//! use std::rc::Rc;
+//!
+//! use lmtp_send::lmtp::content::Bytes;
+//! use lmtp_send::lmtp::session::Body;
+//! use lmtp_send::lmtp::{Address, Content, Event, Go, ReversePath, Session, Transaction};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = script([
+//!     "220 mailbox LMTP\r\n",
+//!     "250-mailbox\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 BINARYMIME\r\n",
+//!     "250 ok\r\n250 ok\r\n250 stored\r\n221 bye\r\n", // one turn for everything
+//! ]);
+//! let said = Rc::new(RefCell::new(Vec::new()));
+//! let observer = {
+//!     let said = Rc::clone(&said);
+//!     move |event: Event<'_>| match event {
+//!         Event::Sent(command) => said.borrow_mut().push(command.to_owned()),
+//!         Event::SentMessage(octets) => said.borrow_mut().push(format!("({octets} octets)")),
+//!         Event::Received(_) => {}
+//!     }
+//! };
+//! let mut session = Session::open(server, "me.example.org", Box::new(observer))?;
+//! let (from, joe) = (ReversePath::parse("me@example.org")?, Address::parse("joe@example.net")?);
+//! let mut message = Bytes::new(b"Content-Transfer-Encoding: binary\r\n\r\n\0\r\n.\r\n\xff");
+//! session.begin(&Transaction { body: Body::Binary, ..plain(&from, &[&joe], message.raw_octets()) })?;
+//! if session.go()? == Go::Ahead {
+//!     session.content(&mut message)?;
+//! }
+//! session.close();
+//!
+//! assert_eq!(
+//!     *said.borrow(),
+//!     [
+//!         "LHLO me.example.org",
+//!         "MAIL FROM:<me@example.org> BODY=BINARYMIME",
+//!         "RCPT TO:<joe@example.net>",
+//!         "BDAT 44 LAST",
+//!         "(44 octets)",
+//!         "QUIT",
+//!     ]
+//! );
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # TLS and authentication
+//!
+//! TLS is the transport's: [`Session::starttls`] says STARTTLS, makes sure that nothing was slipped in before
+//! the handshake, calls [`Transport::secure`] and says LHLO again. A transport that encrypts from the first octet
+//! needs nothing of this. Whether a connection is safe enough for a mechanism that
+//! [shows the password](auth::Mechanism::is_clear) is the caller's to decide, for only the caller knows it.
+//!
+//! ```
+//! # mod script { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lmtp/script.rs")); }
+//! # use script::script;
+//! use lmtp_send::lmtp::auth::Mechanism;
+//! use lmtp_send::lmtp::{Secret, Session, Transport};
+//!
+//! type Secured<T> = Result<Session<T>, Box<dyn std::error::Error>>;
+//!
+//! fn secured<T: Transport>(transport: T, user: &str, password: &Secret) -> Secured<T> {
+//!     let mut session = Session::open(transport, "me.example.org", Box::new(|_| ()))?;
+//!     session.starttls()?; // a failure where STARTTLS is not offered: there is no falling back
+//!     let offered = session.extensions().argument("AUTH").unwrap_or_default().to_owned();
+//!     let offered: Vec<&str> = offered.split(' ').collect();
+//!     let mechanism = Mechanism::strongest(&offered).ok_or("no mechanism that is known here")?;
+//!     session.authenticate(mechanism, user, password)?;
+//!     Ok(session)
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = script([
+//!     "220 mailbox LMTP\r\n",
+//!     "250-mailbox\r\n250 STARTTLS\r\n",
+//!     "220 go ahead\r\n",
+//!     "250-mailbox\r\n250 AUTH LOGIN PLAIN\r\n", // this and what follows is encrypted
+//!     "235 2.7.0 welcome\r\n",
+//! ]);
+//! let session = secured(server, "joe", &Secret::from("hunter2".to_owned()))?;
+//! assert!(session.extensions().offers("AUTH") && !session.extensions().offers("STARTTLS"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Questions
+//!
+//! [`Session::ask`] says a command outside a transaction and returns the reply, whatever it is: VRFY, EXPN, ETRN,
+//! HELP, NOOP, RSET, and MAIL and RCPT where nothing is to be sent.
+//!
+//! ```
+//! # mod script { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lmtp/script.rs")); }
+//! # use script::script;
+//! use lmtp_send::lmtp::Session;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = script([
+//!     "220 mailbox LMTP\r\n",
+//!     "250-mailbox.example.net\r\n250 SIZE 1000000\r\n",
+//!     "252 2.0.0 I do not tell\r\n",
+//!     "250-Joe <joe@example.net>\r\n250 Ann <ann@example.net>\r\n",
+//!     "221 bye\r\n",
+//! ]);
+//! let mut session = Session::open(server, "me.example.org", Box::new(|_| ()))?;
+//! assert_eq!(session.extensions().domain(), "mailbox.example.net");
+//! assert_eq!(session.extensions().size_limit(), Some(1_000_000));
+//! assert_eq!(session.ask("VRFY joe@example.net")?.code(), 252);
+//! let list = session.ask("EXPN team")?;
+//! assert_eq!(list.lines().collect::<Vec<_>>(), ["Joe <joe@example.net>", "Ann <ann@example.net>"]);
+//! session.close();
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod address;
 pub mod auth;
