@@ -22,27 +22,14 @@ pub fn run(job: &Job, stop: &Rc<Stop>, report: &mut Report) {
     job.warnings.iter().for_each(|text| report.warning(text));
     let now = Instant::now();
     let deadline = now.checked_add(job.deadline).unwrap_or(now);
-    let mut failed = None;
-    for destination in &job.destinations {
-        match opening::open(job, destination, deadline, stop, report) {
-            Ok(opened) => {
-                let server = destination.to_string();
-                return Asking { server, report }.ask(job, opened);
-            }
-            Err(trouble) => {
-                if let Some(before) = failed.replace(trouble) {
-                    report.warning(&before.text);
-                }
-            }
-        }
-    }
-    if let Some(trouble) = failed {
-        report.trouble(&trouble);
+    match opening::first(job, deadline, stop, report) {
+        Ok((opened, server)) => Asking { server, report }.ask(job, opened),
+        Err((trouble, _)) => report.trouble(&trouble),
     }
 }
 
 struct Asking<'a> {
-    server: String,
+    server: Rc<str>,
     report: &'a mut Report,
 }
 

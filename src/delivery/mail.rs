@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use lmtp_send::envelope::{self, HeaderField};
 use lmtp_send::lmtp::{Address, ReversePath};
-use lmtp_send::message::{BadHeader, Message};
+use lmtp_send::message::{BadHeader, Message, Unreadable};
 
 use super::{Fate, Record, input};
 use crate::exit::Kind;
@@ -151,7 +151,10 @@ fn address(job: &Job, message: &mut Message) -> Result<(ReversePath, Vec<Address
             let from = job.from.clone().map_or_else(job::own_address, Ok)?;
             return Ok((from, job.to.clone()));
         }
-        header => header.map_err(|e| wrong(&e))?,
+        header => header.map_err(|e| match &e {
+            BadHeader::Input(_) => Trouble::input(Kind::InputOutput, &e),
+            BadHeader::TooLong | BadHeader::NotAField(..) => wrong(&e),
+        })?,
     };
     let fields: Vec<HeaderField<'_>> =
         header.fields().map(|field| HeaderField { name: field.name, value: field.value }).collect();
@@ -171,7 +174,10 @@ fn address(job: &Job, message: &mut Message) -> Result<(ReversePath, Vec<Address
         return Err(Trouble::input(Kind::Envelope, text));
     }
     if !job.keep_bcc {
-        message.remove(&header, |field| envelope::is_bcc(field.name)).map_err(|e| wrong(&e))?;
+        message.remove(&header, |field| envelope::is_bcc(field.name)).map_err(|e| match &e {
+            Unreadable::Empty => wrong(&e),
+            Unreadable::Input(_) | Unreadable::Spool(_) => Trouble::input(Kind::InputOutput, &e),
+        })?;
     }
     Ok((reverse_path, recipients))
 }

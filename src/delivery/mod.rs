@@ -76,12 +76,12 @@ pub fn run(job: &Job, stop: &Rc<Stop>, witness: &mut dyn Witness) {
         count: 0,
         waiting: VecDeque::new(),
         line: None,
-        heard: true,
+        reports: true,
     };
     while let Some(batch) = courier.next_batch() {
         courier.deliver(batch);
     }
-    courier.hang_up();
+    courier.account();
 }
 
 /// A message for some of its recipients: one transaction.
@@ -112,7 +112,7 @@ struct Courier<'a> {
     waiting: VecDeque<Batch>,
     line: Option<Line>,
     /// The witness still takes records.
-    heard: bool,
+    reports: bool,
 }
 
 impl Courier<'_> {
@@ -132,6 +132,18 @@ impl Courier<'_> {
         self.waiting.pop_front()
     }
 
+    /// Nobody is left without an outcome. Who is, is a bug, and must not pass for delivered.
+    fn account(&mut self) {
+        let open: Vec<(usize, usize)> =
+            self.mails.iter().map(|(number, mail)| (*number, mail.recipients.len())).collect();
+        for (mail, recipients) in open {
+            let trouble =
+                Trouble::new(Kind::Bug, Stage::Delivery, "this is a bug of lmtp-send: the outcome was lost");
+            let batch = Batch { mail, recipients: (0..recipients).collect(), ticket: None };
+            self.settle_all(&batch, &Fate::Trouble(trouble), None);
+        }
+    }
+
     /// Reads a message; its recipients wait.
     fn take_in(&mut self, path: &std::path::Path) {
         match Mail::prepare(self.job, path, &self.stop) {
@@ -146,14 +158,14 @@ impl Courier<'_> {
     }
 
     fn tell(&mut self, record: Record) {
-        self.heard &= self.witness.record(record);
+        self.reports &= self.witness.record(record);
     }
 
     fn deliver(&mut self, mut batch: Batch) {
         let ticket = match batch.ticket {
             Some(ticket) => ticket,
             None => {
-                if !self.heard {
+                if !self.reports {
                     let trouble =
                         Trouble::input(Kind::InputOutput, "not sent, since the report cannot be written");
                     return self.settle_all(&batch, &Fate::Trouble(trouble), None);
@@ -205,9 +217,8 @@ impl Courier<'_> {
     fn follow_up(&mut self) -> Result<(), Failure> {
         let at_hand =
             !self.waiting.is_empty() || self.inputs.front().is_some_and(|path| input::is_at_hand(path));
-        let alone = self.job.all_or_nothing || self.job.hold || self.job.body == Body::Binary;
         let Some(line) = self.line.as_mut().filter(|line| line.session.pipelining()) else { return Ok(()) };
-        if !at_hand || alone || !self.heard || !line.session.may_follow()? {
+        if !at_hand || !self.reports || !line.session.may_follow()? {
             line.session.quit();
             return Ok(());
         }
@@ -270,7 +281,10 @@ impl Courier<'_> {
         let ticket = line.session.upcoming();
         log::debug!("transaction {ticket} with {}: {} recipients", line.server, recipients.len());
         line.begun.insert(ticket, (batch.mail, batch.recipients.clone()));
-        line.session.transport().set_deadline(mail.deadline);
+        // Behind another message's end it is that message that is waited for, and its deadline holds.
+        if !line.session.waits() {
+            line.session.transport().set_deadline(mail.deadline);
+        }
         match line.session.begin(&transaction) {
             Ok(_) => Some(ticket),
             Err(_) => {
@@ -288,33 +302,18 @@ impl Courier<'_> {
         self.hang_up();
         let Some(mail) = self.mails.get_mut(&batch.mail) else { return Ok(()) };
         let deadline = mail.deadline;
-        let mut failed: Option<(Trouble, Option<Rc<str>>)> = None;
-        for destination in &self.job.destinations {
-            let server: Rc<str> = destination.to_string().into();
-            match opening::open(self.job, destination, deadline, &self.stop, self.witness) {
-                Ok(Opened { session, .. }) => {
-                    let told =
-                        self.job.parameters.for_server(session.extensions(), &session.greeting().text());
-                    told.left_out.iter().for_each(|text| self.witness.warning(text));
-                    self.line = Some(Line { session, server, told, begun: HashMap::new() });
-                    return Ok(());
-                }
-                Err(trouble) => {
-                    let stopped = trouble.kind == Kind::Stopped;
-                    if let Some((before, _)) = failed.take() {
-                        self.witness.warning(&before.text);
-                    }
-                    failed = Some((trouble, Some(server)));
-                    if stopped {
-                        break;
-                    }
-                }
+        match opening::first(self.job, deadline, &self.stop, self.witness) {
+            Ok((Opened { session, .. }, server)) => {
+                let told = self.job.parameters.for_server(session.extensions(), &session.greeting().text());
+                told.left_out.iter().for_each(|text| self.witness.warning(text));
+                self.line = Some(Line { session, server, told, begun: HashMap::new() });
+                Ok(())
+            }
+            Err(failed) => {
+                batch.recipients.iter().for_each(|&i| mail.attempt(i));
+                Err(failed)
             }
         }
-        if let (Some(_), Some(mail)) = (&failed, self.mails.get_mut(&batch.mail)) {
-            batch.recipients.iter().for_each(|&i| mail.attempt(i));
-        }
-        failed.map_or(Ok(()), Err)
     }
 
     /// Ends the session in good order; what it leaves unsettled is collected.

@@ -21,12 +21,43 @@ pub struct Opened {
     pub steps: Vec<(Stage, Duration)>,
 }
 
+/// Opens a session with the first destination that accepts one; each that does not is a warning, unless it
+/// was the last.
+///
+/// # Errors
+///
+/// The last [`Trouble`], with the server that it was with.
+pub fn first(
+    job: &Job,
+    deadline: Instant,
+    stop: &Rc<Stop>,
+    witness: &mut dyn Witness,
+) -> Result<(Opened, Rc<str>), (Trouble, Option<Rc<str>>)> {
+    let mut failed = (Trouble::new(Kind::Bug, Stage::Connect, "no destination"), None);
+    for (tried, destination) in job.destinations.iter().enumerate() {
+        let server: Rc<str> = destination.to_string().into();
+        match open(job, destination, deadline, stop, witness) {
+            Ok(opened) => return Ok((opened, server)),
+            Err(trouble) => {
+                if tried > 0 {
+                    witness.warning(&failed.0.text);
+                }
+                failed = (trouble, Some(server));
+            }
+        }
+        if stop.is_told() {
+            break;
+        }
+    }
+    Err(failed)
+}
+
 /// Opens a session with `destination`.
 ///
 /// # Errors
 ///
 /// [`Trouble`] naming the server and what to look at.
-pub fn open(
+fn open(
     job: &Job,
     destination: &Destination,
     deadline: Instant,

@@ -5,6 +5,7 @@ mod questions;
 mod security;
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub use parameters::{Parameters, Told};
@@ -126,16 +127,13 @@ impl Job {
     pub fn new(args: Args, stop: &Stop) -> Result<Self, Trouble> {
         let options = &args.protocol;
         let timeout = args.timeout.unwrap_or(TIMEOUT);
-        let now = Instant::now();
-        let until = now.checked_add(timeout).unwrap_or(now);
-        let (credentials, warning) = security::credentials(options, until, stop)?;
         let data_timeout = args.data_timeout.or(args.timeout).unwrap_or(DATA_TIMEOUT);
         let output = output(&args);
         let policy = policy(&args);
-        Ok(Self {
+        let mut job = Self {
             destinations: destinations(&args)?,
             network: Network { ipv6: (args.ipv4 || args.ipv6).then_some(args.ipv6), bind: args.bind },
-            lhlo: lhlo(args.lhlo)?,
+            lhlo: lhlo(args.lhlo.clone())?,
             timeout,
             data_timeout,
             deadline: args.deadline.unwrap_or(DEADLINE),
@@ -157,12 +155,19 @@ impl Job {
             questions: Questions::new(options)?,
             xclient: xclient(&options.xclient)?,
             tls: security::tls(options)?,
-            credentials,
-            warnings: warning.into_iter().collect(),
-            inputs: if args.files.is_empty() { vec!["-".into()] } else { args.files },
+            credentials: None,
+            warnings: Vec::new(),
+            inputs: if args.files.is_empty() { vec!["-".into()] } else { args.files.clone() },
             policy,
             output,
-        })
+        };
+        // Last: a password is not asked for in vain.
+        let now = Instant::now();
+        let until = now.checked_add(timeout).unwrap_or(now);
+        let (credentials, warning) = security::credentials(options, until, stop)?;
+        job.credentials = credentials;
+        job.warnings.extend(warning);
+        Ok(job)
     }
 }
 
@@ -269,18 +274,23 @@ pub fn own_address() -> Result<ReversePath, Trouble> {
     let address = user.zip(host_name()).map(|(user, host)| format!("{user}@{host}"));
     address.and_then(|a| ReversePath::parse(&a).ok()).ok_or_else(|| {
         let text = "no sender: none in the header's From, Sender or Resent- fields, and neither LOGNAME nor the user's and the host's name make an address; give --from";
-        Trouble::input(Kind::Envelope, text)
+        Trouble::input(Kind::Config, text)
     })
 }
 
-/// The name of our uid in passwd(5).
+/// The name of our uid: in passwd(5), else as the system's name services know it.
 fn user_name() -> Option<String> {
     let uid = rustix::process::getuid().as_raw().to_string();
-    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
-    let name = passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == uid).then(|| name.to_owned())
-    });
-    name.filter(|name| !name.is_empty())
+    let named = |passwd: &str| {
+        let name = passwd.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)? == uid).then(|| name.to_owned())
+        });
+        name.filter(|name| !name.is_empty())
+    };
+    std::fs::read_to_string("/etc/passwd").ok().and_then(|passwd| named(&passwd)).or_else(|| {
+        let answer = Command::new("getent").args(["passwd", &uid]).stdin(Stdio::null()).output().ok()?;
+        named(&String::from_utf8_lossy(&answer.stdout))
+    })
 }

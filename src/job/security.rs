@@ -15,12 +15,10 @@ use lmtp_send::lmtp::{Secret, Stage};
 
 use crate::cli::{self, Protocol, TlsMode};
 use crate::exit::Kind;
-use crate::transport::stop::Stop;
-use crate::transport::{Fingerprint, Identity, Tls, TlsOptions, Verify};
+use crate::transport::stop::{Stop, end_by};
+use crate::transport::{Fingerprint, Identity, PASSWORD, Tls, TlsOptions, Verify};
 use crate::trouble::Trouble;
 
-/// Where a password comes from if no option says so.
-const PASSWORD: &str = "LMTP_SEND_PASSWORD";
 /// The longest password, in octets.
 const MAX_PASSWORD: u64 = 4096;
 
@@ -155,10 +153,10 @@ fn run(command: &str, until: Instant, stop: &Stop) -> anyhow::Result<Vec<u8>> {
     let Some(mut output) = child.stdout.take() else { bail!("it has no standard output") };
     let mut octets = Vec::with_capacity(MAX_PASSWORD as usize + 1);
     let read = read_until_its_end(&mut output, &mut octets, until, stop);
-    if read.is_err() {
-        let _ = child.kill();
-    }
-    let status = child.wait()?;
+    // What it has more to say is not heard.
+    drop(output);
+    let patience = if read.is_ok() { until } else { Instant::now() };
+    let status = end_by(&mut child, patience, stop)?;
     read?;
     ensure!(status.success(), "it failed: {status}");
     Ok(octets)

@@ -16,9 +16,10 @@
 //! - Every recipient of every transaction is settled exactly once ([`Session::settled`]).
 //! - `Delivered` needs a 2yz of its own, read after the message's end was handed over.
 //! - A message is never ended that was cut short.
-//! - A reply is not credited to a wrong recipient: where a server sends fewer replies than it owes, the reply
-//!   that marks the place (354 to DATA, 221 to QUIT) comes early and shows it. Until that mark has come,
-//!   what could be meant for another command is not credited.
+//! - A reply is not credited to a wrong recipient: where a server sends fewer replies than it owes, or more,
+//!   the reply that marks the place (354 to DATA, 221 to QUIT) comes in another place and shows it. Until that
+//!   mark has come, what could be meant for another command is held. When the connection is lost before,
+//!   the first reply behind a message is taken for its first recipient's: every server sends one at least.
 //!
 //! The rooms: `opening` is before the first transaction, `transaction` sends one, `replies` credits what
 //! comes back; here is the queue and the wire.
@@ -505,12 +506,12 @@ impl<T: Transport> Session<T> {
     fn try_step(&mut self) -> Result<(), Failure> {
         let Some(due) = self.front() else { return self.flush() };
         let stage = due.stage();
-        // Where outcomes hang on it, the reply to QUIT is worth more than a moment.
-        self.transport.enter(if due == Due::Quit && self.overlapping { Stage::Query } else { stage });
+        self.transport.enter(stage);
         match self.await_reply(stage) {
-            // Whatever becomes of QUIT, the outcomes stand, unless they are in doubt.
-            Err(failure) if due == Due::Quit && !self.overlapping && !failure.is_doubt() => {
+            // Every reply has come, and whatever becomes of QUIT the outcomes stand.
+            Err(failure) if due == Due::Quit && !failure.is_doubt() => {
                 self.due.clear();
+                self.overlapping = false;
                 self.release();
                 Ok(())
             }
@@ -537,14 +538,14 @@ impl<T: Transport> Session<T> {
                 self.transport.enter(self.due.front().map_or(Stage::Data, |d| d.stage()));
             }
             if self.due.is_empty() {
-                self.listen()?;
+                self.check_for_early_reply()?;
             }
         }
         Ok(())
     }
 
     /// Nothing is owed: has the server answered a message that is still being sent, or has writing failed?
-    fn listen(&mut self) -> Result<(), Failure> {
+    fn check_for_early_reply(&mut self) -> Result<(), Failure> {
         if let Some(failure) = self.broken.clone() {
             return Err(self.heard_early(None, failure));
         }
@@ -554,13 +555,18 @@ impl<T: Transport> Session<T> {
         Ok(())
     }
 
+    /// What is queued is not to be sent, or has been.
+    fn discard_output(&mut self) {
+        self.out.clear();
+        self.out_at = 0;
+    }
+
     /// One exchange with the transport. A failure to write is not told at once: what the server said
     /// before it went away is read first.
     fn exchange(&mut self, stage: Stage) -> Result<(), Failure> {
         let mut input = [0; 16 * 1024];
         if self.broken.is_some() {
-            self.out.clear();
-            self.out_at = 0;
+            self.discard_output();
         }
         let out = self.out.get(self.out_at..).unwrap_or_default();
         let moved = match self.transport.exchange(out, &mut input) {
@@ -570,8 +576,7 @@ impl<T: Transport> Session<T> {
         self.sent += moved.written as u64;
         self.out_at += moved.written;
         if self.out_at == self.out.len() {
-            self.out.clear();
-            self.out_at = 0;
+            self.discard_output();
         }
         self.reader.push(input.get(..moved.read).unwrap_or_default());
         if moved.closed && moved.read == 0 {
@@ -587,8 +592,7 @@ impl<T: Transport> Session<T> {
         if final_word || self.broken.is_some() || self.out.is_empty() {
             return Err(self.broken.take().filter(|_| !final_word).unwrap_or(failure));
         }
-        self.out.clear();
-        self.out_at = 0;
+        self.discard_output();
         self.broken = Some(failure);
         Ok(())
     }

@@ -46,7 +46,8 @@ impl Stage {
             Stage::Data => "data",
             Stage::Delivery => "delivery",
             Stage::Query => "query",
-            Stage::Quit => "quit",
+            // Of no interest to a report: what is told of it is what it means for the message.
+            Stage::Quit => "delivery",
         }
     }
 

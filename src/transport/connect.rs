@@ -19,7 +19,7 @@ use super::resolve::{self, resolve};
 use super::sink::{Server, SinkTransport};
 use super::stop::Stop;
 use super::stream::Stream;
-use super::{Limits, Link};
+use super::{Limits, Link, Local, PASSWORD};
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +114,10 @@ impl Unreachable {
     fn new(error: io::Error) -> Self {
         let errno = error.raw_os_error().map(Errno::from_raw_os_error);
         match errno {
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => Unreachable::Exhausted(error),
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::AGAIN) => {
+                Unreachable::Exhausted(error)
+            }
+            Some(Errno::ACCESS | Errno::PERM) => Unreachable::Denied(error.to_string()),
             _ if error.kind() == io::ErrorKind::Interrupted => Unreachable::Stopped,
             _ => Unreachable::Connect(error),
         }
@@ -155,7 +158,12 @@ pub fn connect(
         Destination::Sink(dir) => {
             let name =
                 hostname::get().map_or_else(|_| "localhost".into(), |n| n.to_string_lossy().into_owned());
-            Ok(SinkTransport::new(Server::new(dir.clone(), &name)).into())
+            Ok(Local {
+                sink: SinkTransport::new(Server::new(dir.clone(), &name)),
+                limits,
+                stop: Rc::clone(stop),
+            }
+            .into())
         }
     }
 }
@@ -178,8 +186,13 @@ fn to_host(
             && network.bind.is_none_or(|b| b.is_ipv6() == a.is_ipv6())
     };
     let mut last = Unreachable::LookUp(format!("'{name}' has no address of the family asked for"));
-    for address in found.into_iter().filter(wanted) {
-        match to_address(address, network.bind, limits.until(), stop) {
+    let wanted: Vec<SocketAddr> = found.into_iter().filter(wanted).collect();
+    for (tried, &address) in wanted.iter().enumerate() {
+        // An address that is dead must not take the time of those behind it.
+        let now = Instant::now();
+        let left = limits.until().saturating_duration_since(now);
+        let share = left / u32::try_from(wanted.len() - tried).unwrap_or(u32::MAX);
+        match to_address(address, network.bind, now + share, stop) {
             Ok(socket) => {
                 return Stream::tcp(socket, limits, Rc::clone(stop))
                     .map(Link::from)
@@ -260,7 +273,7 @@ fn to_program(words: &[String], limits: Limits, stop: &Rc<Stop>) -> Result<Link,
         words.split_first().ok_or_else(|| Unreachable::NoProgram("no program".into()))?;
     let spawned = Command::new(program)
         .args(arguments)
-        .env_remove("LMTP_SEND_PASSWORD")
+        .env_remove(PASSWORD)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn();
@@ -270,7 +283,10 @@ fn to_program(words: &[String], limits: Limits, stop: &Rc<Stop>) -> Result<Link,
         } else if e.kind() == io::ErrorKind::PermissionDenied {
             Unreachable::Denied(format!("'{program}' cannot be run: {e}"))
         } else {
-            Unreachable::Exhausted(e)
+            match Unreachable::new(e) {
+                Unreachable::Connect(e) => Unreachable::NoProgram(format!("'{program}' cannot be run: {e}")),
+                exhausted => exhausted,
+            }
         }
     })?;
     let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {

@@ -14,6 +14,7 @@ pub use connect::{Destination, Network, Unreachable, connect, split_host};
 pub use limits::Limits;
 pub use tls::{Facts, Fingerprint, Identity, Tls, TlsOptions, Verify};
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 use std::{io, mem};
@@ -23,7 +24,11 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use secured::Secured;
 use sink::SinkTransport;
+use stop::Stop;
 use stream::Stream;
+
+/// The variable of the environment that a password comes from if no option says so. No child process has it.
+pub const PASSWORD: &str = "LMTP_SEND_PASSWORD";
 
 /// What a TLS handshake needs.
 pub type Handshake = (Arc<ClientConfig>, ServerName<'static>);
@@ -40,7 +45,7 @@ enum Ends {
     /// Those, encrypted.
     Secured(Box<Secured>),
     /// The server in this process.
-    Sink(Box<SinkTransport>),
+    Sink(Box<Local>),
     /// Nothing: a handshake has failed.
     Gone,
 }
@@ -66,7 +71,8 @@ impl Link {
         match &mut self.ends {
             Ends::Stream(stream) => stream.set_deadline(deadline),
             Ends::Secured(secured) => secured.stream().set_deadline(deadline),
-            Ends::Sink(_) | Ends::Gone => {}
+            Ends::Sink(local) => local.limits.set_deadline(deadline),
+            Ends::Gone => {}
         }
     }
 
@@ -86,9 +92,36 @@ impl From<Stream> for Link {
     }
 }
 
-impl From<SinkTransport> for Link {
-    fn from(sink: SinkTransport) -> Self {
-        Self { ends: Ends::Sink(Box::new(sink)), tls: None }
+impl From<Local> for Link {
+    fn from(local: Local) -> Self {
+        Self { ends: Ends::Sink(Box::new(local)), tls: None }
+    }
+}
+
+/// The server in this process, with the time limits and the signals of any other.
+pub struct Local {
+    sink: SinkTransport,
+    limits: Limits,
+    stop: Rc<Stop>,
+}
+
+impl Transport for Local {
+    fn enter(&mut self, stage: Stage) {
+        self.limits.enter(stage);
+    }
+
+    fn exchange(&mut self, out: &[u8], input: &mut [u8]) -> io::Result<Moved> {
+        if self.stop.is_told() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if Instant::now() >= self.limits.until() {
+            return Err(self.limits.name(io::ErrorKind::TimedOut.into()));
+        }
+        self.sink.exchange(out, input)
+    }
+
+    fn pending(&mut self, input: &mut [u8]) -> io::Result<Moved> {
+        self.sink.pending(input)
     }
 }
 

@@ -99,7 +99,12 @@ fn ask_getent(name: &str, port: u16) -> Option<Result<Vec<SocketAddr>, Unresolve
             found.push(address);
         }
     }
-    Some(if found.is_empty() { Err(Unresolved::NoSuchName) } else { Ok(found) })
+    Some(match (found.is_empty(), output.status.code()) {
+        (false, _) => Ok(found),
+        // Its word for a name that is not there.
+        (true, Some(2)) => Err(Unresolved::NoSuchName),
+        (true, _) => Err(Unresolved::Failed(format!("getent: {}", output.status))),
+    })
 }
 
 #[cfg(test)]

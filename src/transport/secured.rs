@@ -24,6 +24,10 @@ pub struct Secured {
     taken: usize,
     /// Some of that ciphertext has been handed over.
     begun: bool,
+    /// What is to be told at the next call.
+    failed: Option<io::Error>,
+    /// Nothing more can be sent.
+    mute: bool,
 }
 
 impl Secured {
@@ -38,11 +42,13 @@ impl Secured {
         name: ServerName<'static>,
     ) -> Result<Self, Insecure> {
         let tls = TlsStream::new(config, name).map_err(not_verified)?;
-        let mut secured = Self { stream, tls, unfed: Vec::new(), taken: 0, begun: false };
+        let mut secured =
+            Self { stream, tls, unfed: Vec::new(), taken: 0, begun: false, failed: None, mute: false };
         while secured.tls.is_handshaking() {
-            if let Err(error) = secured.turn() {
+            let turned = secured.turn().map_err(Insecure::Lost).and_then(|t| t.map_err(not_verified));
+            if let Err(error) = turned {
                 // What is left to be sent tells the server why.
-                let _ = secured.push();
+                secured.offer();
                 return Err(error);
             }
         }
@@ -59,13 +65,22 @@ impl Secured {
         &mut self.stream
     }
 
-    /// Sends ciphertext and takes what comes, waiting for either.
-    fn turn(&mut self) -> Result<(), Insecure> {
+    /// Sends ciphertext and takes what comes, waiting for either. The inner error is TLS's own.
+    fn turn(&mut self) -> io::Result<Result<(), TlsError>> {
         let mut input = [0; PIECE];
-        let moved = self.stream.exchange(self.tls.ciphertext(), &mut input).map_err(Insecure::Lost)?;
+        let out = if self.mute { &[] } else { self.tls.ciphertext() };
+        let moved = match self.stream.exchange(out, &mut input) {
+            Ok(moved) => moved,
+            Err(e) => {
+                // Nothing more can be said. What the server had said before can still be heard.
+                let lasting = !matches!(e.kind(), io::ErrorKind::TimedOut | io::ErrorKind::Interrupted);
+                self.mute |= lasting && !out.is_empty();
+                return Err(e);
+            }
+        };
         self.tls.sent(moved.written);
         self.begun |= moved.written > 0;
-        self.feed(input.get(..moved.read).unwrap_or_default(), moved.closed).map_err(not_verified)
+        Ok(self.feed(input.get(..moved.read).unwrap_or_default(), moved.closed))
     }
 
     /// Takes ciphertext that came.
@@ -76,27 +91,28 @@ impl Secured {
         if closed && self.unfed.is_empty() { self.tls.end() } else { Ok(()) }
     }
 
-    fn push(&mut self) -> io::Result<()> {
-        while !self.tls.ciphertext().is_empty() {
-            let moved = self.stream.exchange(self.tls.ciphertext(), &mut [])?;
-            self.tls.sent(moved.written);
+    /// Hands over ciphertext as far as that takes no waiting.
+    fn offer(&mut self) {
+        while let Ok(written @ 1..) = self.stream.offer(self.tls.ciphertext()) {
+            self.tls.sent(written);
         }
-        Ok(())
     }
 
-    /// Plaintext that is there.
+    /// Plaintext that is there; else what has failed before.
     fn heard(&mut self, input: &mut [u8]) -> io::Result<Moved> {
-        if !self.unfed.is_empty() {
-            self.feed(&[], false).map_err(broken)?;
+        if !self.unfed.is_empty()
+            && let Err(e) = self.feed(&[], false)
+        {
+            self.failed.get_or_insert(broken(e));
         }
-        self.tls.read(input).map_err(broken)
+        match self.tls.read(input) {
+            Ok(moved) if moved != Moved::default() => Ok(moved),
+            read => self.failed.take().map_or_else(|| read.map_err(broken), Err),
+        }
     }
 
-    /// Reports what of `out` has been handed over whole.
+    /// How much of `out` has been handed over, as far as anybody can know.
     fn written(&mut self, out: &[u8]) -> usize {
-        if !self.tls.ciphertext().is_empty() {
-            return 0;
-        }
         std::mem::take(&mut self.taken).min(out.len())
     }
 }
@@ -112,21 +128,22 @@ impl Transport for Secured {
             if heard != Moved::default() {
                 return Ok(heard);
             }
-            if self.taken == 0 && !out.is_empty() {
+            if self.taken == 0 && !out.is_empty() && !self.mute {
                 self.taken = self.tls.write(out);
                 self.begun = false;
             }
             match self.turn() {
-                // Nobody knows how much of it will be read: all of it may.
-                Err(_) if self.begun && self.taken > 0 => {
-                    let written = std::mem::take(&mut self.taken).min(out.len());
-                    return Ok(Moved { written, ..Moved::default() });
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => drop(self.failed.get_or_insert(broken(e))),
+                // Nobody knows how much of it will be read: all of it may. The failure is told next.
+                Err(e) if self.begun && self.taken > 0 => {
+                    self.failed = Some(e);
+                    return Ok(Moved { written: self.written(out), ..Moved::default() });
                 }
-                turned => turned.map_err(lost)?,
+                Err(e) => return Err(e),
             }
-            let written = self.written(out);
-            if written > 0 {
-                return Ok(Moved { written, ..Moved::default() });
+            if self.taken > 0 && self.tls.ciphertext().is_empty() {
+                return Ok(Moved { written: self.written(out), ..Moved::default() });
             }
         }
     }
@@ -138,17 +155,21 @@ impl Transport for Secured {
         }
         let mut ciphertext = [0; PIECE];
         let moved = self.stream.pending(&mut ciphertext)?;
-        self.feed(ciphertext.get(..moved.read).unwrap_or_default(), moved.closed).map_err(broken)?;
+        if let Err(e) = self.feed(ciphertext.get(..moved.read).unwrap_or_default(), moved.closed) {
+            self.failed.get_or_insert(broken(e));
+        }
         self.heard(input)
     }
 }
 
 impl Drop for Secured {
-    /// Says that we are done, if that can be said without waiting.
+    /// Says that we are done, where nothing is left of what was said before: that was given up, and must not
+    /// be completed now.
     fn drop(&mut self) {
-        self.tls.close();
-        self.stream.enter(Stage::Quit);
-        let _ = self.push();
+        if self.taken == 0 && self.tls.ciphertext().is_empty() {
+            self.tls.close();
+            self.offer();
+        }
     }
 }
 

@@ -6,8 +6,10 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -89,6 +91,26 @@ impl Stop {
         } else {
             Ok(Ready { input: read && input.is_some(), output: write && output.is_some() })
         }
+    }
+}
+
+/// Waits for `child` to end by itself until `until` or a signal, and else ends it: no process is left behind.
+///
+/// # Errors
+///
+/// The system does not know the child.
+pub fn end_by(child: &mut Child, until: Instant, stop: &Stop) -> io::Result<ExitStatus> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() >= until || stop.is_told() {
+            let _ = child.kill();
+            return child.wait();
+        }
+        sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
     }
 }
 

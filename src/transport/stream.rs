@@ -7,13 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdin, ChildStdout};
 use std::rc::Rc;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use lmtp_send::lmtp::{Moved, Stage, Transport};
 
 use super::Limits;
-use super::stop::Stop;
+use super::stop::{Stop, end_by};
 
 /// How long a child process may take to end by itself once its input is closed.
 const CHILD_GRACE: Duration = Duration::from_secs(1);
@@ -38,6 +37,7 @@ struct Process {
     /// Closed first, so that the child sees the end.
     input: Option<File>,
     output: File,
+    stop: Rc<Stop>,
 }
 
 impl Stream {
@@ -66,6 +66,7 @@ impl Stream {
             child,
             input: Some(File::from(OwnedFd::from(input))),
             output: File::from(OwnedFd::from(output)),
+            stop: Rc::clone(&stop),
         };
         rustix::io::ioctl_fionbio(process.input.as_ref().map_or(process.output.as_fd(), AsFd::as_fd), true)?;
         rustix::io::ioctl_fionbio(&process.output, true)?;
@@ -82,8 +83,12 @@ impl Stream {
         self.limits.set_deadline(deadline);
     }
 
-    /// Writes what is taken without waiting.
-    fn write(&mut self, out: &[u8]) -> io::Result<usize> {
+    /// Writes what is taken without waiting; returns how much.
+    ///
+    /// # Errors
+    ///
+    /// The connection's failure.
+    pub fn offer(&mut self, out: &[u8]) -> io::Result<usize> {
         if out.is_empty() {
             return Ok(0);
         }
@@ -132,7 +137,7 @@ impl Transport for Stream {
         if !out.is_empty() && Instant::now() >= self.limits.until() {
             return Err(self.limits.name(io::ErrorKind::TimedOut.into()));
         }
-        let written = self.write(out)?;
+        let written = self.offer(out)?;
         // Told at once, so that a failure to read cannot hide what has been handed over.
         if written > 0 {
             return Ok(Moved { written, ..Moved::default() });
@@ -148,7 +153,7 @@ impl Transport for Stream {
                 return Ok(heard);
             }
             if ready.output {
-                let written = self.write(out)?;
+                let written = self.offer(out)?;
                 if written > 0 {
                     return Ok(Moved { written, ..Moved::default() });
                 }
@@ -172,19 +177,9 @@ fn unless_waiting(result: io::Result<usize>) -> io::Result<Option<usize>> {
 }
 
 impl Drop for Process {
-    /// Lets the child end by itself for a moment, then ends it: no process is left behind.
+    /// Lets the child end by itself for a moment.
     fn drop(&mut self) {
         self.input = None;
-        let until = Instant::now() + CHILD_GRACE;
-        let mut pause = Duration::from_millis(1);
-        while let Ok(None) = self.child.try_wait() {
-            if Instant::now() >= until {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                return;
-            }
-            sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(50));
-        }
+        let _ = end_by(&mut self.child, Instant::now() + CHILD_GRACE, &self.stop);
     }
 }

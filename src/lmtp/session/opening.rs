@@ -81,6 +81,7 @@ impl<T: Transport> Session<T> {
             let reply = self.reply(Stage::Auth)?;
             // It has been handed over, and is not to be found in memory.
             zeroize::Zeroize::zeroize(&mut self.out);
+            self.discard_output();
             match reply.code() {
                 235 => return exchange.finish().map_err(failed),
                 334 => {}
@@ -116,7 +117,8 @@ impl<T: Transport> Session<T> {
     }
 
     pub(super) fn try_xclient(&mut self, attributes: &[String]) -> Result<(), Failure> {
-        let reply = self.try_ask(&format!("XCLIENT {}", attributes.join(" ")))?;
+        self.say(&format!("XCLIENT {}", attributes.join(" ")));
+        let reply = self.reply(Stage::Lhlo)?;
         if reply.code() != 220 {
             return Err(self.leave(not_secure(Stage::Lhlo, "XCLIENT is refused", Some(reply))));
         }

@@ -42,8 +42,7 @@ impl<T: Transport> Session<T> {
     }
 
     /// A reply whose place nothing contradicts. With PIPELINING a reply missing or too many before it would
-    /// make it another command's: it is held until the reply that marks its place has come. The first reply
-    /// to a message that the server had asked for can only be its first recipient's.
+    /// make it another command's: it is held until the reply that marks its place has come.
     fn receive(&mut self, due: Due, reply: Reply) -> Result<(), Failure> {
         let fits = match due {
             Due::Mail(_) if reply.code() == RESTART => true,
@@ -59,7 +58,7 @@ impl<T: Transport> Session<T> {
         }
         self.due.pop_front();
         self.note(due, &reply);
-        if self.is_first(due) {
+        if self.is_first(due) && !self.overlapping {
             self.credit(due, &reply);
         }
         let decides = matches!(due, Due::Data(_)) || (matches!(due, Due::Chunk(_)) && reply.is_negative());
@@ -87,7 +86,8 @@ impl<T: Transport> Session<T> {
         }
     }
 
-    /// Whether this is the first reply to a message that was sent by DATA.
+    /// Whether this is the first reply to a message that was sent by DATA: where only QUIT stands behind it, it
+    /// can be nobody else's.
     fn is_first(&self, due: Due) -> bool {
         let Due::Delivery(ticket, _) = due else { return false };
         let by_data = self.flight(ticket).is_some_and(|f| f.chunks.is_none());
@@ -270,8 +270,7 @@ impl<T: Transport> Session<T> {
 
     /// A reply that is there or comes within the moment that QUIT is given.
     fn early_reply(&mut self) -> Option<Reply> {
-        self.out.clear();
-        self.out_at = 0;
+        self.discard_output();
         self.transport.enter(Stage::Quit);
         loop {
             if let Some(reply) = self.reader.next_reply().ok()? {
@@ -288,8 +287,7 @@ impl<T: Transport> Session<T> {
         self.flights.iter().find(|f| f.ticket == ticket)
     }
 
-    /// Transactions whose recipients are all settled and to which no reply is owed need no memory. The
-    /// last one begun is kept for [`Session::go`].
+    /// Transactions whose recipients are all settled need no memory. The last one begun is kept for [`Session::go`].
     pub(super) fn forget_settled(&mut self) {
         let newest = self.flights.back().map(|f| f.ticket);
         self.flights.retain(|f| Some(f.ticket) == newest || f.unsettled > 0);
@@ -303,7 +301,12 @@ impl<T: Transport> Session<T> {
         if !self.overlapping && !failure.is_doubt() {
             self.release();
         }
-        let held: HashSet<Due> = self.held.drain(..).map(|(due, _)| due).collect();
+        let held = std::mem::take(&mut self.held);
+        let first = held.iter().find(|(due, _)| matches!(due, Due::Delivery(..)));
+        if let Some((due, reply)) = first.filter(|(due, _)| !failure.is_doubt() && self.is_first(*due)) {
+            self.credit(*due, reply);
+        }
+        let held: HashSet<Due> = held.into_iter().map(|(due, _)| due).collect();
         for flight in std::mem::take(&mut self.flights) {
             let ended = flight.end.is_some_and(|end| self.sent >= end);
             for (recipient, state) in flight.recipients.iter().enumerate() {

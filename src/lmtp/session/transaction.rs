@@ -203,6 +203,10 @@ impl<T: Transport> Session<T> {
         }
         let Some(flight) = self.flights.back() else { return Ok(false) };
         let (ticket, chunked) = (flight.ticket, flight.chunks.is_some());
+        // What is held, or can only go in chunks, has no mark to be told from what stands before it.
+        if flight.hold || flight.chunks == Some(Form::Binary) {
+            return Ok(false);
+        }
         if chunked {
             self.answers(ticket)?;
         }
@@ -299,8 +303,7 @@ impl<T: Transport> Session<T> {
     fn abandon(&mut self) -> Result<(), Failure> {
         self.release();
         self.open = false;
-        self.out.clear();
-        self.out_at = 0;
+        self.discard_output();
         self.due.clear();
         Ok(())
     }
