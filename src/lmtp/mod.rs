@@ -2,8 +2,8 @@
 //!
 //! Everything here works on octets; time, sockets and TLS are the caller's, behind [`Transport`]. A
 //! [`Session`] is opened over one, takes [`Transaction`]s, and settles every recipient of each exactly once,
-//! whatever the server does: [`Session::settled`] hands out what became of them. Nothing is ever
-//! [`Delivered`](Outcome::Delivered) without a 2yz of its own.
+//! whatever the server does: [`Session::settled`] hands out what became of them, each as soon as it is certain that
+//! the reply was meant for that recipient. Nothing is ever [`Delivered`](Outcome::Delivered) without a 2yz of its own.
 //!
 //! | to | call |
 //! | --- | --- |
