@@ -2,8 +2,9 @@
 //!
 //! Everything here works on octets; time, sockets and TLS are the caller's, behind [`Transport`]. A
 //! [`Session`] is opened over one, takes [`Transaction`]s, and settles every recipient of each exactly once,
-//! whatever the server does: [`Session::settled`] hands out what became of them. Nothing is ever
-//! [`Delivered`](Outcome::Delivered) without a 2yz of its own.
+//! whatever the server does: [`Session::settled`] hands out what became of them, each as soon as it is certain
+//! that the reply was meant for that recipient. Nothing is ever [`Delivered`](Outcome::Delivered) without a 2yz of
+//! its own.
 //!
 //! | to | call |
 //! | --- | --- |
@@ -294,8 +295,8 @@
 //! # TLS and authentication
 //!
 //! TLS is the transport's: [`Session::starttls`] says STARTTLS, makes sure that nothing was slipped in before
-//! the handshake, calls [`Transport::secure`] and says LHLO again. A transport that encrypts from the first octet
-//! needs nothing of this. Whether a connection is safe enough for a mechanism that
+//! the handshake, calls [`Transport::secure`] and says LHLO again. A transport that encrypts from the first
+//! octet needs nothing of this. Whether a connection is safe enough for a mechanism that
 //! [shows the password](auth::Mechanism::is_clear) is the caller's to decide, for only the caller knows it.
 //!
 //! ```
@@ -332,8 +333,8 @@
 //!
 //! # Questions
 //!
-//! [`Session::ask`] says a command outside a transaction and returns the reply, whatever it is: VRFY, EXPN, ETRN,
-//! HELP, NOOP, RSET, and MAIL and RCPT where nothing is to be sent.
+//! [`Session::ask`] says a command outside a transaction and returns the reply, whatever it is: VRFY, EXPN,
+//! ETRN, HELP, NOOP, RSET, and MAIL and RCPT where nothing is to be sent.
 //!
 //! ```
 //! # mod script { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lmtp/script.rs")); }
