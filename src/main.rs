@@ -35,8 +35,11 @@ fn run(args: Args) -> u8 {
     if std::env::var_os("RUST_LOG").is_some() {
         env_logger::init();
     }
-    deliver(args, policy, output.clone())
-        .unwrap_or_else(|trouble| report::trouble(&policy, &output, &trouble))
+    let (to, files) = (args.to.clone(), args.files.clone());
+    deliver(args, policy, output.clone()).unwrap_or_else(|trouble| {
+        let message = files.first().map_or("-".into(), |file| file.to_string_lossy());
+        report::never_begun(policy, &output, &trouble, &message, &to)
+    })
 }
 
 fn deliver(args: Args, policy: Policy, output: Output) -> Result<u8, Trouble> {

@@ -147,7 +147,7 @@ fn address(job: &Job, message: &mut Message) -> Result<(ReversePath, Vec<Address
     let wrong = |e: &dyn std::fmt::Display| Trouble::input(Kind::Message, e);
     let header = match message.header() {
         // A message may begin with its body: it has no header then, and names nobody.
-        Err(BadHeader::NotAField(1, _)) if !job.to.is_empty() => {
+        Err(BadHeader::NotAField(line, _)) if line == message.first_line() && !job.to.is_empty() => {
             let from = job.from.clone().map_or_else(job::own_address, Ok)?;
             return Ok((from, job.to.clone()));
         }

@@ -295,7 +295,7 @@ impl Courier<'_> {
     }
 
     /// A session that takes a transaction, from the hosts in turn.
-    fn ready(&mut self, batch: &Batch) -> Result<(), (Trouble, Option<Rc<str>>)> {
+    fn ready(&mut self, batch: &Batch) -> Result<(), opening::Unopened> {
         if self.line.as_ref().is_some_and(|line| line.session.takes_another()) {
             return Ok(());
         }

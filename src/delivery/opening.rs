@@ -1,10 +1,11 @@
 //! From a destination to a session that takes transactions: connection, TLS, greeting, LHLO, AUTH, XCLIENT.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use lmtp_send::lmtp::auth::Mechanism;
-use lmtp_send::lmtp::{Cause, Failure, Insecure, Session, Stage, Transport};
+use lmtp_send::lmtp::{Cause, Event, Failure, Insecure, Session, Stage, Transport};
 
 use super::Witness;
 use crate::exit::Kind;
@@ -21,6 +22,9 @@ pub struct Opened {
     pub steps: Vec<(Stage, Duration)>,
 }
 
+/// Why there is no session, and with which server.
+pub type Unopened = (Trouble, Option<Rc<str>>);
+
 /// Opens a session with the first destination that accepts one; each that does not is a warning, unless it
 /// was the last.
 ///
@@ -32,7 +36,7 @@ pub fn first(
     deadline: Instant,
     stop: &Rc<Stop>,
     witness: &mut dyn Witness,
-) -> Result<(Opened, Rc<str>), (Trouble, Option<Rc<str>>)> {
+) -> Result<(Opened, Rc<str>), Unopened> {
     let mut failed = (Trouble::new(Kind::Bug, Stage::Connect, "no destination"), None);
     for (tried, destination) in job.destinations.iter().enumerate() {
         let server: Rc<str> = destination.to_string().into();
@@ -102,8 +106,17 @@ impl Opening<'_> {
             watch.step(Stage::Tls);
         }
         let failed = |failure: Failure| self.failed(&failure);
-        let listener = witness.listener(&self.server);
-        let mut session = Session::open(link, &self.job.lhlo, listener).map_err(failed)?;
+        let mut listener = witness.listener(&self.server);
+        let greeted = Rc::new(Cell::new(None));
+        let first = Rc::clone(&greeted);
+        let observer = Box::new(move |event: Event<'_>| {
+            if matches!(event, Event::Received(_)) && first.get().is_none() {
+                first.set(Some(Instant::now()));
+            }
+            listener(event);
+        });
+        let mut session = Session::open(link, &self.job.lhlo, observer).map_err(failed)?;
+        watch.step_at(Stage::Greeting, greeted.get().unwrap_or_else(Instant::now));
         watch.step(Stage::Lhlo);
         let offered = session.extensions().offers("STARTTLS");
         if self.starts() == Some(Start::Required)
@@ -233,8 +246,11 @@ struct Watch {
 
 impl Watch {
     fn step(&mut self, stage: Stage) {
-        let now = Instant::now();
-        self.steps.push((stage, now - self.since));
+        self.step_at(stage, Instant::now());
+    }
+
+    fn step_at(&mut self, stage: Stage, now: Instant) {
+        self.steps.push((stage, now.saturating_duration_since(self.since)));
         self.since = now;
     }
 }

@@ -44,7 +44,15 @@ impl Parameters {
             parameters.mail.push(transid(id)?);
         }
         for text in &options.mail_param {
-            parameters.mail.push(parse("--mail-param", text)?);
+            let parameter = parse("--mail-param", text)?;
+            if matches!(parameter.key().as_str(), "SIZE" | "BODY" | "SMTPUTF8") {
+                let why = format!(
+                    "{} is said without being asked for (see --body and --smtputf8)",
+                    parameter.key()
+                );
+                return Err(invalid("--mail-param", &why));
+            }
+            parameters.mail.push(parameter);
         }
         if !options.notify.is_empty() {
             let words: Vec<&str> = options.notify.iter().map(|n| word(*n)).collect();

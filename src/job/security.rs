@@ -66,6 +66,11 @@ pub fn tls(options: &Protocol) -> Result<Option<(Start, Tls)>, Trouble> {
     } else {
         Verify::Chain { ca: options.tls_ca.clone() }
     };
+    if start == Start::IfOffered && (options.tls_fingerprint.is_some() || options.tls_ca.is_some()) {
+        let text =
+            "--tls opportunistic verifies nothing: --tls-ca and --tls-fingerprint need starttls or implicit";
+        return Err(Trouble::new(Kind::Usage, Stage::Tls, text));
+    }
     let identity = match (&options.tls_cert, &options.tls_key) {
         (None, None) => None,
         (Some(certificate), Some(key)) => {

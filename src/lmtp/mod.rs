@@ -30,7 +30,6 @@
 //! use std::time::{Duration, Instant};
 //!
 //! use lmtp_send::lmtp::content::Bytes;
-//! use lmtp_send::lmtp::session::{Body, Verb};
 //! use lmtp_send::lmtp::{
 //!     Address, Content, Failure, Fate, Go, Moved, Outcome, ReversePath, Session, Stage, Transaction, Transport,
 //! };
@@ -69,23 +68,6 @@
 //!     }
 //! }
 //!
-//! /// A transaction with nothing special about it.
-//! fn plain<'a>(from: &'a ReversePath, to: &'a [&'a Address], octets: u64) -> Transaction<'a> {
-//!     Transaction {
-//!         reverse_path: from,
-//!         recipients: to,
-//!         octets,
-//!         verb: Verb::Mail,
-//!         body: Body::EightBit,
-//!         chunking: true,
-//!         smtputf8: false,
-//!         all_or_nothing: false,
-//!         hold: false,
-//!         mail: &[],
-//!         rcpt: &[],
-//!     }
-//! }
-//!
 //! # fn serve(mut server: UnixStream) -> io::Result<()> {
 //! #     for (heard, said) in [
 //! #         ("", "220 mailbox LMTP\r\n"),
@@ -121,7 +103,7 @@
 //!
 //! let (from, joe) = (ReversePath::parse("me@example.org")?, Address::parse("joe@example.net")?);
 //! let mut message = Bytes::new(b"Subject: hello\n\nHello, Joe.\n.\n");
-//! let done = deliver(&mut session, &plain(&from, &[&joe], message.octets()), &mut message);
+//! let done = deliver(&mut session, &Transaction::new(&from, &[&joe], message.octets()), &mut message);
 //! session.close(); // waits for the replies, says QUIT, settles whoever is left
 //!
 //! let settled = session.settled().expect("Joe has an outcome, whatever happened");
@@ -142,9 +124,9 @@
 //!
 //! ```
 //! # mod script { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lmtp/script.rs")); }
-//! # use script::{plain, script};
+//! # use script::script;
 //! use lmtp_send::lmtp::content::Bytes;
-//! use lmtp_send::lmtp::{Address, Content, Fate, Go, Outcome, ReversePath, Session};
+//! use lmtp_send::lmtp::{Address, Content, Fate, Go, Outcome, ReversePath, Session, Transaction};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = script([
@@ -159,7 +141,7 @@
 //! let mut message = Bytes::new(b"Subject: hello\n\nHello, all.\n");
 //!
 //! // The null reverse-path: nobody is told of a failure.
-//! session.begin(&plain(&ReversePath::Null, &everyone, message.octets()))?;
+//! session.begin(&Transaction::new(&ReversePath::Null, &everyone, message.octets()))?;
 //! if session.go()? == Go::Ahead {
 //!     session.content(&mut message)?;
 //! }
@@ -197,9 +179,9 @@
 //!
 //! ```
 //! # mod script { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lmtp/script.rs")); }
-//! # use script::{plain, script};
+//! # use script::script;
 //! use lmtp_send::lmtp::content::Bytes;
-//! use lmtp_send::lmtp::{Address, Content, Fate, Go, Outcome, ReversePath, Session};
+//! use lmtp_send::lmtp::{Address, Content, Fate, Go, Outcome, ReversePath, Session, Transaction};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = script([
@@ -220,7 +202,7 @@
 //!         }
 //!     }
 //!     assert!(session.takes_another(), "else the rest is for a new session");
-//!     tickets.push(session.begin(&plain(&from, &[&joe], message.octets()))?);
+//!     tickets.push(session.begin(&Transaction::new(&from, &[&joe], message.octets()))?);
 //!     if session.go()? == Go::Ahead {
 //!         session.content(&mut message)?;
 //!     }
@@ -245,7 +227,7 @@
 //!
 //! ```
 //! # mod script { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lmtp/script.rs")); }
-//! # use script::{plain, script};
+//! # use script::script;
 //! use std::cell::RefCell;
 //! use std::rc::Rc;
 //!
@@ -271,7 +253,7 @@
 //! let mut session = Session::open(server, "me.example.org", Box::new(observer))?;
 //! let (from, joe) = (ReversePath::parse("me@example.org")?, Address::parse("joe@example.net")?);
 //! let mut message = Bytes::new(b"Content-Transfer-Encoding: binary\r\n\r\n\0\r\n.\r\n\xff");
-//! session.begin(&Transaction { body: Body::Binary, ..plain(&from, &[&joe], message.raw_octets()) })?;
+//! session.begin(&Transaction { body: Body::Binary, ..Transaction::new(&from, &[&joe], message.raw_octets()) })?;
 //! if session.go()? == Go::Ahead {
 //!     session.content(&mut message)?;
 //! }

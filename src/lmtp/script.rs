@@ -3,8 +3,7 @@
 use std::io;
 use std::vec::IntoIter;
 
-use lmtp_send::lmtp::session::{Body, Verb};
-use lmtp_send::lmtp::{Address, Insecure, Moved, ReversePath, Stage, Transaction, Transport};
+use lmtp_send::lmtp::{Insecure, Moved, Stage, Transport};
 
 /// A server that listens to nobody: each time it is waited for, it says the next of its flights.
 pub struct Script(IntoIter<&'static str>);
@@ -31,22 +30,5 @@ impl Transport for Script {
 
     fn secure(&mut self) -> Result<(), Insecure> {
         Ok(())
-    }
-}
-
-/// As in the first example.
-pub fn plain<'a>(from: &'a ReversePath, to: &'a [&'a Address], octets: u64) -> Transaction<'a> {
-    Transaction {
-        reverse_path: from,
-        recipients: to,
-        octets,
-        verb: Verb::Mail,
-        body: Body::EightBit,
-        chunking: true,
-        smtputf8: false,
-        all_or_nothing: false,
-        hold: false,
-        mail: &[],
-        rcpt: &[],
     }
 }

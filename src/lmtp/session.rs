@@ -103,6 +103,26 @@ pub struct Transaction<'a> {
     pub rcpt: &'a [Parameter],
 }
 
+impl<'a> Transaction<'a> {
+    /// A message of `octets` in lines, and nothing out of the ordinary: by BDAT where that saves a turn.
+    #[must_use]
+    pub fn new(reverse_path: &'a ReversePath, recipients: &'a [&'a Address], octets: u64) -> Self {
+        Self {
+            reverse_path,
+            recipients,
+            octets,
+            verb: Verb::Mail,
+            body: Body::EightBit,
+            chunking: true,
+            smtputf8: false,
+            all_or_nothing: false,
+            hold: false,
+            mail: &[],
+            rcpt: &[],
+        }
+    }
+}
+
 /// Whether the message is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a message that the server waits for must be sent"]

@@ -112,7 +112,13 @@ impl Message {
     /// [`BadHeader`].
     pub fn header(&self) -> Result<Header, BadHeader> {
         let reader = self.source.reader(std::slice::from_ref(&self.found.message));
-        Header::read(reader, 1 + usize::from(self.found.had_mbox_line))
+        Header::read(reader, self.first_line())
+    }
+
+    /// The line of the input that the message begins with: the second behind an mbox line.
+    #[must_use]
+    pub fn first_line(&self) -> usize {
+        1 + usize::from(self.found.had_mbox_line)
     }
 
     /// The Message-ID for a report; `None` when there is none or no header to find it in.

@@ -91,9 +91,9 @@ pub fn json(record: &Record, judgement: Judgement) -> String {
         Fate::Outcome(Outcome::Delivered(reply)) => (Stage::Delivery, Some(reply)),
         Fate::Outcome(Outcome::Refused { stage, reply }) => (*stage, Some(reply)),
         Fate::Outcome(Outcome::Unsuited(reply)) => (Stage::Mail, Some(reply)),
-        Fate::Outcome(Outcome::Unanswered(failure) | Outcome::Uncertain(failure)) => {
-            (failure.stage, failure.reply())
-        }
+        Fate::Outcome(Outcome::Unanswered(failure)) => (failure.stage, failure.reply()),
+        // What made it so is another command's reply.
+        Fate::Outcome(Outcome::Uncertain(failure)) => (failure.stage, None),
     };
     let text = match &record.fate {
         Fate::Outcome(Outcome::Delivered(reply) | Outcome::Refused { reply, .. }) => reply.text(),

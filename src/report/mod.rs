@@ -157,11 +157,30 @@ impl Witness for Report {
     }
 }
 
-/// Tells a trouble before there is anything to report on, and returns the exit code.
-pub fn trouble(policy: &Policy, output: &Output, trouble: &Trouble) -> u8 {
+/// Tells a trouble that kept the run from beginning, in the report of each recipient as typed, and returns the
+/// exit code.
+pub fn never_begun(policy: Policy, output: &Output, trouble: &Trouble, message: &str, to: &[String]) -> u8 {
+    let record = |recipient: Option<&str>| Record {
+        message: message.into(),
+        message_id: None,
+        sender: "".into(),
+        recipient: recipient.map(Into::into),
+        fate: Fate::Trouble(trouble.clone()),
+        server: None,
+        attempts: 0,
+        seconds: 0.0,
+    };
     let judgement = policy.trouble(trouble.kind, trouble.reply.as_ref());
     if !output.quiet {
-        say(&line::of_trouble(policy, judgement, trouble));
+        say(&line::of_trouble(&policy, judgement, trouble));
+    }
+    // Where not even the report can be opened, that is the trouble.
+    if let Ok(mut report) = Report::open(policy, output.clone(), false) {
+        let recipients = to.iter().map(|r| Some(r.as_str()));
+        let nobody = to.is_empty().then_some(None);
+        for recipient in recipients.chain(nobody) {
+            report.record(record(recipient));
+        }
     }
     judgement.exit
 }

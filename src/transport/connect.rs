@@ -283,10 +283,9 @@ fn to_program(words: &[String], limits: Limits, stop: &Rc<Stop>) -> Result<Link,
         } else if e.kind() == io::ErrorKind::PermissionDenied {
             Unreachable::Denied(format!("'{program}' cannot be run: {e}"))
         } else {
-            match Unreachable::new(e) {
-                Unreachable::Connect(e) => Unreachable::NoProgram(format!("'{program}' cannot be run: {e}")),
-                exhausted => exhausted,
-            }
+            let text = format!("'{program}' cannot be run: {e}");
+            let reason = Unreachable::new(e);
+            if matches!(reason, Unreachable::Connect(_)) { Unreachable::NoProgram(text) } else { reason }
         }
     })?;
     let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {

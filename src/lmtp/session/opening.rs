@@ -42,13 +42,13 @@ impl<T: Transport> Session<T> {
 
     pub(super) fn try_starttls(&mut self) -> Result<(), Failure> {
         if !self.extensions.offers("STARTTLS") {
-            let why = "TLS is required, and the server does not offer STARTTLS";
+            let why = "the server does not offer STARTTLS";
             return Err(self.leave(not_secure(Stage::Tls, why, None)));
         }
         self.say("STARTTLS");
         let reply = self.reply(Stage::Tls)?;
         if reply.code() != 220 {
-            let why = "TLS is required, and the server refuses STARTTLS";
+            let why = "the server refuses STARTTLS";
             return Err(self.leave(not_secure(Stage::Tls, why, Some(reply))));
         }
         // The server speaks next only within TLS: whatever is there already was put there by somebody else.
@@ -68,8 +68,10 @@ impl<T: Transport> Session<T> {
         password: &Secret,
     ) -> Result<(), Failure> {
         let failed = |e: AuthError| not_secure(Stage::Auth, &format!("AUTH {}: {e}", mechanism.name()), None);
-        let (mut exchange, initial) =
-            Exchange::start(mechanism, user, password, auth::random_nonce).map_err(failed)?;
+        let (mut exchange, initial) = match Exchange::start(mechanism, user, password, auth::random_nonce) {
+            Ok(started) => started,
+            Err(e) => return Err(self.leave(failed(e))),
+        };
         let verb = format!("AUTH {}", mechanism.name());
         let mut initial = initial.map(|i| auth::encode_initial(&i)).transpose().map_err(failed)?;
         // A command line has 512 octets (RFC 5321 §4.5.3.1.4); a longer response answers an empty challenge.

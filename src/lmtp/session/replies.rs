@@ -303,7 +303,9 @@ impl<T: Transport> Session<T> {
         }
         let held = std::mem::take(&mut self.held);
         let first = held.iter().find(|(due, _)| matches!(due, Due::Delivery(..)));
-        if let Some((due, reply)) = first.filter(|(due, _)| !failure.is_doubt() && self.is_first(*due)) {
+        // Unless a mark that came too early shows that not even one reply was sent.
+        let none_sent = matches!(&failure.cause, Cause::OutOfPlace(mark) if matches!(mark.code(), 221 | 354));
+        if let Some((due, reply)) = first.filter(|(due, _)| !none_sent && self.is_first(*due)) {
             self.credit(*due, reply);
         }
         let held: HashSet<Due> = held.into_iter().map(|(due, _)| due).collect();
