@@ -129,7 +129,9 @@ impl Courier<'_> {
             let path = self.inputs.pop_front()?;
             self.take_in(&path);
         }
-        self.waiting.pop_front()
+        // What was begun goes first: the server waits for it.
+        let begun = self.waiting.iter().position(|batch| batch.ticket.is_some());
+        self.waiting.remove(begun.unwrap_or(0))
     }
 
     /// Nobody is left without an outcome. Who is, is a bug, and must not pass for delivered.

@@ -91,11 +91,12 @@ impl Failure {
         match &self.cause {
             Cause::Closing(reply)
             | Cause::NotWelcome(reply)
-            | Cause::NotLmtp { reply, .. }
-            | Cause::OutOfPlace(reply) => Some(reply),
+            | Cause::NotLmtp { reply, .. } => Some(reply),
             Cause::NotSecure { reply, .. } => reply.as_ref(),
             Cause::Closed
             | Cause::Injected
+            // Whose it was is what nobody knows.
+            | Cause::OutOfPlace(_)
             | Cause::Lost(..)
             | Cause::TimedOut(_)
             | Cause::Stopped

@@ -426,7 +426,9 @@ impl<T: Transport> Session<T> {
 
     /// Queues QUIT: no transaction follows.
     pub fn quit(&mut self) {
-        if self.open {
+        // Where the server waits for a message, QUIT would be taken for it: the connection is dropped.
+        let awaited = self.flights.iter().any(|f| f.go && f.end.is_none());
+        if self.open && !awaited {
             self.command("QUIT", Due::Quit);
             self.open = false;
         }

@@ -100,6 +100,11 @@ impl<T: Transport> Session<T> {
         self.overlapping = false;
         self.held.push((due, reply));
         self.release();
+        if let Due::Data(ticket) = due
+            && !self.owes(ticket)
+        {
+            self.end_nothing(ticket);
+        }
         self.forget_settled();
     }
 

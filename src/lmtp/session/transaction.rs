@@ -14,6 +14,11 @@ const GROUP: usize = 32 * 1024;
 
 impl<T: Transport> Session<T> {
     pub(super) fn try_begin(&mut self, ticket: u64, transaction: &Transaction<'_>) -> Result<(), Failure> {
+        // While the server waits for a message, whatever else is sent would be taken for it.
+        if self.flights.iter().any(|f| f.go && f.end.is_none()) {
+            let why = "the message before this one has not been sent".to_owned();
+            return Err(Failure { stage: Stage::Data, cause: Cause::Unreadable(why) });
+        }
         self.check_in_step()?;
         self.refuse_unsuited(ticket, transaction);
         if !self.owes(ticket) {
@@ -126,7 +131,8 @@ impl<T: Transport> Session<T> {
     /// Whether, and in which form, the message goes by BDAT: where it must, and where that saves a turn. It
     /// saves none behind a message whose replies are owed, and 354 marks the place there.
     fn chunks(&self, transaction: &Transaction<'_>) -> Option<Form> {
-        let quiet = self.due.is_empty() && !transaction.hold && !transaction.all_or_nothing;
+        let quiet =
+            self.due.is_empty() && !self.overlapping && !transaction.hold && !transaction.all_or_nothing;
         match transaction.body {
             Body::Binary => Some(Form::Binary),
             Body::EightBit | Body::SevenBit => {
@@ -171,14 +177,7 @@ impl<T: Transport> Session<T> {
             self.reset();
             return Ok(Go::Nothing);
         }
-        match (flight.go, flight.unsettled) {
-            (true, 1..) => Ok(Go::Ahead),
-            (true, 0) => {
-                self.end_nothing(ticket);
-                Ok(Go::Nothing)
-            }
-            (false, _) => Ok(Go::Nothing),
-        }
+        Ok(if flight.go && flight.unsettled > 0 { Go::Ahead } else { Go::Nothing })
     }
 
     /// The server is to forget what was begun.
@@ -217,14 +216,14 @@ impl<T: Transport> Session<T> {
     /// DATA was answered 354 though nobody was accepted: a lone dot ends it, no reply is owed for that, and
     /// since some servers send one all the same the session ends. Where MAIL was refused too, a server
     /// could take the dot for a message: the connection is dropped.
-    fn end_nothing(&mut self, ticket: u64) {
+    pub(super) fn end_nothing(&mut self, ticket: u64) {
         let refused = self.flight(ticket).is_none_or(|f| f.refused);
+        self.flights.retain(|f| f.ticket != ticket);
         if !refused {
             self.say(".");
             self.quit();
         }
         self.open = false;
-        self.flights.retain(|f| f.ticket != ticket);
     }
 
     pub(super) fn try_content(&mut self, content: &mut dyn Content) -> Result<(), Failure> {

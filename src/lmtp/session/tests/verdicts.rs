@@ -133,7 +133,9 @@ fn too_many_replies_credit_nobody_of_the_next_message() {
             let letters = letters(&[1, 2]);
             for manner in manners() {
                 let scene = play(&rules, manner, None, &letters);
-                assert_eq!(scene.of(0), ["delivered"], "{rules:?}");
+                // A 354 in the wrong place could as well say that not even one reply was sent.
+                let early_mark = pipelining && extra[0].starts_with("354");
+                assert_eq!(scene.of(0), [if early_mark { "uncertain" } else { "delivered" }], "{rules:?}");
                 for fate in scene.of(1) {
                     assert!(
                         ["unanswered", "untried"].contains(&fate.as_str()),
