@@ -6,6 +6,7 @@ mod exit;
 mod job;
 mod query;
 mod report;
+mod stdio;
 mod transport;
 mod trouble;
 

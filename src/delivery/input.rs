@@ -10,6 +10,7 @@ use std::time::Instant;
 use lmtp_send::message::{Message, Unreadable};
 
 use crate::exit::Kind;
+use crate::stdio::was_closed;
 use crate::transport::stop::Stop;
 use crate::trouble::Trouble;
 
@@ -19,7 +20,8 @@ use crate::trouble::Trouble;
 ///
 /// [`Trouble`] naming the file.
 pub fn read(path: &Path, deadline: Instant, stop: &Stop) -> Result<Message, Trouble> {
-    let file = open(path).map_err(|e| Trouble::input(missing(&e), format!("{}: {e}", path.display())))?;
+    let file =
+        open(path).map_err(|e| Trouble::input(missing(path, &e), format!("{}: {e}", path.display())))?;
     let kind = file.metadata().map(|m| m.file_type());
     let message = match kind {
         Ok(kind) if kind.is_dir() && path != Path::new("-") => {
@@ -39,13 +41,19 @@ pub fn is_at_hand(path: &Path) -> bool {
 /// Opens without waiting for a writer where `path` is a named pipe.
 fn open(path: &Path) -> io::Result<File> {
     if path == Path::new("-") {
+        if was_closed(rustix::stdio::stdin()) {
+            return Err(io::Error::other("standard input is closed"));
+        }
         return Ok(File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?));
     }
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
     OpenOptions::new().read(true).custom_flags(nonblocking).open(path)
 }
 
-fn missing(error: &io::Error) -> Kind {
+fn missing(path: &Path, error: &io::Error) -> Kind {
+    if path == Path::new("-") {
+        return Kind::InputOutput;
+    }
     let exhausted = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::NOMEM];
     let errno = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
     if errno.is_some_and(|e| exhausted.contains(&e)) { Kind::Exhausted } else { Kind::NoInput }

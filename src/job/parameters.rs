@@ -6,6 +6,9 @@ use crate::cli::{Notify, Protocol, Ret};
 use crate::exit::Kind;
 use crate::trouble::Trouble;
 
+/// The longest envelope identifier, in characters (RFC 3461 §4.4).
+const MAX_ENVID: usize = 100;
+
 /// The parameters for MAIL and those for each RCPT.
 #[derive(Clone, Debug, Default)]
 pub struct Parameters {
@@ -38,6 +41,12 @@ impl Parameters {
             parameters.mail.push(parse("--ret", if ret == Ret::Full { "RET=FULL" } else { "RET=HDRS" })?);
         }
         if let Some(id) = &options.envid {
+            if id.len() > MAX_ENVID {
+                return Err(invalid(
+                    "--envid",
+                    &format!("more than {MAX_ENVID} characters (RFC 3461 section 4.4)"),
+                ));
+            }
             parameters.mail.push(parse("--envid", &format!("ENVID={}", xtext("--envid", id)?))?);
         }
         if let Some(id) = &options.transid {

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::Secret;
+
 /// The longest line taken from a server, in octets (RFC 5321 §4.5.3.1.5 says 512; real ones are longer).
 pub const MAX_LINE: usize = 8 * 1024;
 /// The longest reply taken from a server, in octets, all its lines together.
@@ -62,6 +64,18 @@ impl Reply {
     #[must_use]
     pub fn new(code: u16, enhanced: EnhancedCode, text: &str) -> Self {
         Self { code, enhanced: Some(enhanced), text: printable(text.as_bytes()) }
+    }
+
+    /// The reply with each of `words` taken out of its text.
+    pub(super) fn without(mut self, words: &[Secret]) -> Self {
+        for word in words {
+            let word = printable(word.expose());
+            // Shorter ones stand in any text.
+            if word.len() > 2 && self.text.contains(&word) {
+                self.text = self.text.replace(&word, "[redacted]");
+            }
+        }
+        self
     }
 
     /// The three digits.
@@ -279,7 +293,10 @@ pub fn printable(octets: &[u8]) -> String {
                 '\t' => text.push(' '),
                 c if c.is_ascii_control() => text.push_str(&format!("\\x{:02x}", u32::from(c))),
                 '\u{80}'..='\u{9f}'
-                | '\u{200e}'..='\u{200f}'
+                | '\u{061c}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2060}'
+                | '\u{feff}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2066}'..='\u{2069}' => text.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
                 c => text.push(c),

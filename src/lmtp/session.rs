@@ -237,6 +237,8 @@ pub struct Session<T> {
     extensions: Extensions,
     greeting: Reply,
     name: String,
+    /// What a server may send back, and nobody is to see.
+    hidden: Vec<Secret>,
     /// Commands and message octets not handed over yet; those before `out_at` are.
     out: Vec<u8>,
     out_at: usize,
@@ -275,6 +277,7 @@ impl<T: Transport> Session<T> {
             extensions: Extensions::default(),
             greeting: Reply::new(220, EnhancedCode::new(2, 0, 0), ""),
             name: name.to_owned(),
+            hidden: Vec::new(),
             out: Vec::new(),
             out_at: 0,
             sent: 0,
@@ -507,6 +510,7 @@ impl<T: Transport> Session<T> {
         loop {
             let found = self.reader.next_reply();
             if let Some(reply) = found.map_err(|m| Failure { stage, cause: Cause::Malformed(m) })? {
+                let reply = reply.without(&self.hidden);
                 (self.observer)(Event::Received(&reply));
                 return Ok(reply);
             }

@@ -269,6 +269,7 @@ mod tests {
             "from a\n",
             "From",
             "From:a",
+            "From : a@b\n",
         ] {
             for message in both(octets.as_bytes()) {
                 assert_eq!(sent(&message.unwrap()), octets.as_bytes());

@@ -194,7 +194,9 @@ impl Count {
     fn push(&mut self, piece: &[u8]) {
         if !self.started {
             self.started = true;
-            self.in_mbox_line = piece.starts_with(MBOX_LINE);
+            let rest = piece.strip_prefix(MBOX_LINE).map(<[u8]>::trim_ascii_start);
+            // The obsolete syntax has white space before a field's colon (RFC 5322 §4.5).
+            self.in_mbox_line = rest.is_some_and(|rest| !rest.starts_with(b":"));
         }
         let mut skip = 0;
         if self.in_mbox_line {

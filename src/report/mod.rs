@@ -15,6 +15,7 @@ use crate::cli::ReportFormat;
 use crate::delivery::{Fate, Record, Witness};
 use crate::exit::{self, Judgement, Kind, Policy};
 use crate::job::Output;
+use crate::stdio::was_closed;
 use crate::trouble::Trouble;
 
 /// Hears of every outcome, and says at the end what the exit code is.
@@ -199,19 +200,11 @@ fn lost(text: &str) -> Trouble {
     Trouble::new(Kind::InputOutput, Stage::Input, format!("the report could not be written: {text}"))
 }
 
-/// Standard output, if there is one: where it was closed, the runtime puts `/dev/null` in its place, open for
-/// reading too as no shell opens it.
+/// Standard output, if there is one.
 fn standard_output() -> Result<File, Trouble> {
-    let duplicate = || -> io::Result<File> {
-        let fd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
-        let (status, flags) = (rustix::fs::fstat(&fd)?, rustix::fs::fcntl_getfl(&fd)?);
-        let null = rustix::fs::stat("/dev/null").is_ok_and(|null| null.st_rdev == status.st_rdev);
-        let character =
-            rustix::fs::FileType::from_raw_mode(status.st_mode) == rustix::fs::FileType::CharacterDevice;
-        if null && character && flags.contains(rustix::fs::OFlags::RDWR) {
-            return Err(io::Error::other("standard output is closed"));
-        }
-        Ok(File::from(fd))
-    };
-    duplicate().map_err(|e| lost(&e.to_string()))
+    if was_closed(rustix::stdio::stdout()) {
+        return Err(lost("standard output is closed"));
+    }
+    let duplicate = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3);
+    duplicate.map(File::from).map_err(|e| lost(&e.to_string()))
 }

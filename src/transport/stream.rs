@@ -38,6 +38,8 @@ struct Process {
     input: Option<File>,
     output: File,
     stop: Rc<Stop>,
+    /// How long it may take to end by itself.
+    patience: Duration,
 }
 
 impl Stream {
@@ -67,6 +69,7 @@ impl Stream {
             input: Some(File::from(OwnedFd::from(input))),
             output: File::from(OwnedFd::from(output)),
             stop: Rc::clone(&stop),
+            patience: CHILD_GRACE,
         };
         rustix::io::ioctl_fionbio(process.input.as_ref().map_or(process.output.as_fd(), AsFd::as_fd), true)?;
         rustix::io::ioctl_fionbio(&process.output, true)?;
@@ -144,6 +147,13 @@ impl Transport for Stream {
         }
         loop {
             let ready = match self.wait(!input.is_empty(), !out.is_empty()) {
+                Err(e) if e.kind() == io::ErrorKind::TimedOut => {
+                    // Its time is over.
+                    if let Ends::Exec(process) = &mut self.ends {
+                        process.patience = Duration::ZERO;
+                    }
+                    return Err(e);
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => return self.exchange(&[], input),
                 ready => ready?,
             };
@@ -180,6 +190,6 @@ impl Drop for Process {
     /// Lets the child end by itself for a moment.
     fn drop(&mut self) {
         self.input = None;
-        let _ = end_by(&mut self.child, Instant::now() + CHILD_GRACE, &self.stop);
+        let _ = end_by(&mut self.child, Instant::now() + self.patience, &self.stop);
     }
 }

@@ -72,6 +72,7 @@ impl<T: Transport> Session<T> {
             Ok(started) => started,
             Err(e) => return Err(self.leave(failed(e))),
         };
+        self.hidden.push(password.expose().to_vec().into());
         let verb = format!("AUTH {}", mechanism.name());
         let mut initial = initial.map(|i| auth::encode_initial(&i)).transpose().map_err(failed)?;
         // A command line has 512 octets (RFC 5321 §4.5.3.1.4); a longer response answers an empty challenge.
@@ -113,6 +114,7 @@ impl<T: Transport> Session<T> {
     /// A line with a secret in it, which the transcript does not show.
     fn say_secret(&mut self, before: &str, secret: &Secret) {
         (self.observer)(Event::Sent(&format!("{before}[redacted]")));
+        self.hidden.push(secret.expose().to_vec().into());
         self.out.extend_from_slice(before.as_bytes());
         self.out.extend_from_slice(secret.expose());
         self.out.extend_from_slice(b"\r\n");

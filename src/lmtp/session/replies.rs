@@ -13,7 +13,7 @@ impl<T: Transport> Session<T> {
     pub(super) fn take_reply(&mut self, stage: Stage) -> Result<bool, Failure> {
         let Some(due) = self.front() else { return Ok(false) };
         let found = self.reader.next_reply().map_err(|m| Failure { stage, cause: Cause::Malformed(m) })?;
-        let Some(reply) = found else { return Ok(false) };
+        let Some(reply) = found.map(|reply| reply.without(&self.hidden)) else { return Ok(false) };
         (self.observer)(Event::Received(&reply));
         if matches!(due, Due::Delivery(ticket, _) if self.unsent().is_some_and(|f| f.ticket == ticket)) {
             return Err(self.heard_early(Some(reply), Failure { stage, cause: Cause::Closed }));
