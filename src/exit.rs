@@ -267,3 +267,137 @@ fn table_status(code: u8) -> EnhancedCode {
     };
     EnhancedCode::new(class, subject, detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use lmtp_send::lmtp::Malformed;
+    use lmtp_send::lmtp::reply::ReplyReader;
+
+    use super::*;
+
+    const MTA: Policy = Policy { style: ExitStyle::Mta, uncertain: Uncertain::Defer, soft_bounce: false };
+
+    fn reply(code: u16, status: Option<(u8, u16, u16)>) -> Reply {
+        let status =
+            status.map(|(class, subject, detail)| format!("{class}.{subject}.{detail} ")).unwrap_or_default();
+        let mut reader = ReplyReader::default();
+        reader.push(format!("{code} {status}x\r\n").as_bytes());
+        reader.next_reply().unwrap().unwrap()
+    }
+
+    #[test]
+    fn verdicts_are_decided_by_their_code() {
+        use Stage::{Data, Delivery, Mail, Rcpt};
+        for (stage, code, status, exit) in [
+            (Rcpt, 450, None, 75),
+            (Rcpt, 452, Some((4, 2, 2)), 75),
+            (Rcpt, 552, None, 75),
+            (Rcpt, 552, Some((5, 2, 2)), 69),
+            (Delivery, 552, None, 69),
+            (Rcpt, 550, Some((5, 1, 1)), 67),
+            (Mail, 550, Some((5, 1, 10)), 67),
+            (Rcpt, 550, Some((5, 1, 6)), 67),
+            (Rcpt, 550, None, 67),
+            (Rcpt, 551, None, 67),
+            (Rcpt, 553, None, 67),
+            (Mail, 550, None, 69),
+            (Delivery, 550, None, 69),
+            (Delivery, 553, None, 69),
+            (Rcpt, 550, Some((5, 1, 2)), 68),
+            (Mail, 550, Some((5, 1, 8)), 68),
+            (Rcpt, 556, None, 68),
+            (Rcpt, 553, Some((5, 1, 3)), 65),
+            (Mail, 552, Some((5, 3, 4)), 65),
+            (Delivery, 554, Some((5, 6, 1)), 65),
+            (Mail, 501, None, 65),
+            (Data, 503, Some((5, 5, 1)), 76),
+            (Mail, 500, None, 76),
+            (Mail, 502, None, 76),
+            (Data, 503, None, 76),
+            (Rcpt, 504, None, 76),
+            (Mail, 555, None, 76),
+            (Delivery, 550, Some((5, 7, 1)), 77),
+            (Mail, 530, None, 77),
+            (Mail, 534, None, 77),
+            (Mail, 535, None, 77),
+            (Mail, 538, None, 77),
+            (Rcpt, 550, Some((5, 0, 0)), 69),
+            (Rcpt, 550, Some((5, 2, 1)), 69),
+            (Delivery, 554, Some((5, 3, 0)), 69),
+            (Rcpt, 550, Some((5, 4, 4)), 69),
+            (Delivery, 554, None, 69),
+        ] {
+            let outcome = Outcome::Refused { stage, reply: reply(code, status) };
+            let judgement = MTA.judge(&outcome);
+            assert_eq!(judgement.exit, exit, "{stage:?} {code} {status:?}");
+            assert_eq!(judgement.again, exit == 75);
+            let status = MTA.agreeing(judgement.status, judgement.exit);
+            assert_eq!(status.class, if exit == 75 { 4 } else { 5 });
+        }
+    }
+
+    #[test]
+    fn trouble_never_bounces_mail_but_what_was_given_is_wrong() {
+        for (kind, mta, shell, status) in [
+            (Kind::Usage, 64, 64, "5.5.4"),
+            (Kind::Envelope, 65, 65, "5.1.3"),
+            (Kind::Message, 65, 65, "5.6.0"),
+            (Kind::NoInput, 66, 66, "5.3.0"),
+            (Kind::Config, 75, 78, "4.3.5"),
+            (Kind::Bug, 75, 70, "4.3.0"),
+            (Kind::NoSuchHost, 75, 68, "4.4.3"),
+            (Kind::Unreachable, 75, 75, "4.4.1"),
+            (Kind::Lost, 75, 75, "4.4.2"),
+            (Kind::Protocol, 75, 76, "4.5.0"),
+            (Kind::Denied, 75, 77, "4.7.0"),
+            (Kind::InputOutput, 75, 74, "4.3.0"),
+            (Kind::Exhausted, 75, 71, "4.3.0"),
+            (Kind::Stopped, 75, 75, "4.3.0"),
+        ] {
+            let judgement = MTA.trouble(kind, None);
+            assert_eq!((judgement.exit, judgement.status.to_string().as_str()), (mta, status), "{kind:?}");
+            assert_eq!(Policy { style: ExitStyle::Shell, ..MTA }.trouble(kind, None).exit, shell, "{kind:?}");
+            let qmail = if mta == 75 { 111 } else { 100 };
+            assert_eq!(Policy { style: ExitStyle::Qmail, ..MTA }.trouble(kind, None).exit, qmail, "{kind:?}");
+            assert_eq!(Policy { soft_bounce: true, ..MTA }.trouble(kind, None).exit, 75, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_lost_reply_counts_as_is_wished() {
+        let lost = Outcome::Uncertain(Failure { stage: Stage::Delivery, cause: Cause::Closed });
+        for (uncertain, exit, status) in [
+            (Uncertain::Defer, 75, "4.4.2"),
+            (Uncertain::Deliver, 0, "4.4.2"),
+            (Uncertain::Fail, 69, "5.4.2"),
+        ] {
+            let judgement = Policy { uncertain, ..MTA }.judge(&lost);
+            assert_eq!((judgement.exit, judgement.class), (exit, Class::Uncertain));
+            assert_eq!(judgement.status.to_string(), status);
+        }
+    }
+
+    #[test]
+    fn a_failure_is_trouble_of_its_kind() {
+        let closing = reply(421, Some((4, 3, 2)));
+        for (cause, kind) in [
+            (Cause::Closed, Kind::Lost),
+            (Cause::TimedOut(String::new()), Kind::Lost),
+            (Cause::Stopped, Kind::Stopped),
+            (Cause::Closing(closing.clone()), Kind::Lost),
+            (Cause::NotWelcome(closing.clone()), Kind::Unreachable),
+            (Cause::NotLmtp { reply: closing.clone(), smtp: true }, Kind::Protocol),
+            (Cause::Injected, Kind::Protocol),
+            (Cause::Malformed(Malformed::LineTooLong), Kind::Protocol),
+            (Cause::OutOfPlace(closing.clone()), Kind::Protocol),
+            (Cause::NotSecure { why: String::new(), reply: None }, Kind::Denied),
+            (Cause::Changed { counted: 1, found: 2 }, Kind::InputOutput),
+            (Cause::Unreadable(String::new()), Kind::InputOutput),
+        ] {
+            assert_eq!(Kind::of(&Failure { stage: Stage::Lhlo, cause }), kind);
+        }
+        // The server's own status stands before that of the table, if it agrees.
+        assert_eq!(MTA.trouble(Kind::Lost, Some(&closing)).status.to_string(), "4.3.2");
+        assert_eq!(MTA.trouble(Kind::Lost, Some(&reply(554, Some((5, 3, 2))))).status.to_string(), "4.4.2");
+    }
+}

@@ -12,7 +12,8 @@ use std::rc::Rc;
 
 use lmtp_send::lmtp::session::Body;
 use lmtp_send::lmtp::{
-    Address, EnhancedCode, Event, Failure, Fate as Verdict, Go, Outcome, Reply, Session, Stage, Transaction,
+    Address, EnhancedCode, Event, Failure, Fate as Settlement, Go, Outcome, Reply, Session, Stage,
+    Transaction,
 };
 
 use crate::exit::Kind;
@@ -344,12 +345,12 @@ impl Courier<'_> {
             let Some(&recipient) = recipients.get(settled.recipient) else { continue };
             let (mail, server) = (*mail, Rc::clone(&line.server));
             let outcome = match settled.fate {
-                Verdict::Known(outcome) => outcome,
-                Verdict::Again(reply) if self.job.all_or_nothing => {
+                Settlement::Known(outcome) => outcome,
+                Settlement::Again(reply) if self.job.all_or_nothing => {
                     Outcome::Refused { stage: Stage::Rcpt, reply }
                 }
-                Verdict::Untried(failure) if self.stop.is_told() => Outcome::Unanswered(failure),
-                Verdict::Again(_) | Verdict::Untried(_) => {
+                Settlement::Untried(failure) if self.stop.is_told() => Outcome::Unanswered(failure),
+                Settlement::Again(_) | Settlement::Untried(_) => {
                     again.push((mail, recipient));
                     continue;
                 }

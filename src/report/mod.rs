@@ -26,7 +26,7 @@ pub struct Report {
     sink: Option<Box<dyn Write>>,
     /// The report could not be written.
     lost: Option<String>,
-    /// A line for each outcome worth telling, with whether it decides before others.
+    /// A line for each outcome worth telling.
     lines: Vec<String>,
     /// What decides the exit code so far: its line's place, and its judgement.
     deciding: Option<(usize, Judgement)>,
