@@ -43,7 +43,14 @@ use super::{
 pub enum Event<'a> {
     /// A command of ours, without its line end.
     Sent(&'a str),
-    /// The message: how many octets on the wire.
+    /// A message is being sent: how many octets have gone by, of how many.
+    Sending {
+        /// So far.
+        octets: u64,
+        /// In all.
+        of: u64,
+    },
+    /// The message has been sent: how many octets.
     SentMessage(u64),
     /// A reply.
     Received(&'a Reply),

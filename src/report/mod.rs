@@ -2,10 +2,12 @@
 
 mod answer;
 mod line;
+mod progress;
 mod transcript;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::time::Instant;
 
 use lmtp_send::lmtp::{Event, Stage, printable};
 
@@ -150,11 +152,19 @@ impl Witness for Report {
     }
 
     fn listener(&self, server: &str) -> Box<dyn FnMut(Event<'_>)> {
-        if self.output.verbosity < 2 {
+        if self.output.verbosity >= 2 {
+            let mut transcript = transcript::Transcript::new(server);
+            return Box::new(move |event| transcript.line(&event).iter().for_each(|line| say(line)));
+        }
+        if self.output.quiet || !io::stderr().is_terminal() {
             return Box::new(|_| {});
         }
-        let mut transcript = transcript::Transcript::new(server);
-        Box::new(move |event| say(&transcript.line(&event)))
+        let mut progress = progress::Progress::default();
+        Box::new(move |event| {
+            if let Some(text) = progress.note(&event, Instant::now()) {
+                let _ = io::stderr().write_all(text.as_bytes());
+            }
+        })
     }
 }
 

@@ -16,10 +16,11 @@ impl Transcript {
         Self { started: Instant::now(), server: printable(server.as_bytes()) }
     }
 
-    /// The line, or lines, for one event.
-    pub fn line(&mut self, event: &Event<'_>) -> String {
+    /// The line, or lines, for one event, if it is worth one.
+    pub fn line(&mut self, event: &Event<'_>) -> Option<String> {
         let stamp = format!("{:9.6} {}", self.started.elapsed().as_secs_f64(), self.server);
-        match event {
+        Some(match event {
+            Event::Sending { .. } => return None,
             Event::Sent(command) => format!("{stamp} C: {}", printable(command.as_bytes())),
             Event::SentMessage(octets) => format!("{stamp} C: [message, {octets} octets]"),
             Event::Received(reply) => {
@@ -32,6 +33,6 @@ impl Transcript {
                 };
                 lines.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
             }
-        }
+        })
     }
 }

@@ -254,6 +254,7 @@ impl<T: Transport> Session<T> {
             if !self.owes(ticket) || self.flight(ticket).is_none_or(|f| f.is_hopeless()) {
                 return self.abandon();
             }
+            (self.observer)(Event::Sending { octets: encoder.octets(), of: counted });
             let before = (self.out.len(), encoder.octets());
             encoder.encode(raw.get(..read).unwrap_or_default(), &mut self.out);
             self.head_chunk(ticket, chunks, before, encoder.octets(), counted);
