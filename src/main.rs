@@ -4,9 +4,9 @@ mod cli;
 mod delivery;
 mod exit;
 mod job;
+mod process;
 mod query;
 mod report;
-mod stdio;
 mod transport;
 mod trouble;
 

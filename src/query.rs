@@ -23,13 +23,15 @@ pub fn run(job: &Job, stop: &Rc<Stop>, report: &mut Report) {
     let now = Instant::now();
     let deadline = now.checked_add(job.deadline).unwrap_or(now);
     match opening::first(job, deadline, stop, report) {
-        Ok((opened, server)) => Asking { server, report }.ask(job, opened),
-        Err((trouble, _)) => report.trouble(&trouble),
+        Ok((opened, server)) => Asking { server, asking: String::new(), report }.ask(job, opened),
+        Err((trouble, _)) => report.unanswered("", &trouble),
     }
 }
 
 struct Asking<'a> {
     server: Rc<str>,
+    /// The question that is being asked.
+    asking: String,
     report: &'a mut Report,
 }
 
@@ -39,11 +41,11 @@ impl Asking<'_> {
         if job.questions.probe {
             self.describe(&mut session, &steps);
         }
-        let asked = self.questions(job, &mut session);
-        if let Err(failure) = asked {
-            let text = format!("{}: {failure}", self.server);
+        if let Err(failure) = self.questions(job, &mut session) {
+            let text = format!("{}: {failure} ({})", self.server, self.asking);
             let reply = failure.reply().cloned();
-            self.report.trouble(&Trouble { kind: Kind::of(&failure), stage: failure.stage, text, reply });
+            let trouble = Trouble { kind: Kind::of(&failure), stage: failure.stage, text, reply };
+            self.report.unanswered(&self.asking, &trouble);
         }
         session.close();
     }
@@ -60,6 +62,7 @@ impl Asking<'_> {
 
     /// Asks one thing, and tells the answer.
     fn one(&mut self, session: &mut Session<Link>, command: &str, stage: Stage) -> Result<Reply, Failure> {
+        command.clone_into(&mut self.asking);
         let began = Instant::now();
         let reply = session.ask(command)?;
         self.report.answer(&Answer::reply(&self.server, command, stage, &reply, began.elapsed()));

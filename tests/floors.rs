@@ -13,14 +13,14 @@ use std::path::{Path, PathBuf};
 /// What a room may use of the other rooms: a name is all of a room, a path only what it leads to.
 const ROOMS: &[(&str, &[&str])] = &[
     ("main", &["cli", "job", "delivery", "query", "exit", "report", "transport", "trouble", "lmtp"]),
-    ("report", &["cli::ReportFormat", "exit", "delivery", "job", "stdio", "trouble", "lmtp"]),
+    ("report", &["cli::ReportFormat", "exit", "delivery", "job", "process", "trouble", "lmtp"]),
     ("exit", &["cli::ExitStyle", "cli::Uncertain", "lmtp"]),
     ("query", &["delivery", "job", "report", "transport", "exit::Kind", "trouble", "lmtp"]),
-    ("delivery", &["job", "stdio", "transport", "exit::Kind", "trouble", "lmtp", "envelope", "message"]),
+    ("delivery", &["job", "process", "transport", "exit::Kind", "trouble", "lmtp", "envelope", "message"]),
     ("job", &["cli", "transport", "exit::Kind", "exit::Policy", "trouble", "lmtp", "envelope", "message"]),
     ("trouble", &["exit::Kind", "lmtp"]),
-    ("stdio", &[]),
-    ("transport", &["lmtp"]),
+    ("process", &[]),
+    ("transport", &["process", "lmtp"]),
     ("cli", &[]),
     ("lib", &[]),
     ("envelope", &["lmtp", "message"]),
@@ -41,7 +41,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("md5", &["lmtp"]),
     ("memchr", &["transport", "envelope", "message", "lmtp"]),
     ("ring", &["transport", "lmtp"]),
-    ("rustix", &["delivery", "job", "report", "stdio", "transport"]),
+    ("rustix", &["delivery", "job", "process", "report", "transport"]),
     ("rustls", &["transport"]),
     ("serde", &["report"]),
     ("serde_json", &["report"]),
@@ -56,7 +56,7 @@ const CRATES: &[(&str, &[&str])] = &[
 /// Who may touch the world. The protocol knows no socket, file, process or clock; `cli` opens nothing.
 const WORLD: &[(&str, &[&str])] = &[
     ("std::env", &["main", "job", "transport"]),
-    ("std::fs", &["job", "report", "delivery", "transport", "message"]),
+    ("std::fs", &["job", "report", "delivery", "process", "transport", "message"]),
     ("std::net::TcpListener", &[]),
     ("std::net::TcpStream", &["transport"]),
     ("std::net::ToSocketAddrs", &["transport"]),

@@ -10,7 +10,7 @@ use std::time::Instant;
 use lmtp_send::message::{Message, Unreadable};
 
 use crate::exit::Kind;
-use crate::stdio::was_closed;
+use crate::process::{denied, was_closed};
 use crate::transport::stop::Stop;
 use crate::trouble::Trouble;
 
@@ -20,8 +20,7 @@ use crate::trouble::Trouble;
 ///
 /// [`Trouble`] naming the file.
 pub fn read(path: &Path, deadline: Instant, stop: &Stop) -> Result<Message, Trouble> {
-    let file =
-        open(path).map_err(|e| Trouble::input(missing(path, &e), format!("{}: {e}", path.display())))?;
+    let file = open(path).map_err(|e| Trouble::input(missing(path, &e), not_opened(path, &e)))?;
     let kind = file.metadata().map(|m| m.file_type());
     let message = match kind {
         Ok(kind) if kind.is_dir() && path != Path::new("-") => {
@@ -48,6 +47,11 @@ fn open(path: &Path) -> io::Result<File> {
     }
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
     OpenOptions::new().read(true).custom_flags(nonblocking).open(path)
+}
+
+fn not_opened(path: &Path, error: &io::Error) -> String {
+    let why = if error.kind() == io::ErrorKind::PermissionDenied { denied(path) } else { error.to_string() };
+    format!("{}: {why}", path.display())
 }
 
 fn missing(path: &Path, error: &io::Error) -> Kind {

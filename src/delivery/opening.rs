@@ -41,7 +41,12 @@ pub fn first(
     for (tried, destination) in job.destinations.iter().enumerate() {
         let server: Rc<str> = destination.to_string().into();
         match open(job, destination, deadline, stop, witness) {
-            Ok(opened) => return Ok((opened, server)),
+            Ok(opened) => {
+                if tried > 0 {
+                    witness.warning(&failed.0.text);
+                }
+                return Ok((opened, server));
+            }
             Err(trouble) => {
                 if tried > 0 {
                     witness.warning(&failed.0.text);

@@ -6,6 +6,7 @@ use lmtp_send::lmtp::{EnhancedCode, Outcome, Reply, Stage, printable};
 use serde::Serialize;
 
 use crate::exit::{Class, Judgement, Policy};
+use crate::trouble::Trouble;
 
 /// Something that a server said.
 #[derive(Serialize)]
@@ -42,6 +43,20 @@ impl<'a> Answer<'a> {
         let seconds = time.map(seconds);
         let text = printable(text.as_bytes());
         Self { server, question, stage: Stage::Query, code: None, enhanced: None, text, seconds, reply: None }
+    }
+
+    /// What came in place of an answer.
+    pub fn trouble(question: &'a str, trouble: &Trouble, judgement: Judgement) -> Self {
+        Self {
+            server: "",
+            question,
+            stage: trouble.stage,
+            code: trouble.reply.as_ref().map(Reply::code),
+            enhanced: Some(judgement.status.to_string()),
+            text: printable(trouble.text.as_bytes()),
+            seconds: None,
+            reply: None,
+        }
     }
 
     /// What the reply comes to, if it is one.

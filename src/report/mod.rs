@@ -17,7 +17,7 @@ use crate::cli::ReportFormat;
 use crate::delivery::{Fate, Record, Witness};
 use crate::exit::{self, Judgement, Kind, Policy};
 use crate::job::Output;
-use crate::stdio::was_closed;
+use crate::process::was_closed;
 use crate::trouble::Trouble;
 
 /// Hears of every outcome, and says at the end what the exit code is.
@@ -77,13 +77,7 @@ impl Report {
             Some(ReportFormat::Json) => answer.json(judgement),
             Some(ReportFormat::Text) | None => answer.text(),
         };
-        let written = match self.sink.as_mut() {
-            Some(sink) => sink.write_all(format!("{line}\n").as_bytes()).and_then(|()| sink.flush()),
-            None => print(&format!("{line}\n")),
-        };
-        if let Err(e) = written {
-            self.lost.get_or_insert(e.to_string());
-        }
+        self.print_answer(&line);
         if let Some(judgement) = judgement {
             let decides = self.decides(judgement);
             if decides || judgement.exit != exit::OK {
@@ -95,8 +89,28 @@ impl Report {
         }
     }
 
+    /// Tells a trouble that kept a question from being answered.
+    pub fn unanswered(&mut self, question: &str, trouble: &Trouble) {
+        let judgement = self.policy.trouble(trouble.kind, trouble.reply.as_ref());
+        if self.output.report == Some(ReportFormat::Json) {
+            let answer = Answer::trouble(question, trouble, judgement);
+            self.print_answer(&answer.json(Some(judgement)));
+        }
+        self.trouble(trouble);
+    }
+
+    fn print_answer(&mut self, line: &str) {
+        let written = match self.sink.as_mut() {
+            Some(sink) => sink.write_all(format!("{line}\n").as_bytes()).and_then(|()| sink.flush()),
+            None => print(&format!("{line}\n")),
+        };
+        if let Err(e) = written {
+            self.lost.get_or_insert(e.to_string());
+        }
+    }
+
     /// Tells a trouble that concerns nobody in particular.
-    pub fn trouble(&mut self, trouble: &Trouble) {
+    fn trouble(&mut self, trouble: &Trouble) {
         let judgement = self.policy.trouble(trouble.kind, trouble.reply.as_ref());
         self.lines.push(line::of_trouble(&self.policy, judgement, trouble));
         if self.decides(judgement) {

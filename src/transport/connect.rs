@@ -1,5 +1,6 @@
 //! Finding and reaching a server.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -7,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::Instant;
-use std::{fmt, fs};
 
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_error};
@@ -20,6 +20,7 @@ use super::sink::{Server, SinkTransport};
 use super::stop::Stop;
 use super::stream::Stream;
 use super::{Limits, Link, Local, PASSWORD};
+use crate::process::denied;
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -244,28 +245,6 @@ fn to_socket(path: &Path, limits: Limits, stop: &Rc<Stop>) -> Result<Link, Unrea
     let socket = open()
         .map_err(|e| if refused(&e) { Unreachable::Denied(denied(path)) } else { Unreachable::new(e) })?;
     Stream::unix(socket, limits, Rc::clone(stop)).map(Link::from).map_err(Unreachable::new)
-}
-
-/// Who we are and which part of the path turned us away.
-fn denied(path: &Path) -> String {
-    let groups: Vec<String> = rustix::process::getgroups()
-        .map(|groups| groups.iter().map(|g| g.as_raw().to_string()).collect())
-        .unwrap_or_default();
-    let mut refusing = path;
-    for part in path.ancestors().skip(1).collect::<Vec<_>>().into_iter().rev() {
-        // A directory that cannot be searched hides what is in it.
-        if fs::metadata(part.join(".")).is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
-            refusing = part;
-            break;
-        }
-    }
-    format!(
-        "permission denied at {}: we are uid {}, gid {}, groups {}",
-        refusing.display(),
-        rustix::process::geteuid().as_raw(),
-        rustix::process::getegid().as_raw(),
-        if groups.is_empty() { "none".to_owned() } else { groups.join(",") },
-    )
 }
 
 fn to_program(words: &[String], limits: Limits, stop: &Rc<Stop>) -> Result<Link, Unreachable> {
