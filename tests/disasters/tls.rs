@@ -154,14 +154,14 @@ fn tls_certificate_not_trusted_or_of_another_name() {
 
 /// A run against a session that goes as far as `at`, where `then` is the disaster.
 #[track_caller]
-fn session(at: At, end: End, then: impl Fn(&mut Peer) -> Played + Copy + Send + 'static) {
+fn session(at: At, end: End, limit: &str, then: impl Fn(&mut Peer) -> Played + Copy + Send + 'static) {
     for mode in MODES.into_iter().filter(|mode| at > At::Greeting || *mode == "implicit") {
         let sealed = Sealed::tcp(mode, end, move |peer| {
             at.play(peer, mode == "implicit")?;
             then(peer)
         });
         println!("{at:?} {mode} {end:?}");
-        let ran = towards(&sealed, mode).typed("--timeout 0.6").run();
+        let ran = towards(&sealed, mode).args(["--timeout", limit]).run();
         let heard = sealed.server.finish().pop().unwrap();
         assert_eq!(holds_final_dot(&heard.octets), at >= At::AfterDot);
         let ran = ran.exits(75).outcomes(&at.outcomes()).within(4.0);
@@ -177,7 +177,7 @@ const STAGES: [At; 7] =
 fn tls_connection_lost_at_each_stage() {
     for at in STAGES {
         for end in [End::Notified, End::Truncated, End::Reset] {
-            session(at, end, Peer::close);
+            session(at, end, "8", Peer::close);
         }
     }
 }
@@ -187,7 +187,7 @@ fn tls_half_a_reply_at_each_stage() {
     // What was cut off is no reply, however much like one it looks.
     for at in STAGES {
         for half in ["2", "250 delivered", "250 delivered\r", "250-delivered\r\n", "250-delivered\r\n250"] {
-            session(at, End::Truncated, move |peer| {
+            session(at, End::Truncated, "8", move |peer| {
                 peer.send(half.as_bytes())?;
                 peer.close()
             });
@@ -198,7 +198,7 @@ fn tls_half_a_reply_at_each_stage() {
 #[test]
 fn tls_timed_out_at_each_stage() {
     for at in STAGES {
-        session(at, End::Truncated, Peer::silence);
+        session(at, End::Truncated, "0.6", Peer::silence);
     }
 }
 
