@@ -14,6 +14,7 @@ mod reach;
 mod replies;
 mod resources;
 mod slow;
+mod tls;
 
 use std::fs;
 use std::path::PathBuf;
