@@ -11,6 +11,7 @@
 mod artefacts;
 mod conversations;
 mod disasters;
+mod drivers;
 mod floors;
 mod interop;
 mod interop_protocol;

@@ -45,6 +45,10 @@ impl<T: Transport> Session<T> {
             let why = "the server does not offer STARTTLS";
             return Err(self.leave(not_secure(Stage::Tls, why, None)));
         }
+        // A reply that is there before the command was not made for it.
+        if self.reader.has_input() {
+            return Err(Failure { stage: Stage::Tls, cause: Cause::Injected });
+        }
         self.say("STARTTLS");
         let reply = self.reply(Stage::Tls)?;
         if reply.code() != 220 {
@@ -82,10 +86,12 @@ impl<T: Transport> Session<T> {
         }
         loop {
             let reply = self.reply(Stage::Auth)?;
+            let unsaid = self.out_at < self.out.len();
             // It has been handed over, and is not to be found in memory.
             zeroize::Zeroize::zeroize(&mut self.out);
             self.discard_output();
             match reply.code() {
+                _ if unsaid => return Err(Failure { stage: Stage::Auth, cause: Cause::OutOfPlace(reply) }),
                 235 => return exchange.finish().map_err(failed),
                 334 => {}
                 421 => return Err(Failure { stage: Stage::Auth, cause: Cause::Closing(reply) }),
