@@ -134,8 +134,8 @@ fn tls_certificate_not_trusted_or_of_another_name() {
         for wrong in [["--tls-ca", &other], ["--tls-name", "other.example.net"]] {
             for (style, code) in [("mta", 75), ("shell", 77)] {
                 let sealed = Sealed::tcp(mode, End::Notified, |peer| {
-                    peer.say("220 mailbox")?;
-                    peer.end()
+                    // Who does not trust the certificate may be gone before this is said.
+                    peer.say("220 mailbox").map_or(Ok(()), |()| peer.end())
                 });
                 let ca = Certificates::path("ours.pem").display().to_string();
                 let given = [["--tls-ca", &ca], ["--tls-name", "mailbox.example.net"]];
