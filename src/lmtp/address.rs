@@ -19,7 +19,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::reply::printable;
+use super::reply::{is_deceptive, printable};
 
 /// The longest address taken, in octets: a command that holds one stays within the 1000 octets that every
 /// server takes in a line of text (RFC 5321 §4.5.3.1.6), its parameters apart.
@@ -309,10 +309,7 @@ fn check(text: &str) -> Result<usize, AddressProblem> {
 /// Whether the character is none that a person sees, other than the space: a superset of what
 /// [`printable`] escapes.
 fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || (c.is_whitespace() && c != ' ')
-        || matches!(c, '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        || c == '\u{feff}'
+    c.is_control() || (c.is_whitespace() && c != ' ') || is_deceptive(c)
 }
 
 /// The length of the quoted string that `text` begins with, its quotes included.

@@ -282,6 +282,13 @@ fn split_line(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     (200..600).contains(&code).then_some((code, last, text))
 }
 
+/// Whether `c` is not seen where it stands, or changes how what stands around it is seen: controls beyond
+/// ASCII, directional marks, blanks without width. Joiners are not among them: some languages need those.
+pub(super) fn is_deceptive(c: char) -> bool {
+    matches!(c, '\u{80}'..='\u{9f}' | '\u{61c}' | '\u{200b}' | '\u{200e}'..='\u{200f}')
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
 /// The text with everything that a terminal or a log could take amiss escaped: control characters,
 /// directional overrides, octets that are not UTF-8. A tab becomes a space.
 #[must_use]
@@ -292,13 +299,7 @@ pub fn printable(octets: &[u8]) -> String {
             match c {
                 '\t' => text.push(' '),
                 c if c.is_ascii_control() => text.push_str(&format!("\\x{:02x}", u32::from(c))),
-                '\u{80}'..='\u{9f}'
-                | '\u{061c}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2060}'
-                | '\u{feff}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}' => text.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
+                c if is_deceptive(c) => text.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
                 c => text.push(c),
             }
         }
