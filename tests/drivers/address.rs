@@ -3,7 +3,7 @@
 //! An input is a text that was typed, and the value of a header field.
 
 use lmtp_send::envelope::list;
-use lmtp_send::lmtp::address::{MAX_ADDRESS, MAX_DOMAIN};
+use lmtp_send::lmtp::address::{AddressProblem, MAX_ADDRESS, MAX_DOMAIN};
 use lmtp_send::lmtp::{Address, Parameter, ReversePath, drop_repeated};
 
 use super::octets::assert_printable;
@@ -11,6 +11,7 @@ use super::octets::assert_printable;
 pub fn drive(data: &[u8]) {
     if let Ok(text) = str::from_utf8(data) {
         typed(text);
+        quoted(text);
     }
     listed(data);
 }
@@ -37,6 +38,26 @@ fn typed(text: &str) {
             assert!(!text.chars().any(|c| c.is_control() || c == ' '), "{text:?}");
         }
         Err(error) => assert_printable(&error.to_string()),
+    }
+}
+
+/// In quotes nearly any text is a local-part, and any that fits in a line is a name.
+fn quoted(text: &str) {
+    let quoted = format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    match Address::parse(&format!("{quoted}@x")) {
+        Ok(address) => {
+            assert_sound(&address);
+            assert_eq!(address.local(), quoted);
+        }
+        Err(error) => {
+            let problem = error.problem();
+            assert!(matches!(problem, AddressProblem::Control(_) | AddressProblem::TooLong), "{error}");
+        }
+    }
+    if !text.contains(['\r', '\n']) {
+        let found =
+            list::parse(format!("{quoted} <a@x>, b@x ({})", text.replace(['(', ')', '\\'], "")).as_bytes());
+        assert_eq!(found.map(|found| joined(&found)), Ok("a@x, b@x".to_owned()));
     }
 }
 

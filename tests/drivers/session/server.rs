@@ -13,6 +13,7 @@
 //! | `06` | silent for ever |
 //! | `07` | the run is told to stop |
 //! | `08` | the connection is reset |
+//! | `0b nn` | silent until so many more octets have been taken |
 //! | `10 nn` | says `nn` |
 
 use std::cell::{Cell, RefCell};
@@ -33,6 +34,7 @@ const BREAK: u8 = 0x05;
 const STALL: u8 = 0x06;
 const STOP: u8 = 0x07;
 const RESET: u8 = 0x08;
+const HEAR: u8 = 0x0b;
 const LITERAL: u8 = 0x10;
 
 /// More exchanges that move nothing mean that the session goes round in circles.
@@ -74,6 +76,7 @@ impl Script {
             closed_takes: order & 4 != 0,
             deaf: false,
             broken: None,
+            until: None,
             idle: 0,
         })
     }
@@ -84,10 +87,19 @@ impl Script {
         self.octets.get(self.at.get()).copied().unwrap_or(end)
     }
 
+    /// What stands behind what stands here.
+    fn second(&self) -> u8 {
+        self.octets.get(self.at.get() + 1).copied().unwrap_or_default()
+    }
+
     /// Says what stands before the next mark, as far as there is room.
     fn say(&self, input: &mut [u8]) -> usize {
         let rest = &self.octets[self.at.get()..];
-        let said = rest.iter().take(input.len()).take_while(|o| **o > RESET && **o != LITERAL).count();
+        let said = rest
+            .iter()
+            .take(input.len())
+            .take_while(|o| **o > RESET && !matches!(**o, HEAR | LITERAL))
+            .count();
         input[..said].copy_from_slice(&rest[..said]);
         self.at.set(self.at.get() + said);
         said
@@ -129,15 +141,19 @@ impl Conversation {
         self.opening.set((self.written.borrow().len(), self.words.borrow().len()));
     }
 
-    /// Each reply with how much was handed over when its last octet came. Behind one that is none, nothing counts.
+    /// Each reply with how much had been handed over when its first octet came. Behind one that is none, nothing
+    /// counts.
     pub fn replies(&self) -> Vec<(Reply, usize)> {
         let mut reader = ReplyReader::default();
-        let mut replies = Vec::new();
+        let (mut replies, mut begun) = (Vec::new(), 0);
         for (octets, written) in self.given.borrow().iter() {
+            if !reader.has_input() {
+                begun = *written;
+            }
             reader.push(octets);
             loop {
                 match reader.next_reply() {
-                    Ok(Some(reply)) => replies.push((reply, *written)),
+                    Ok(Some(reply)) => replies.push((reply, std::mem::replace(&mut begun, *written))),
                     Ok(None) => break,
                     Err(_) => return replies,
                 }
@@ -176,6 +192,8 @@ pub struct Peer {
     closed_takes: bool,
     deaf: bool,
     broken: Option<ErrorKind>,
+    /// How much is to be written before the script goes on.
+    until: Option<usize>,
     idle: usize,
 }
 
@@ -212,6 +230,8 @@ impl Peer {
                 }
                 DEAF => self.deaf = !self.deaf,
                 BREAK => self.broken = Some(ErrorKind::BrokenPipe),
+                HEAR if self.hears() => {}
+                HEAR => break,
                 CLOSE | STALL | STOP | RESET if read > 0 => break,
                 mark @ (CLOSE | STALL | STOP | RESET) => {
                     end = Some(mark);
@@ -244,6 +264,18 @@ impl Peer {
             }
             _ => Ok(Moved { read, ..Moved::default() }),
         }
+    }
+
+    /// Whether as much has been taken as the mark here says, since the script came to it.
+    fn hears(&mut self) -> bool {
+        let written = self.conversation.written.borrow().len();
+        let until = *self.until.get_or_insert(written + usize::from(self.script.second()));
+        if written < until {
+            return false;
+        }
+        self.until = None;
+        self.script.next();
+        true
     }
 
     fn move_octets(&mut self, out: &[u8], input: &mut [u8]) -> io::Result<Moved> {
