@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use lmtp_send::lmtp::session::{Body, Verb};
 use lmtp_send::lmtp::wire::Form;
-use lmtp_send::lmtp::{Cause, Fate, Outcome, Reply};
+use lmtp_send::lmtp::{Cause, Fate, Outcome};
 
 use super::letter::{Fault, Letter};
-use super::server::Conversation;
+use super::server::{Conversation, Said};
 use super::{Begun, Line, Settings, Word};
 
 /// A transaction as the server sees it.
@@ -15,6 +15,8 @@ use super::{Begun, Line, Settings, Word};
 struct Sent {
     /// Where in what was written the message has ended, if it has.
     end: Option<usize>,
+    /// It was asked for by DATA; then the server could not speak before its end, not even begin to.
+    by_data: bool,
     /// The recipients that were named.
     named: Vec<usize>,
 }
@@ -43,13 +45,13 @@ pub fn hold(settings: Settings, letters: &[Letter], conversation: &Conversation,
 }
 
 /// A transcript has the replies that came, in their order; behind what is none there may be more.
-fn heard_is_what_was_said(conversation: &Conversation, replies: &[(Reply, usize)]) {
+fn heard_is_what_was_said(conversation: &Conversation, replies: &[Said]) {
     let words = conversation.words.borrow();
     let heard = words.iter().filter_map(|word| match word {
         Word::Received(reply) => Some(reply),
         Word::Sent(_) => None,
     });
-    heard.zip(replies).for_each(|(heard, (said, _))| assert_eq!(heard, said));
+    heard.zip(replies).for_each(|(heard, said)| assert_eq!(*heard, said.reply));
 }
 
 /// Without PIPELINING nothing is said before what was said has its reply.
@@ -99,23 +101,20 @@ fn assert_fits(fate: &Fate, sent: &Sent, recipient: usize) {
 }
 
 /// Each delivery has a reply that came behind the message's end and is no other delivery's; a refusal has one.
-fn each_has_a_reply_of_its_own(
-    fates: &HashMap<(usize, usize), &Fate>,
-    sent: &[Sent],
-    replies: &[(Reply, usize)],
-) {
+fn each_has_a_reply_of_its_own(fates: &HashMap<(usize, usize), &Fate>, sent: &[Sent], replies: &[Said]) {
     let mut places: Vec<_> = fates.keys().copied().collect();
     places.sort_unstable();
     let mut left = replies.iter();
     for place in places {
         match fates[&place] {
             Fate::Known(Outcome::Delivered(reply)) => {
-                let end = sent[place.0].end.unwrap_or(usize::MAX);
-                let own = left.find(|(said, written)| said == reply && *written >= end);
+                let Sent { end, by_data, .. } = sent[place.0];
+                let behind = |said: &Said| Some(if by_data { said.begun } else { said.ended }) >= end;
+                let own = left.find(|said| said.reply == *reply && behind(said));
                 assert!(own.is_some(), "{place:?} has no reply of its own: {reply}");
             }
             Fate::Known(Outcome::Refused { reply, .. }) | Fate::Again(reply) => {
-                assert!(replies.iter().any(|(said, _)| said == reply), "nobody said {reply}");
+                assert!(replies.iter().any(|said| said.reply == *reply), "nobody said {reply}");
             }
             Fate::Known(Outcome::Unsuited(_) | Outcome::Unanswered(_) | Outcome::Uncertain(_))
             | Fate::Untried(_) => {}
@@ -151,6 +150,7 @@ impl<'a> Reading<'a> {
             } else if line == "DATA" {
                 assert_ne!(self.settings.body(), Body::Binary);
                 sent[ticket].end = self.data(ticket);
+                sent[ticket].by_data = true;
             } else if let Some(size) = argument("BDAT ") {
                 sent[ticket].end = self.chunk(ticket, size, &mut chunks);
             } else if line == "QUIT" {

@@ -141,9 +141,8 @@ impl Conversation {
         self.opening.set((self.written.borrow().len(), self.words.borrow().len()));
     }
 
-    /// Each reply with how much had been handed over when its first octet came. Behind one that is none, nothing
-    /// counts.
-    pub fn replies(&self) -> Vec<(Reply, usize)> {
+    /// The replies. Behind one that is none, nothing counts.
+    pub fn replies(&self) -> Vec<Said> {
         let mut reader = ReplyReader::default();
         let (mut replies, mut begun) = (Vec::new(), 0);
         for (octets, written) in self.given.borrow().iter() {
@@ -153,10 +152,11 @@ impl Conversation {
             reader.push(octets);
             loop {
                 match reader.next_reply() {
-                    Ok(Some(reply)) => replies.push((reply, std::mem::replace(&mut begun, *written))),
+                    Ok(Some(reply)) => replies.push(Said { reply, begun, ended: *written }),
                     Ok(None) => break,
                     Err(_) => return replies,
                 }
+                begun = *written;
             }
         }
         replies
@@ -170,6 +170,13 @@ impl Conversation {
         while let Ok(Some(_)) = reader.next_reply() {}
         !reader.has_input()
     }
+}
+
+/// A reply, and how much had been handed over when its first octet came and when its last did.
+pub struct Said {
+    pub reply: Reply,
+    pub begun: usize,
+    pub ended: usize,
 }
 
 /// Which direction an exchange tries first.
