@@ -294,6 +294,7 @@ mod tests {
             ("From a\rb\r\nTo: a\r\n", "To: a\r\n"),
             ("From a\nFrom b\n", "From b\n"),
             ("From a\n\n", "\n"),
+            ("From \n: a\n", ": a\n"),
             (&long, "To: a\n"),
         ] {
             for message in both(octets.as_bytes()) {

@@ -194,9 +194,10 @@ impl Count {
     fn push(&mut self, piece: &[u8]) {
         if !self.started {
             self.started = true;
-            let rest = piece.strip_prefix(MBOX_LINE).map(<[u8]>::trim_ascii_start);
+            let rest = piece.strip_prefix(MBOX_LINE);
+            let next = rest.map(|rest| rest.iter().find(|octet| !matches!(octet, b' ' | b'\t')));
             // The obsolete syntax has white space before a field's colon (RFC 5322 §4.5).
-            self.in_mbox_line = rest.is_some_and(|rest| !rest.starts_with(b":"));
+            self.in_mbox_line = next.is_some_and(|next| next != Some(&b':'));
         }
         let mut skip = 0;
         if self.in_mbox_line {

@@ -104,12 +104,13 @@ fn read(content: &mut dyn Content, size: usize) -> Vec<u8> {
     }
 }
 
-/// The message behind the line that an mbox puts before it (RFC 4155).
+/// The message behind the line that an mbox puts before it (RFC 4155), which no field called From is.
 fn without_mbox_line(input: &[u8]) -> &[u8] {
-    if !input.starts_with(b"From ") {
-        return input;
-    }
-    input.iter().position(|o| *o == b'\n').map_or(&[], |end| &input[end + 1..])
+    let (line, rest) =
+        input.split_at(input.iter().position(|o| *o == b'\n').map_or(input.len(), |end| end + 1));
+    let blank = |o: &&u8| matches!(o, b' ' | b'\t');
+    let is_field = line.get(4..).is_some_and(|rest| rest.iter().find(|o| !blank(o)) == Some(&b':'));
+    if line.starts_with(b"From ") && !is_field { rest } else { input }
 }
 
 /// Name and value of each field, as the header room has them.
