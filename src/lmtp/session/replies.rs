@@ -45,7 +45,8 @@ impl<T: Transport> Session<T> {
     /// make it another command's: it is held until the reply that marks its place has come.
     fn receive(&mut self, due: Due, reply: Reply) -> Result<(), Failure> {
         let fits = match due {
-            Due::Mail(_) if reply.code() == RESTART => true,
+            // Nobody is told to go on from where nobody asked.
+            Due::Mail(ticket) if reply.code() == RESTART => self.flight(ticket).is_some_and(|f| f.hold),
             Due::Mail(_) | Due::Rcpt(..) | Due::Chunk(_) | Due::Last(_) | Due::Delivery(..) => {
                 reply.is_positive() || reply.is_negative()
             }
