@@ -612,6 +612,15 @@ impl<T: Transport> Session<T> {
             self.discard_output();
         }
         self.reader.push(input.get(..moved.read).unwrap_or_default());
+        // Even the beginning of an answer to the message must not come before its end.
+        let answering = match self.due.front() {
+            Some(Due::Delivery(ticket, _) | Due::Last(ticket)) => Some(*ticket),
+            Some(Due::Mail(_) | Due::Rcpt(..) | Due::Data(_) | Due::Chunk(_) | Due::Reset | Due::Quit)
+            | None => None,
+        };
+        if moved.read > 0 && answering.is_some() && self.unsent().map(|f| f.ticket) == answering {
+            return Err(self.heard_early(None, Failure { stage, cause: Cause::Closed }));
+        }
         if moved.closed && moved.read == 0 {
             let closed = Failure { stage, cause: Cause::Closed };
             return Err(self.broken.take().unwrap_or(closed)).or_else(|f| self.heard_at_the_end(f));
