@@ -6,3 +6,4 @@
 pub mod envelope;
 pub mod lmtp;
 pub mod message;
+mod scan;

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::Secret;
+use crate::scan;
 
 /// The longest line taken from a server, in octets (RFC 5321 §4.5.3.1.5 says 512; real ones are longer).
 pub const MAX_LINE: usize = 8 * 1024;
@@ -228,7 +229,7 @@ impl ReplyReader {
     /// Where the next line ends in `input`.
     fn line_end(&mut self) -> Result<Option<usize>, Malformed> {
         self.searched = self.searched.max(self.taken);
-        let found = memchr::memchr(b'\n', self.input.get(self.searched..).unwrap_or_default());
+        let found = scan::find(b'\n', self.input.get(self.searched..).unwrap_or_default());
         let end = found.map(|at| self.searched + at);
         self.searched = end.unwrap_or(self.input.len());
         if self.searched - self.taken > MAX_LINE { Err(Malformed::LineTooLong) } else { Ok(end) }

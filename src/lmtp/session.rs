@@ -38,6 +38,9 @@ use super::{
     Settled, Stage, Transport,
 };
 
+/// Octets read at once: most of what a server says in one go.
+const READ: usize = 4 * 1024;
+
 /// What is said and heard, for a transcript.
 #[derive(Debug)]
 pub enum Event<'a> {
@@ -597,7 +600,7 @@ impl<T: Transport> Session<T> {
     /// One exchange with the transport. A failure to write is not told at once: what the server said
     /// before it went away is read first.
     fn exchange(&mut self, stage: Stage) -> Result<(), Failure> {
-        let mut input = [0; 16 * 1024];
+        let mut input = [0; READ];
         if self.broken.is_some() {
             self.discard_output();
         }
@@ -645,7 +648,7 @@ impl<T: Transport> Session<T> {
     }
 
     fn take_pending(&mut self, stage: Stage) -> Result<(), Failure> {
-        let mut input = [0; 4 * 1024];
+        let mut input = [0; READ];
         match self.transport.pending(&mut input) {
             Ok(moved) => {
                 self.reader.push(input.get(..moved.read).unwrap_or_default());

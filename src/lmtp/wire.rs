@@ -13,7 +13,9 @@
 //! No line is ever broken or joined. The lone dot that ends DATA is the session's, not the encoder's: it
 //! must not be sent before the message is known to be whole.
 
-use memchr::{memchr, memchr_iter, memchr2};
+use memchr::memchr2;
+
+use crate::scan;
 
 const CR: u8 = b'\r';
 const LF: u8 = b'\n';
@@ -80,13 +82,17 @@ impl Encoder {
         self.octets
     }
 
-    /// Finds line ends with the search that suits the piece and the processor: `memchr` looks that up anew
+    /// Finds line ends with the search that suits the piece and the processor: `memchr2` looks that up anew
     /// in every call, which costs as much as searching a line of mail.
     fn encode_text(&mut self, raw: &[u8], out: &mut Vec<u8>) {
         #[cfg(target_arch = "x86_64")]
         {
             use memchr::arch::x86_64::avx2::memchr::{One, Two};
-            let has_cr = memchr(CR, raw).is_some();
+            use memchr::arch::x86_64::sse2;
+            if let Some(search) = sse2::memchr::Two::new(CR, LF).filter(|_| raw.len() < scan::LONG) {
+                return self.encode_lines(raw, out, |rest| Break::at(rest, search.find(rest)?));
+            }
+            let has_cr = scan::find(CR, raw).is_some();
             if let Some(search) = One::new(LF).filter(|_| !has_cr) {
                 return self.encode_lines(raw, out, |rest| {
                     let (line, after) = rest.split_at_checked(search.find(rest)?)?;
@@ -191,8 +197,8 @@ impl Meter {
         let (Some(&first), Some(&last)) = (raw.first(), raw.last()) else { return };
         let later = raw.get(1..).unwrap_or_default();
         let border = unpaired([(self.last, first)]);
-        let within = match memchr(CR, raw) {
-            None => (0, memchr_iter(LF, later).count() as u64),
+        let within = match scan::find(CR, raw) {
+            None => (0, scan::count(LF, later)),
             Some(_) => unpaired_between(raw, later),
         };
         self.raw += raw.len() as u64;

@@ -10,10 +10,9 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 
-use memchr::memchr;
-
 use super::source::{Reader, fill};
 use crate::lmtp::reply::printable;
+use crate::scan;
 
 /// The longest header block taken, in octets: Exim's `header_maxsize`. Postfix and sendmail take less.
 pub const MAX_HEADER: usize = 1024 * 1024;
@@ -118,9 +117,11 @@ impl Header {
         while let Some(rest) = block.get(start..).filter(|rest| !rest.is_empty()) {
             let Some((name, colon, length)) = split_field(rest) else {
                 let before = block.get(..start).unwrap_or_default();
-                let line = first_line + memchr::memchr_iter(b'\n', before).count();
-                let text =
-                    rest.get(..memchr(b'\n', rest).unwrap_or(rest.len())).unwrap_or(rest).trim_ascii_end();
+                let line = first_line + before.iter().filter(|octet| **octet == b'\n').count();
+                let text = rest
+                    .get(..scan::find(b'\n', rest).unwrap_or(rest.len()))
+                    .unwrap_or(rest)
+                    .trim_ascii_end();
                 return Err(BadHeader::NotAField(line, printable(text.get(..80).unwrap_or(text))));
             };
             let place = |at: usize| (start + at) as u32;
@@ -172,14 +173,14 @@ fn empty_line(block: &[u8], searched: &mut usize) -> Option<usize> {
         if rest.starts_with(b"\n") || rest.starts_with(b"\r\n") {
             return Some(*searched);
         }
-        *searched += memchr(b'\n', rest)? + 1;
+        *searched += scan::find(b'\n', rest)? + 1;
     }
 }
 
 /// Makes a space of every CR that no LF follows, as the wire form does; positions stay what they are.
 fn settle_lone_crs(block: &mut [u8]) {
     let mut rest = block;
-    while let Some(at) = memchr(b'\r', rest) {
+    while let Some(at) = scan::find(b'\r', rest) {
         let Some((cr, after)) = rest.get_mut(at..).and_then(<[u8]>::split_first_mut) else { return };
         if after.first() != Some(&b'\n') {
             *cr = b' ';

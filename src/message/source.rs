@@ -16,6 +16,7 @@ use std::thread;
 
 use super::Unreadable;
 use crate::lmtp::wire::Meter;
+use crate::scan;
 
 /// As much of a stream as is held in memory: room for nearly all mail without attachments, and little beside
 /// the 4 MiB that the program takes for a small message.
@@ -87,7 +88,7 @@ impl Source {
     fn line_start(&self, at: u64) -> io::Result<Option<u64>> {
         let mut piece = vec![0; PIECE];
         let read = self.read_at(&mut piece, at)?;
-        let found = memchr::memchr(b'\n', piece.get(..read).unwrap_or_default());
+        let found = scan::find(b'\n', piece.get(..read).unwrap_or_default());
         Ok(found.map(|end| at + end as u64 + 1))
     }
 
@@ -201,7 +202,7 @@ impl Count {
         }
         let mut skip = 0;
         if self.in_mbox_line {
-            let end = memchr::memchr(b'\n', piece);
+            let end = scan::find(b'\n', piece);
             self.in_mbox_line = end.is_none();
             skip = end.map_or(piece.len(), |at| at + 1);
         }

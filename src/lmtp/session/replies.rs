@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::super::{Cause, EnhancedCode, Event, Failure, Fate, Outcome, Reply, Settled, Stage, Transport};
-use super::{Due, Flight, Session, State};
+use super::{Due, Flight, READ, Session, State};
 
 /// To MAIL with TRANSID: a checkpoint to go on from (RFC 1845 §5).
 const RESTART: u16 = 355;
@@ -283,7 +283,7 @@ impl<T: Transport> Session<T> {
                 (self.observer)(Event::Received(&reply));
                 return Some(reply);
             }
-            let mut input = [0; 4 * 1024];
+            let mut input = [0; READ];
             let moved = self.transport.exchange(&[], &mut input).ok().filter(|m| m.read > 0)?;
             self.reader.push(input.get(..moved.read)?);
         }
