@@ -11,13 +11,14 @@ mod protocol;
 mod value;
 
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{ArgAction, CommandFactory, Parser, ValueEnum};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 pub use protocol::{Body, Mechanism, Notify, Protocol, Ret, TlsMode, Verb};
 
@@ -230,7 +231,10 @@ impl From<clap::Error> for Unparsed {
 ///
 /// [`Unparsed`], which the caller prints.
 pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Args, Unparsed> {
-    let args = Args::try_parse_from(argv)?;
+    // The definitions are left to the process's end: taking them down would cost as much as reading a message.
+    let mut command = ManuallyDrop::new(Args::command());
+    let mut matches = command.try_get_matches_from_mut(argv)?;
+    let args = Args::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))?;
     match args.contradiction() {
         None => Ok(args),
         Some((kind, message)) => Err(Args::command().error(kind, message).into()),

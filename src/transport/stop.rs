@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ExitStatus};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 /// Told when the run is to stop.
 pub struct Stop {
     told: UnixStream,
+    flag: Arc<AtomicBool>,
 }
 
 /// What a wait ended with.
@@ -37,21 +38,22 @@ impl Stop {
     /// No descriptors or memory left.
     pub fn catch(abort_code: u8) -> io::Result<Self> {
         let (told, tell) = UnixStream::pair()?;
+        let flag = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&flag))?;
             signal_hook::low_level::pipe::register(signal, tell.try_clone()?)?;
         }
         let always = Arc::new(AtomicBool::new(true));
         signal_hook::flag::register_conditional_shutdown(SIGABRT, i32::from(abort_code), always)?;
         // A file that may not grow is an error of the write, not a death.
         signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
-        Ok(Self { told })
+        Ok(Self { told, flag })
     }
 
     /// Whether a signal has come.
     #[must_use]
     pub fn is_told(&self) -> bool {
-        let mut told = [PollFd::new(&self.told, PollFlags::IN)];
-        poll(&mut told, Some(&timespec(Duration::ZERO))).is_ok_and(|ready| ready > 0)
+        self.flag.load(Ordering::Relaxed)
     }
 
     /// Waits until one of the descriptors is ready; `None` waits for nothing there.
