@@ -23,7 +23,7 @@ _lmtp__send() {
 
     case "${cmd}" in
         lmtp__send)
-            opts="-H -p -S -e -4 -6 -f -t -l -u -v -q -h -V --host --port --socket --exec --sink --ipv4 --ipv6 --bind --from --to --keep-bcc --all-or-nothing --smtputf8 --lhlo --timeout --data-timeout --deadline --ret --envid --notify --orcpt --body --mail-param --rcpt-param --transid --verb --no-chunking --xclient --tls --tls-ca --tls-cert --tls-key --tls-name --tls-fingerprint --tls-insecure --user --password-file --password-command --auth --auth-insecure --probe --vrfy --expn --etrn --help-from-server --noop --uncertain --exit-style --soft-bounce --report --report-file --verbose --debug --quiet --help --version"
+            opts="-H -p -S -e -4 -6 -f -t -l -v -q -u -h -V --host --port --socket --exec --sink --ipv4 --ipv6 --bind --from --to --keep-bcc --all-or-nothing --smtputf8 --lhlo --timeout --data-timeout --deadline --uncertain --exit-style --soft-bounce --report --report-file --verbose --debug --quiet --ret --envid --notify --orcpt --body --mail-param --rcpt-param --transid --verb --no-chunking --xclient --tls --tls-ca --tls-cert --tls-key --tls-name --tls-fingerprint --tls-insecure --user --password-file --password-command --auth --auth-insecure --probe --vrfy --expn --etrn --help-from-server --noop --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -102,6 +102,22 @@ _lmtp__send() {
                     return 0
                     ;;
                 --deadline)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --uncertain)
+                    COMPREPLY=($(compgen -W "defer deliver fail" -- "${cur}"))
+                    return 0
+                    ;;
+                --exit-style)
+                    COMPREPLY=($(compgen -W "mta shell qmail" -- "${cur}"))
+                    return 0
+                    ;;
+                --report)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --report-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -202,22 +218,6 @@ _lmtp__send() {
                     return 0
                     ;;
                 --help-from-server)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --uncertain)
-                    COMPREPLY=($(compgen -W "defer deliver fail" -- "${cur}"))
-                    return 0
-                    ;;
-                --exit-style)
-                    COMPREPLY=($(compgen -W "mta shell qmail" -- "${cur}"))
-                    return 0
-                    ;;
-                --report)
-                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
-                    return 0
-                    ;;
-                --report-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -10,6 +10,15 @@ complete -c lmtp-send -s l -l lhlo -d 'The name to say in LHLO [default: this ho
 complete -c lmtp-send -l timeout -d 'Time limit for the connection and for each reply [default: 120]' -r
 complete -c lmtp-send -l data-timeout -d 'Time limit for the replies to the message [default: 600, or --timeout]' -r
 complete -c lmtp-send -l deadline -d 'Time limit for each message, all attempts together [default: 900]' -r
+complete -c lmtp-send -l uncertain -d 'How a lost reply counts: exit 75, 0 or 69 [default: defer]' -r -f -a "defer\t'Exit 75: rather twice than never'
+deliver\t'Exit 0: rather never than twice'
+fail\t'Exit 69: the sender is to decide'"
+complete -c lmtp-send -l exit-style -d 'Whom the exit code is for [default: mta]' -r -f -a "mta\t'Mail systems: what is not the recipient\'s fault is 75'
+shell\t'Scripts: each cause has its own sysexits code'
+qmail\t'qmail-local: 0, 111 or 100'"
+complete -c lmtp-send -l report -d 'Report each recipient\'s outcome on stdout' -r -f -a "text\t'A line for people'
+json\t'A JSON object on a line'"
+complete -c lmtp-send -l report-file -d 'Append the report to FILE instead [form: text, or what --report says]' -r -F
 complete -c lmtp-send -l ret -d 'How much of the message a notification returns (DSN, RFC 3461)' -r -f -a "full\t'All of it'
 hdrs\t'Its header'"
 complete -c lmtp-send -l envid -d 'Envelope identifier for notifications' -r
@@ -51,28 +60,19 @@ complete -c lmtp-send -l vrfy -d 'Ask whether ADDR is known (VRFY); repeatable' 
 complete -c lmtp-send -l expn -d 'Ask who is on the list ADDR (EXPN); repeatable' -r
 complete -c lmtp-send -l etrn -d 'Have the queue for DOMAIN run (ETRN, RFC 1985); repeatable' -r
 complete -c lmtp-send -l help-from-server -d 'Ask for the server\'s help, about TOPIC' -r
-complete -c lmtp-send -l uncertain -d 'How a lost reply counts: exit 75, 0 or 69 [default: defer]' -r -f -a "defer\t'Exit 75: rather twice than never'
-deliver\t'Exit 0: rather never than twice'
-fail\t'Exit 69: the sender is to decide'"
-complete -c lmtp-send -l exit-style -d 'Whom the exit code is for [default: mta]' -r -f -a "mta\t'Mail systems: what is not the recipient\'s fault is 75'
-shell\t'Scripts: each cause has its own sysexits code'
-qmail\t'qmail-local: 0, 111 or 100'"
-complete -c lmtp-send -l report -d 'Report each recipient\'s outcome on stdout' -r -f -a "text\t'A line for people'
-json\t'A JSON object on a line'"
-complete -c lmtp-send -l report-file -d 'Append the report to FILE instead [form: text, or what --report says]' -r -F
 complete -c lmtp-send -s 4 -l ipv4 -d 'Use IPv4 only'
 complete -c lmtp-send -s 6 -l ipv6 -d 'Use IPv6 only'
 complete -c lmtp-send -l keep-bcc -d 'Leave Bcc fields in the message'
 complete -c lmtp-send -l all-or-nothing -d 'Cancel the whole transaction when a recipient is refused'
 complete -c lmtp-send -l smtputf8 -d 'Send internationalised mail (RFC 6531) even where no address needs it'
+complete -c lmtp-send -l soft-bounce -d 'Make every exit code but 0 a 75, so that no mail bounces'
+complete -c lmtp-send -s v -l verbose -d 'Say a line for each recipient; twice: show the dialogue'
+complete -c lmtp-send -l debug -d 'Show the dialogue with the server, secrets redacted'
+complete -c lmtp-send -s q -l quiet -d 'No diagnostics'
 complete -c lmtp-send -l no-chunking -d 'Send the message by DATA even where CHUNKING is offered'
 complete -c lmtp-send -l tls-insecure -d 'Do not verify the server\'s certificate'
 complete -c lmtp-send -l auth-insecure -d 'Allow PLAIN and LOGIN over TCP without TLS'
 complete -c lmtp-send -l probe -d 'Show greeting, name, extensions, TLS and the time of each step'
 complete -c lmtp-send -l noop -d 'Ask whether the server answers at all (NOOP)'
-complete -c lmtp-send -l soft-bounce -d 'Make every exit code but 0 a 75, so that no mail bounces'
-complete -c lmtp-send -s v -l verbose -d 'Say a line for each recipient; twice: show the dialogue'
-complete -c lmtp-send -l debug -d 'Show the dialogue with the server, secrets redacted'
-complete -c lmtp-send -s q -l quiet -d 'No diagnostics'
 complete -c lmtp-send -s h -l help -d 'Print help'
 complete -c lmtp-send -s V -l version -d 'Print version'

@@ -23,27 +23,26 @@ use trouble::Trouble;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
-    ExitCode::from(match cli::parse(argv.iter().cloned()) {
-        Ok(args) => run(args),
+    ExitCode::from(match cli::parse(&argv) {
+        Ok(args) => run(&args),
         Err(Unparsed::Answer(text)) => report::print(&text).map_or(exit::TEMPFAIL, |()| exit::OK),
         Err(Unparsed::Error(text)) => usage(&argv, &text),
     })
 }
 
-fn run(args: Args) -> u8 {
-    let (policy, output) = (job::policy(&args), job::output(&args));
+fn run(args: &Args) -> u8 {
+    let (policy, output) = (job::policy(&args.usual), job::output(&args.usual));
     exit_on_panic(policy);
     if std::env::var_os("RUST_LOG").is_some() {
         env_logger::init();
     }
-    let (to, files) = (args.to.clone(), args.files.clone());
     deliver(args, policy, output.clone()).unwrap_or_else(|trouble| {
-        let message = files.first().map_or("-".into(), |file| file.to_string_lossy());
-        report::never_begun(policy, &output, &trouble, &message, &to)
+        let message = args.usual.files.first().map_or("-".into(), |file| file.to_string_lossy());
+        report::never_begun(policy, &output, &trouble, &message, &args.usual.to)
     })
 }
 
-fn deliver(args: Args, policy: Policy, output: Output) -> Result<u8, Trouble> {
+fn deliver(args: &Args, policy: Policy, output: Output) -> Result<u8, Trouble> {
     let stop = Stop::catch(policy.styled(exit::TEMPFAIL))
         .map_err(|e| Trouble::input(Kind::Exhausted, format!("signals cannot be caught: {e}")))?;
     let stop = Rc::new(stop);

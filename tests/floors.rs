@@ -24,8 +24,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cli", &[]),
     ("lib", &[]),
     ("envelope", &["lmtp", "message"]),
-    ("message", &["lmtp"]),
-    ("lmtp", &[]),
+    ("message", &["lmtp", "scan"]),
+    ("lmtp", &["scan"]),
+    ("scan", &[]),
 ];
 
 /// Who may use an outside crate. A new dependency says here who needs it.
@@ -39,7 +40,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("log", &["main", "job", "query", "delivery", "transport", "message", "lmtp"]),
     ("mailparse", &["message"]),
     ("md5", &["lmtp"]),
-    ("memchr", &["transport", "envelope", "message", "lmtp"]),
+    ("memchr", &["transport", "lmtp", "scan"]),
     ("ring", &["transport", "lmtp"]),
     ("rustix", &["delivery", "job", "process", "report", "transport"]),
     ("rustls", &["transport"]),

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{ArgAction, Args as _, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 pub use protocol::{Body, Mechanism, Notify, Protocol, Ret, TlsMode, Verb};
 
@@ -33,6 +33,18 @@ pub use protocol::{Body, Mechanism, Notify, Protocol, Ret, TlsMode, Verb};
     disable_help_subcommand = true
 )]
 pub struct Args {
+    /// What is about the delivery.
+    #[command(flatten)]
+    pub usual: Usual,
+
+    /// What is about the protocol.
+    #[command(flatten)]
+    pub protocol: Protocol,
+}
+
+/// Files, destination, envelope, session, outcome and output: all that most command lines have.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Usual {
     /// Messages; '-', or none, is standard input
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
@@ -116,10 +128,6 @@ pub struct Args {
     #[arg(long, value_name = "SECS", value_parser = value::seconds)]
     #[arg(allow_hyphen_values = true, help_heading = SESSION)]
     pub deadline: Option<Duration>,
-
-    /// What is about the protocol.
-    #[command(flatten)]
-    pub protocol: Protocol,
 
     /// How a lost reply counts: exit 75, 0 or 69 [default: defer]
     #[arg(long, value_name = "defer|deliver|fail", hide_possible_values = true)]
@@ -230,15 +238,26 @@ impl From<clap::Error> for Unparsed {
 /// # Errors
 ///
 /// [`Unparsed`], which the caller prints.
-pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Args, Unparsed> {
-    // The definitions are left to the process's end: taking them down would cost as much as reading a message.
-    let mut command = ManuallyDrop::new(Args::command());
-    let mut matches = command.try_get_matches_from_mut(argv)?;
-    let args = Args::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))?;
+pub fn parse(argv: &[OsString]) -> Result<Args, Unparsed> {
+    // Half of the options are enough for most, and defining one takes as long as understanding a word. What
+    // cannot be understood with that half is looked at with all of them.
+    let half = Usual::augment_args(Command::new("lmtp-send").args_override_self(true));
+    let args = match take::<Usual>(half, argv) {
+        Ok(usual) => Args { usual, protocol: Protocol::default() },
+        Err(_) => take(Args::command(), argv)?,
+    };
     match args.contradiction() {
         None => Ok(args),
         Some((kind, message)) => Err(Args::command().error(kind, message).into()),
     }
+}
+
+/// `argv` as `command` understands it.
+fn take<T: FromArgMatches>(command: Command, argv: &[OsString]) -> Result<T, clap::Error> {
+    // Left to the process's end: taking the definitions down would cost as much as reading a message.
+    let mut command = ManuallyDrop::new(command);
+    let mut matches = command.try_get_matches_from_mut(argv)?;
+    T::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))
 }
 
 /// How a usage error is to exit: the style, and whether every error is temporary (`--soft-bounce`). The words
@@ -260,13 +279,14 @@ pub fn exit_wishes(argv: &[OsString]) -> (Option<ExitStyle>, bool) {
 impl Args {
     /// What cannot be meant, of that which clap does not see.
     fn contradiction(&self) -> Option<(ErrorKind, &'static str)> {
-        let kinds = [!self.host.is_empty(), self.socket.is_some(), self.exec.is_some(), self.sink.is_some()];
+        let Usual { host, socket, exec, sink, files, to, .. } = &self.usual;
+        let kinds = [!host.is_empty(), socket.is_some(), exec.is_some(), sink.is_some()];
         match kinds.into_iter().filter(|given| *given).count() {
             0 => Some((
                 ErrorKind::MissingRequiredArgument,
                 "no destination: give one of --host HOST, --socket PATH, --exec COMMAND, --sink DIR",
             )),
-            1 => self.protocol.contradiction(!self.files.is_empty(), !self.to.is_empty()),
+            1 => self.protocol.contradiction(!files.is_empty(), !to.is_empty()),
             _ => Some((
                 ErrorKind::ArgumentConflict,
                 "more than one kind of destination: give only one of --host, --socket, --exec, --sink",
@@ -286,9 +306,13 @@ fn text() -> impl TypedValueParser<Value = String> {
 mod tests {
     use super::*;
 
+    fn owned(first: &[&str], more: &[&str]) -> Vec<OsString> {
+        first.iter().chain(more).map(OsString::from).collect()
+    }
+
     /// The arguments of a delivery to a sink, with `words` added.
     fn with(words: &[&str]) -> Result<Args, Unparsed> {
-        parse(["lmtp-send", "--sink", "inbox"].iter().chain(words).map(OsString::from))
+        parse(&owned(&["lmtp-send", "--sink", "inbox"], words))
     }
 
     /// What is said to a command line that cannot be understood.
@@ -311,28 +335,50 @@ mod tests {
     #[test]
     fn what_is_not_given_can_be_told_from_what_is() {
         let args = with(&[]).unwrap();
-        assert_eq!((args.port, args.timeout, args.uncertain, args.exit_style), (None, None, None, None));
-        assert_eq!((args.from, args.to, args.files), (None, vec![], vec![]));
-        assert!(!args.soft_bounce && !args.protocol.is_query() && args.verbose == 0);
+        assert_eq!(
+            (args.usual.port, args.usual.timeout, args.usual.uncertain, args.usual.exit_style),
+            (None, None, None, None)
+        );
+        assert_eq!((args.usual.from, args.usual.to, args.usual.files), (None, vec![], vec![]));
+        assert!(!args.usual.soft_bounce && !args.protocol.is_query() && args.usual.verbose == 0);
+    }
+
+    /// What the half of the options understands, all of them would understand the same way.
+    #[test]
+    fn half_of_the_options_are_no_other_language() {
+        for words in [
+            &["-t", "--probe", "a"][..],
+            &["-qt", "--user", "-vv"],
+            &["--timeout=1", "-l", "-u", "--timeout", "2", "--", "--noop"],
+            &["-f", "", "--port", "25", "-"],
+        ] {
+            let words = owned(&["lmtp-send", "--sink", "inbox"], words);
+            let whole: Result<Args, clap::Error> = take(Args::command(), &words);
+            let half = parse(&words).map_err(|e| format!("{e:?}"));
+            assert_eq!(
+                format!("{half:?}"),
+                format!("{:?}", whole.map_err(|e| format!("{:?}", Unparsed::from(e))))
+            );
+        }
     }
 
     #[test]
     fn a_value_may_begin_with_a_hyphen_or_be_empty() {
         for words in [&["-f", "-x@y"][..], &["-f-x@y"], &["--from", "-x@y"], &["--from=-x@y"]] {
-            assert_eq!(with(words).unwrap().from.as_deref(), Some("-x@y"), "{words:?}");
+            assert_eq!(with(words).unwrap().usual.from.as_deref(), Some("-x@y"), "{words:?}");
         }
         for words in [&["-t", "-x@y"][..], &["--to=-x@y"], &["-t", "--help", "-t", "-q"]] {
             let args = with(words).unwrap();
-            assert!(args.to.iter().all(|to| to.starts_with('-')) && !args.quiet, "{words:?}");
+            assert!(args.usual.to.iter().all(|to| to.starts_with('-')) && !args.usual.quiet, "{words:?}");
         }
         for words in [&["-f", ""][..], &["--from="], &["-f", "a@b", "-f", ""]] {
-            assert_eq!(with(words).unwrap().from.as_deref(), Some(""), "{words:?}");
+            assert_eq!(with(words).unwrap().usual.from.as_deref(), Some(""), "{words:?}");
         }
     }
 
     #[test]
     fn files_stand_anywhere_and_may_be_standard_input() {
-        let files = |words: &[&str]| with(words).unwrap().files;
+        let files = |words: &[&str]| with(words).unwrap().usual.files;
         assert_eq!(files(&["-"]), [PathBuf::from("-")]);
         assert_eq!(files(&["a", "-t", "x@y", "b", "-q"]), ["a", "b"].map(PathBuf::from));
         assert_eq!(files(&["--", "-t", "x@y"]), ["-t", "x@y"].map(PathBuf::from));
@@ -342,7 +388,7 @@ mod tests {
     #[test]
     fn an_address_is_taken_as_it_is() {
         let args = with(&["-t", "a,b", "-t", "not an address", "-t", ""]).unwrap();
-        assert_eq!(args.to, ["a,b", "not an address", ""]);
+        assert_eq!(args.usual.to, ["a,b", "not an address", ""]);
     }
 
     #[cfg(unix)]
@@ -350,14 +396,15 @@ mod tests {
     fn an_address_that_is_not_utf8_holds_a_nul() {
         use std::os::unix::ffi::OsStringExt;
         let octets = OsString::from_vec(b"j\xffe@example.org".to_vec());
-        let words = ["lmtp-send", "--sink", "inbox", "-t"].map(OsString::from).into_iter().chain([octets]);
-        assert_eq!(parse(words).unwrap().to, ["j\0e@example.org"]);
+        let mut words = owned(&["lmtp-send", "--sink", "inbox", "-t"], &[]);
+        words.push(octets);
+        assert_eq!(parse(&words).unwrap().usual.to, ["j\0e@example.org"]);
     }
 
     #[test]
     fn there_is_one_kind_of_destination() {
-        let parsed = |words: &[&str]| parse(["lmtp-send"].iter().chain(words).map(OsString::from));
-        assert_eq!(parsed(&["-H", "a", "-H", "b:24"]).unwrap().host, ["a", "b:24"]);
+        let parsed = |words: &[&str]| parse(&owned(&["lmtp-send"], words));
+        assert_eq!(parsed(&["-H", "a", "-H", "b:24"]).unwrap().usual.host, ["a", "b:24"]);
         let none = said(parsed(&["-t", "a@b"]));
         assert!(["--host", "--socket", "--exec", "--sink"].iter().all(|kind| none.contains(kind)), "{none}");
         for words in [&["-H", "a", "-S", "b"][..], &["-S", "b", "-e", "c"], &["--sink", "d", "-H", "a"]] {
@@ -407,7 +454,7 @@ mod tests {
         let args =
             with(&["--timeout", "1", "--timeout", "0.5", "-q", "-q", "--ret", "full", "--ret", "HDRS"])
                 .unwrap();
-        assert_eq!(args.timeout, Some(Duration::from_millis(500)));
+        assert_eq!(args.usual.timeout, Some(Duration::from_millis(500)));
         assert_eq!(args.protocol.ret, Some(Ret::Hdrs));
     }
 

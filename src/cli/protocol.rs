@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::text;
 
 /// Parameters, TLS, authentication and queries.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct Protocol {
     /// How much of the message a notification returns (DSN, RFC 3461)
     #[arg(long, value_name = "full|hdrs", ignore_case = true, hide_possible_values = true)]

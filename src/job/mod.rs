@@ -15,7 +15,7 @@ pub use security::{Credentials, Start};
 use lmtp_send::lmtp::session::{Body, Verb};
 use lmtp_send::lmtp::{Address, ReversePath, Stage, drop_repeated};
 
-use crate::cli::{self, Args, ExitStyle, ReportFormat, Uncertain};
+use crate::cli::{self, Args, ExitStyle, ReportFormat, Uncertain, Usual};
 use crate::exit::{Kind, Policy};
 use crate::transport::stop::Stop;
 use crate::transport::{Destination, Network, Tls, split_host};
@@ -100,7 +100,7 @@ impl Output {
 }
 
 /// How the arguments want outcomes to become exit codes.
-pub fn policy(args: &Args) -> Policy {
+pub fn policy(args: &Usual) -> Policy {
     Policy {
         style: args.exit_style.unwrap_or(ExitStyle::Mta),
         uncertain: args.uncertain.unwrap_or(Uncertain::Defer),
@@ -109,7 +109,7 @@ pub fn policy(args: &Args) -> Policy {
 }
 
 /// What the arguments want to be told.
-pub fn output(args: &Args) -> Output {
+pub fn output(args: &Usual) -> Output {
     Output {
         report: args.report.or(args.report_file.as_ref().map(|_| ReportFormat::Text)),
         report_file: args.report_file.clone(),
@@ -124,14 +124,14 @@ impl Job {
     /// # Errors
     ///
     /// [`Trouble`] naming the address, host or name that is none.
-    pub fn new(args: Args, stop: &Stop) -> Result<Self, Trouble> {
-        let options = &args.protocol;
+    pub fn new(args: &Args, stop: &Stop) -> Result<Self, Trouble> {
+        let Args { usual: args, protocol: options } = args;
         let timeout = args.timeout.unwrap_or(TIMEOUT);
         let data_timeout = args.data_timeout.or(args.timeout).unwrap_or(DATA_TIMEOUT);
-        let output = output(&args);
-        let policy = policy(&args);
+        let output = output(args);
+        let policy = policy(args);
         let mut job = Self {
-            destinations: destinations(&args)?,
+            destinations: destinations(args)?,
             network: Network { ipv6: (args.ipv4 || args.ipv6).then_some(args.ipv6), bind: args.bind },
             lhlo: lhlo(args.lhlo.clone())?,
             timeout,
@@ -219,7 +219,7 @@ fn recipients(texts: &[String]) -> Result<Vec<Address>, Trouble> {
     Ok(all)
 }
 
-fn destinations(args: &Args) -> Result<Vec<Destination>, Trouble> {
+fn destinations(args: &Usual) -> Result<Vec<Destination>, Trouble> {
     if let Some(path) = &args.socket {
         return Ok(vec![Destination::Socket(path.clone())]);
     }
