@@ -14,6 +14,11 @@ use crate::process::{denied, was_closed};
 use crate::transport::stop::Stop;
 use crate::trouble::Trouble;
 
+/// Octets that a pipe holds, unless it is told otherwise.
+const PIPE: u64 = 64 * 1024;
+/// Octets that it can be told to hold: the most that the system allows anybody.
+const WIDE_PIPE: usize = 1024 * 1024;
+
 /// Reads the message `path` (`-`: standard input) to its end, waiting no longer than `deadline`.
 ///
 /// # Errors
@@ -27,7 +32,7 @@ pub fn read(path: &Path, deadline: Instant, stop: &Stop) -> Result<Message, Trou
             return Err(Trouble::input(Kind::NoInput, format!("{}: is a directory", path.display())));
         }
         Ok(kind) if kind.is_file() => Message::from_file(file),
-        _ => Message::from_stream(Waiting { file, deadline, stop }),
+        _ => Message::from_stream(Waiting { file, deadline, stop, taken: 0 }),
     };
     message.map_err(|e| unreadable(path, &e))
 }
@@ -86,6 +91,8 @@ struct Waiting<'a> {
     file: File,
     deadline: Instant,
     stop: &'a Stop,
+    /// Octets read so far.
+    taken: u64,
 }
 
 impl Read for Waiting<'_> {
@@ -94,8 +101,58 @@ impl Read for Waiting<'_> {
             self.stop.wait(Some(self.file.as_fd()), None, self.deadline)?;
             match self.file.read(buf) {
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-                result => return result,
+                result => return result.inspect(|read| self.widen(*read)),
             }
         }
+    }
+}
+
+impl Waiting<'_> {
+    /// Counts what was read. Through a pipe of the usual size, a long message would come in pieces so small that
+    /// waking each other takes writer and reader longer than copying. A pipe that may not be wider stays.
+    fn widen(&mut self, read: usize) {
+        let before = self.taken;
+        self.taken += read as u64;
+        if (before..self.taken).contains(&PIPE) {
+            let _ = rustix::pipe::fcntl_setpipe_size(&self.file, WIDE_PIPE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::thread;
+    use std::time::Duration;
+
+    use rustix::pipe::{fcntl_getpipe_size, pipe};
+
+    use super::*;
+
+    /// The pipe's size after `octets` were read through it, and the octets.
+    fn read_through_a_pipe(octets: &[u8]) -> (usize, Vec<u8>) {
+        let (output, input) = pipe().unwrap();
+        let (file, mut input) = (File::from(output), File::from(input));
+        let stop = Stop::catch(75).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut read = Vec::new();
+        thread::scope(|scope| {
+            scope.spawn(move || input.write_all(octets).unwrap());
+            let mut waiting = Waiting { file: file.try_clone().unwrap(), deadline, stop: &stop, taken: 0 };
+            waiting.read_to_end(&mut read).unwrap();
+        });
+        let size = fcntl_getpipe_size(&file).unwrap();
+        (size, read)
+    }
+
+    #[test]
+    fn only_a_long_message_widens_its_pipe() {
+        let short = vec![b'a'; 60_000];
+        let (usual, read) = read_through_a_pipe(&short);
+        assert!(read == short && usual < WIDE_PIPE, "{usual}");
+        let long = vec![b'b'; 3_000_000];
+        let (size, read) = read_through_a_pipe(&long);
+        assert!(read == long);
+        assert_eq!(size, WIDE_PIPE);
     }
 }
