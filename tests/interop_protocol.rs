@@ -1,6 +1,7 @@
 //! TLS, authentication and the extensions, with real LMTP servers.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -239,6 +240,24 @@ fn dovecot_takes_chunks_and_lines() {
         assert_eq!(ran.code(), 0, "{}", ran.stderr);
         assert!(ran.stderr.contains(command), "{command}: {}", ran.stderr);
         holds(&dovecot.mailbox(user), &message);
+    }
+}
+
+/// More than a chunk of CRLF lines, which is sent from the file; what is left out is behind the first octets.
+#[test]
+fn dovecot_takes_chunks_from_a_file() {
+    let Some(dovecot) = Dovecot::start(&["ann", "bob"], "") else { return };
+    let text = message("0123456789\r\n".repeat(600_000));
+    let lines = String::from_utf8(text).unwrap().replace("\r\n", "\n").replace('\n', "\r\n");
+    let (header, body) = lines.split_once("\r\n\r\n").unwrap();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    write!(file, "{header}\r\nBcc: bob\r\n\r\n{body}").unwrap();
+    for place in [dovecot.tcp(), dovecot.socket()] {
+        to(&place).args([file.path()]).run().exits(0);
+    }
+    for mailbox in ["ann", "bob"].map(|user| dovecot.mailbox(user)) {
+        assert_eq!(mailbox.len(), 2);
+        mailbox.iter().for_each(|received| same(&received.message, lines.as_bytes()));
     }
 }
 

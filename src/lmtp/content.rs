@@ -1,8 +1,19 @@
 //! What a session needs of the message that it sends.
 
 use std::io;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
 
 use super::wire::Meter;
+
+/// Octets in a file.
+#[derive(Clone, Debug)]
+pub struct Stretch<'a> {
+    /// The file.
+    pub file: BorrowedFd<'a>,
+    /// Where in it: positions from its beginning.
+    pub octets: Range<u64>,
+}
 
 /// A message that can be read more than once: for one transaction after another, to one host after another.
 ///
@@ -29,6 +40,22 @@ pub trait Content {
     ///
     /// The message cannot be read. It must not be ended then.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Whether the octets as they are read are the wire form for BDAT: all line ends CRLF, no CR or LF alone.
+    fn is_wire_form(&self) -> bool {
+        false
+    }
+
+    /// The next octets, if they stand in a file as they would be read: they may be sent from there, and then
+    /// [`pass`](Content::pass)ed over instead of read.
+    fn in_file(&mut self) -> Option<Stretch<'_>> {
+        None
+    }
+
+    /// Goes on behind the next `octets`, which [`in_file`](Content::in_file) has shown.
+    fn pass(&mut self, octets: u64) {
+        let _ = octets;
+    }
 }
 
 /// A message in memory.

@@ -357,7 +357,7 @@ pub mod transport;
 pub mod wire;
 
 pub use address::{Address, InvalidAddress, ReversePath, drop_repeated};
-pub use content::Content;
+pub use content::{Content, Stretch};
 pub use extension::{Extensions, Limits};
 pub use failure::{Cause, Failure};
 pub use outcome::{Fate, Outcome, Settled};

@@ -34,8 +34,8 @@ use super::auth::Mechanism;
 use super::reply::ReplyReader;
 use super::wire::Form;
 use super::{
-    Address, Cause, Content, EnhancedCode, Extensions, Failure, Parameter, Reply, ReversePath, Secret,
-    Settled, Stage, Transport,
+    Address, Cause, Content, EnhancedCode, Extensions, Failure, Moved, Parameter, Reply, ReversePath, Secret,
+    Settled, Stage, Stretch, Transport,
 };
 
 /// Octets read at once: most of what a server says in one go.
@@ -256,6 +256,8 @@ pub struct Session<T> {
     sent: u64,
     /// Writing has failed; what the server had sent before is still read.
     broken: Option<Failure>,
+    /// The message being sent is sent from the file in which it stands, as long as that works.
+    from_file: bool,
     due: VecDeque<Due>,
     /// Replies whose place no mark has confirmed.
     held: Vec<(Due, Reply)>,
@@ -292,6 +294,7 @@ impl<T: Transport> Session<T> {
             out_at: 0,
             sent: 0,
             broken: None,
+            from_file: false,
             due: VecDeque::new(),
             held: Vec::new(),
             extra: None,
@@ -524,7 +527,7 @@ impl<T: Transport> Session<T> {
                 (self.observer)(Event::Received(&reply));
                 return Ok(reply);
             }
-            self.exchange(stage)?;
+            self.exchange(stage, None)?;
         }
     }
 
@@ -557,7 +560,7 @@ impl<T: Transport> Session<T> {
 
     fn await_reply(&mut self, stage: Stage) -> Result<(), Failure> {
         while !self.take_reply(stage)? {
-            self.exchange(stage)?;
+            self.exchange(stage, None)?;
         }
         Ok(())
     }
@@ -566,18 +569,26 @@ impl<T: Transport> Session<T> {
     /// replies are read (RFC 2920 §3.1). Where writing has failed, what the server had said is still taken.
     fn flush(&mut self) -> Result<(), Failure> {
         while self.out_at < self.out.len() || self.broken.is_some() {
-            let stage = self.due.front().map_or(Stage::Data, |d| d.stage());
-            if !self.due.is_empty() || self.broken.is_none() {
-                self.exchange(stage)?;
-            }
-            while !self.due.is_empty() && self.take_reply(stage)? {
-                self.transport.enter(self.due.front().map_or(Stage::Data, |d| d.stage()));
-            }
-            if self.due.is_empty() {
-                self.check_for_early_reply()?;
-            }
+            self.turn(None)?;
         }
         Ok(())
+    }
+
+    /// One exchange, of what is queued or of octets in a file, and the replies that it brought; how much was
+    /// written.
+    fn turn(&mut self, stretch: Option<&Stretch<'_>>) -> Result<usize, Failure> {
+        let stage = self.due.front().map_or(Stage::Data, |d| d.stage());
+        let mut written = 0;
+        if !self.due.is_empty() || self.broken.is_none() {
+            written = self.exchange(stage, stretch)?;
+        }
+        while !self.due.is_empty() && self.take_reply(stage)? {
+            self.transport.enter(self.due.front().map_or(Stage::Data, |d| d.stage()));
+        }
+        if self.due.is_empty() {
+            self.check_for_early_reply()?;
+        }
+        Ok(written)
     }
 
     /// Nothing is owed: has the server answered a message that is still being sent, or has writing failed?
@@ -599,18 +610,32 @@ impl<T: Transport> Session<T> {
 
     /// One exchange with the transport. A failure to write is not told at once: what the server said
     /// before it went away is read first.
-    fn exchange(&mut self, stage: Stage) -> Result<(), Failure> {
+    fn exchange(&mut self, stage: Stage, stretch: Option<&Stretch<'_>>) -> Result<usize, Failure> {
         let mut input = [0; READ];
         if self.broken.is_some() {
             self.discard_output();
         }
         let out = self.out.get(self.out_at..).unwrap_or_default();
-        let moved = match self.transport.exchange(out, &mut input) {
+        let stretch = stretch.filter(|_| self.broken.is_none());
+        let moved = match stretch {
+            Some(stretch) => self.transport.exchange_file(stretch, &mut input),
+            None => self.transport.exchange(out, &mut input),
+        };
+        let moved = match moved {
+            Err(e) if stretch.is_some() && e.kind() == std::io::ErrorKind::Unsupported => {
+                self.from_file = false;
+                Moved::default()
+            }
+            Err(e) => {
+                let writes = stretch.is_some() || !out.is_empty();
+                return self.exchange_failed(stage, &e, writes).map(|()| 0);
+            }
             Ok(moved) => moved,
-            Err(e) => return self.exchange_failed(stage, &e),
         };
         self.sent += moved.written as u64;
-        self.out_at += moved.written;
+        if stretch.is_none() {
+            self.out_at += moved.written;
+        }
         if self.out_at == self.out.len() {
             self.discard_output();
         }
@@ -626,15 +651,16 @@ impl<T: Transport> Session<T> {
         }
         if moved.closed && moved.read == 0 {
             let closed = Failure { stage, cause: Cause::Closed };
-            return Err(self.broken.take().unwrap_or(closed)).or_else(|f| self.heard_at_the_end(f));
+            let failure = self.broken.take().unwrap_or(closed);
+            return Err(self.heard_at_the_end(failure));
         }
-        Ok(())
+        Ok(moved.written)
     }
 
-    fn exchange_failed(&mut self, stage: Stage, error: &std::io::Error) -> Result<(), Failure> {
+    fn exchange_failed(&mut self, stage: Stage, error: &std::io::Error, writes: bool) -> Result<(), Failure> {
         let failure = Failure::from_io(stage, error);
         let final_word = matches!(failure.cause, Cause::TimedOut(_) | Cause::Stopped);
-        if final_word || self.broken.is_some() || self.out.is_empty() {
+        if final_word || self.broken.is_some() || !writes {
             return Err(self.broken.take().filter(|_| !final_word).unwrap_or(failure));
         }
         self.discard_output();
@@ -643,8 +669,8 @@ impl<T: Transport> Session<T> {
     }
 
     /// The connection has closed while the message was being sent: what had been said before counts.
-    fn heard_at_the_end(&mut self, failure: Failure) -> Result<(), Failure> {
-        Err(if self.unsent().is_some() { self.heard_early(None, failure) } else { failure })
+    fn heard_at_the_end(&mut self, failure: Failure) -> Failure {
+        if self.unsent().is_some() { self.heard_early(None, failure) } else { failure }
     }
 
     fn take_pending(&mut self, stage: Stage) -> Result<(), Failure> {

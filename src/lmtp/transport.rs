@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use super::Stage;
+use super::{Stage, Stretch};
 
 /// Why a connection is not secure.
 #[derive(Debug)]
@@ -54,6 +54,22 @@ pub trait Transport {
     /// stop, [`io::ErrorKind::PermissionDenied`] when the server turns out not to want us (a client certificate
     /// refused behind the handshake); anything else is the connection's failure.
     fn exchange(&mut self, out: &[u8], input: &mut [u8]) -> io::Result<Moved>;
+
+    /// Whether octets can be sent from a file, by [`exchange_file`](Transport::exchange_file).
+    fn sends_files(&self) -> bool {
+        false
+    }
+
+    /// As [`exchange`](Transport::exchange), with `stretch` for what is to be written: at most so much of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`exchange`](Transport::exchange); and [`io::ErrorKind::Unsupported`] when nothing can be sent from
+    /// there: it must be read then.
+    fn exchange_file(&mut self, stretch: &Stretch<'_>, input: &mut [u8]) -> io::Result<Moved> {
+        let _ = (stretch, input);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Reads what the peer has already sent, without waiting. `read == 0` and not `closed`: nothing.
     ///

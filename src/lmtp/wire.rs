@@ -62,6 +62,11 @@ impl Encoder {
         }
     }
 
+    /// Counts the message's next `octets`, which are sent as they are without being encoded.
+    pub(super) fn pass(&mut self, octets: u64) {
+        self.octets += octets;
+    }
+
     /// Appends what the message's last line lacks of its end. The message was complete; an empty one stays empty.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         let before = out.len();

@@ -8,13 +8,15 @@
 //! Reading a stream never goes on after [`io::ErrorKind::Interrupted`]: a reader uses it to say that the run
 //! was told to stop.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, Write};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::thread;
 
 use super::Unreadable;
+use crate::lmtp::Stretch;
 use crate::lmtp::wire::Meter;
 use crate::scan;
 
@@ -33,8 +35,11 @@ const MBOX_LINE: &[u8] = b"From ";
 /// The octets as they came, an mbox line before the message included.
 pub(super) enum Source {
     Memory(Vec<u8>),
-    File(File),
+    File(File, Modified),
 }
+
+/// When a file was last modified: seconds and nanoseconds.
+type Modified = (i64, i64);
 
 /// What reading a source to its end has found.
 pub(super) struct Found {
@@ -49,8 +54,9 @@ impl Source {
     /// Reads `file` from its current position to its end: it can be read, and this is what is in it.
     pub(super) fn from_file(mut file: File) -> Result<(Self, Found), Unreadable> {
         let start = file.stream_position().map_err(Unreadable::Input)?;
-        let length = file.metadata().map_err(Unreadable::Input)?.len();
-        let source = Source::File(file);
+        let metadata = file.metadata().map_err(Unreadable::Input)?;
+        let length = metadata.len();
+        let source = Source::File(file, modified(&metadata));
         let count = source.count(start, length).map_err(Unreadable::Input)?;
         Ok((source, count.found(start)?))
     }
@@ -115,7 +121,11 @@ impl Source {
         held.truncate(filled);
         let source = match spool {
             None => Source::Memory(held),
-            Some(_) => Source::File(append(spool, &held).map_err(Unreadable::Spool)?),
+            Some(_) => {
+                let file = append(spool, &held).map_err(Unreadable::Spool)?;
+                let metadata = file.metadata().map_err(Unreadable::Spool)?;
+                Source::File(file, modified(&metadata))
+            }
         };
         Ok((source, count.found(0)?))
     }
@@ -125,20 +135,35 @@ impl Source {
         Reader { source: self, ranges, done: 0 }
     }
 
-    /// Whether there is anything at the position `end` or behind it.
-    pub(super) fn goes_beyond(&self, end: u64) -> io::Result<bool> {
-        self.read_at(&mut [0], end).map(|read| read > 0)
+    /// Whether this still is what was read up to the position `end`: a file that somebody writes to is not.
+    ///
+    /// # Errors
+    ///
+    /// It is not, or that cannot be told.
+    pub(super) fn is_unchanged(&self, end: u64) -> io::Result<()> {
+        let Source::File(file, as_read) = self else { return Ok(()) };
+        if self.read_at(&mut [0], end)? > 0 {
+            return Err(io::Error::other("the file has grown since it was read"));
+        }
+        if modified(&file.metadata()?) != *as_read {
+            return Err(io::Error::other("the file has been changed since it was read"));
+        }
+        Ok(())
     }
 
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
         match self {
-            Source::File(file) => file.read_at(buf, at),
+            Source::File(file, _) => file.read_at(buf, at),
             Source::Memory(octets) => {
                 let at = usize::try_from(at).unwrap_or(usize::MAX);
                 octets.get(at..).unwrap_or_default().read(buf)
             }
         }
     }
+}
+
+fn modified(metadata: &Metadata) -> Modified {
+    (metadata.mtime(), metadata.mtime_nsec())
 }
 
 /// Reads ranges of a source, one after the other.
@@ -152,19 +177,38 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// Reads the next octets; 0 at the end of the last range, or where a file has become shorter than it was.
     pub(super) fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        while let Some((range, later)) = self.ranges.split_first() {
-            let at = range.start + self.done;
-            if at < range.end {
-                let left = usize::try_from(range.end - at).unwrap_or(usize::MAX);
-                let room = buf.len().min(left);
-                let read = self.source.read_at(buf.get_mut(..room).unwrap_or_default(), at)?;
-                self.done += read as u64;
-                return Ok(read);
-            }
-            self.ranges = later;
-            self.done = 0;
+        let Some(next) = self.next() else { return Ok(0) };
+        let left = usize::try_from(next.end - next.start).unwrap_or(usize::MAX);
+        let room = buf.len().min(left);
+        let read = self.source.read_at(buf.get_mut(..room).unwrap_or_default(), next.start)?;
+        self.done += read as u64;
+        Ok(read)
+    }
+
+    /// The next octets, as far as they stand together in a file.
+    pub(super) fn in_file(&mut self) -> Option<Stretch<'_>> {
+        let octets = self.next()?;
+        match self.source {
+            Source::File(file, _) => Some(Stretch { file: file.as_fd(), octets }),
+            Source::Memory(_) => None,
         }
-        Ok(0)
+    }
+
+    /// Goes on behind the next `octets`, which stand together.
+    pub(super) fn pass(&mut self, octets: u64) {
+        self.done += octets;
+    }
+
+    /// What is left of the range that is being read, or else the next range.
+    fn next(&mut self) -> Option<Range<u64>> {
+        while let Some((range, later)) = self.ranges.split_first() {
+            let next = range.start + self.done..range.end;
+            if !next.is_empty() {
+                return Some(next);
+            }
+            (self.ranges, self.done) = (later, 0);
+        }
+        None
     }
 
     /// Reads all there is and shows it to `visit` in pieces: full ones, except the last.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use std::{io, mem};
 
-use lmtp_send::lmtp::{Insecure, Moved, Stage, Transport};
+use lmtp_send::lmtp::{Insecure, Moved, Stage, Stretch, Transport};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use secured::Secured;
@@ -134,6 +134,14 @@ impl Transport for Link {
 
     fn exchange(&mut self, out: &[u8], input: &mut [u8]) -> io::Result<Moved> {
         self.ends()?.exchange(out, input)
+    }
+
+    fn sends_files(&self) -> bool {
+        matches!(&self.ends, Ends::Stream(stream) if stream.sends_files())
+    }
+
+    fn exchange_file(&mut self, stretch: &Stretch<'_>, input: &mut [u8]) -> io::Result<Moved> {
+        self.ends()?.exchange_file(stretch, input)
     }
 
     fn pending(&mut self, input: &mut [u8]) -> io::Result<Moved> {

@@ -3,19 +3,24 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdin, ChildStdout};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use lmtp_send::lmtp::{Moved, Stage, Transport};
+use lmtp_send::lmtp::{Moved, Stage, Stretch, Transport};
+use rustix::fs::sendfile;
+use rustix::io::Errno;
 
 use super::Limits;
 use super::stop::{Stop, end_by};
 
 /// How long a child process may take to end by itself once its input is closed.
 const CHILD_GRACE: Duration = Duration::from_secs(1);
+/// Octets that are sent from a file in one call: the time limits and signals are looked at in between.
+const AT_ONCE: usize = 1024 * 1024;
 
 /// A connected stream of octets with its time limits.
 pub struct Stream {
@@ -103,6 +108,70 @@ impl Stream {
         .map(|written| written.unwrap_or(0))
     }
 
+    /// Sends what is taken of `stretch` without waiting, and without reading it; returns how much.
+    fn offer_file(&self, stretch: &Stretch<'_>) -> io::Result<usize> {
+        let socket = match &self.ends {
+            Ends::Tcp(socket) => socket.as_fd(),
+            Ends::Unix(socket) => socket.as_fd(),
+            Ends::Exec(_) => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        let Range { start: mut at, end } = stretch.octets;
+        let octets = usize::try_from(end - at).unwrap_or(AT_ONCE).min(AT_ONCE);
+        match sendfile(socket, stretch.file, Some(&mut at), octets) {
+            // The file has become shorter, or its file system cannot do this.
+            Ok(0) | Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+            sent => unless_waiting(sent.map_err(io::Error::from)).map(Option::unwrap_or_default),
+        }
+    }
+
+    /// [`Transport::exchange`], where `offer` writes what is taken without waiting.
+    fn turn(
+        &mut self,
+        writes: bool,
+        mut offer: impl FnMut(&mut Self) -> io::Result<usize>,
+        input: &mut [u8],
+    ) -> io::Result<Moved> {
+        // A peer that takes all at once is never waited for; what it has said already counts.
+        if self.stop.is_told() {
+            let heard = self.pending(input)?;
+            return if heard.read > 0 { Ok(heard) } else { Err(io::ErrorKind::Interrupted.into()) };
+        }
+        if writes && Instant::now() >= self.limits.until() {
+            return Err(self.limits.name(io::ErrorKind::TimedOut.into()));
+        }
+        let written = offer(self)?;
+        // Told at once, so that a failure to read cannot hide what has been handed over.
+        if written > 0 {
+            return Ok(Moved { written, ..Moved::default() });
+        }
+        loop {
+            let ready = match self.wait(!input.is_empty(), writes) {
+                Err(e) if e.kind() == io::ErrorKind::TimedOut => {
+                    // Its time is over.
+                    if let Ends::Exec(process) = &mut self.ends {
+                        process.patience = Duration::ZERO;
+                    }
+                    return Err(e);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => return self.exchange(&[], input),
+                ready => ready?,
+            };
+            let heard = if ready.input { self.pending(input)? } else { Moved::default() };
+            // Input first: what the server says explains why it takes no more.
+            if heard != Moved::default() {
+                return Ok(heard);
+            }
+            if ready.output {
+                let written = offer(self)?;
+                if written > 0 {
+                    return Ok(Moved { written, ..Moved::default() });
+                }
+            }
+        }
+    }
+
     /// Reads what is there without waiting; `None`: nothing.
     fn read(&mut self, input: &mut [u8]) -> io::Result<Option<usize>> {
         unless_waiting(match &mut self.ends {
@@ -132,43 +201,15 @@ impl Transport for Stream {
     }
 
     fn exchange(&mut self, out: &[u8], input: &mut [u8]) -> io::Result<Moved> {
-        // A peer that takes all at once is never waited for; what it has said already counts.
-        if self.stop.is_told() {
-            let heard = self.pending(input)?;
-            return if heard.read > 0 { Ok(heard) } else { Err(io::ErrorKind::Interrupted.into()) };
-        }
-        if !out.is_empty() && Instant::now() >= self.limits.until() {
-            return Err(self.limits.name(io::ErrorKind::TimedOut.into()));
-        }
-        let written = self.offer(out)?;
-        // Told at once, so that a failure to read cannot hide what has been handed over.
-        if written > 0 {
-            return Ok(Moved { written, ..Moved::default() });
-        }
-        loop {
-            let ready = match self.wait(!input.is_empty(), !out.is_empty()) {
-                Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-                    // Its time is over.
-                    if let Ends::Exec(process) = &mut self.ends {
-                        process.patience = Duration::ZERO;
-                    }
-                    return Err(e);
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => return self.exchange(&[], input),
-                ready => ready?,
-            };
-            let heard = if ready.input { self.pending(input)? } else { Moved::default() };
-            // Input first: what the server says explains why it takes no more.
-            if heard != Moved::default() {
-                return Ok(heard);
-            }
-            if ready.output {
-                let written = self.offer(out)?;
-                if written > 0 {
-                    return Ok(Moved { written, ..Moved::default() });
-                }
-            }
-        }
+        self.turn(!out.is_empty(), |stream| stream.offer(out), input)
+    }
+
+    fn sends_files(&self) -> bool {
+        !matches!(self.ends, Ends::Exec(_))
+    }
+
+    fn exchange_file(&mut self, stretch: &Stretch<'_>, input: &mut [u8]) -> io::Result<Moved> {
+        self.turn(true, |stream| stream.offer_file(stretch), input)
     }
 
     fn pending(&mut self, input: &mut [u8]) -> io::Result<Moved> {

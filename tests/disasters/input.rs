@@ -1,8 +1,8 @@
 //! The message is not there, not readable, not a file, or changes under the program's hands.
 
 use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
@@ -176,17 +176,65 @@ fn message_file_that_is_empty() {
     ran.exits(65).outcomes(&["failed"; 2]).stages(&["input"; 2]);
 }
 
+/// How a large file is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// DATA: read and encoded.
+    Data,
+    /// BDAT: from the file, without being read.
+    Bdat,
+}
+
+impl By {
+    const BOTH: [By; 2] = [By::Data, By::Bdat];
+
+    /// Takes an envelope, and the beginning of the message.
+    fn begin(self, peer: &mut Peer) -> Played {
+        if self == By::Data {
+            return At::MidMessage.play(peer, true);
+        }
+        peer.session(&["PIPELINING", "CHUNKING"])?;
+        ["MAIL FROM:{any}", "RCPT TO:{any}", "RCPT TO:{any}"]
+            .iter()
+            .try_for_each(|line| peer.expect(line))?;
+        peer.expect(&format!("BDAT {CHUNK}"))?;
+        peer.say_all(&["250 ok"; 3])?;
+        peer.octets(10_000).map(drop)
+    }
+
+    /// Takes the rest of the message, if there is one.
+    fn go_on(self, peer: &mut Peer) -> Played {
+        if self == By::Data {
+            return peer.message().map(drop);
+        }
+        let mut left = CHUNK - 10_000;
+        loop {
+            peer.octets(left)?;
+            let line = String::from_utf8_lossy(&peer.line()?).into_owned();
+            let octets = line.strip_prefix("BDAT ").ok_or(format!("'{line}' is no BDAT"))?;
+            left = octets.trim_end_matches(" LAST").parse().map_err(|e| format!("{line}: {e}"))?;
+            peer.say("250 one chunk more")?;
+            if octets.ends_with(" LAST") {
+                return peer.octets(left).map(drop);
+            }
+        }
+    }
+}
+
+/// The octets of a chunk that is not the last.
+const CHUNK: usize = 4 * 1024 * 1024;
+
 /// A run that has sent part of a large file, of which the server reads no more until word is given.
-fn in_the_middle(path: &Path) -> (Server, Running, Sender<()>) {
+fn in_the_middle(path: &Path, by: By) -> (Server, Running, Sender<()>) {
     fs::write(path, large_message()).unwrap();
     let (reached, there) = channel();
     let (go_on, word) = channel();
     let server = Server::unix(move |peer| {
-        At::MidMessage.play(peer, true)?;
+        by.begin(peer)?;
         reached.send(()).ok();
         peer.hold(&word)?;
         // Whatever is to come: the end of the message, or of the connection.
-        if peer.message().is_ok() {
+        if by.go_on(peer).is_ok() {
             peer.say_all(&["250 delivered", "250 delivered"])?;
         }
         peer.silence()
@@ -196,48 +244,50 @@ fn in_the_middle(path: &Path) -> (Server, Running, Sender<()>) {
     (server, running, go_on)
 }
 
-#[test]
-fn message_file_shrinks_while_it_is_sent() {
+/// What becomes of a large file that is changed while it is sent: it is not delivered, and to be sent again.
+fn is_not_delivered(change: impl Fn(&mut File)) {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("message.eml");
-    // To less than was sent already, to nothing, to a line end further on, to the middle of a line.
-    for left in [100, 0, 10_000 * 64 + 18, 5_000_001] {
-        let (server, running, go_on) = in_the_middle(&path);
-        File::options().write(true).open(&path).unwrap().set_len(left).unwrap();
+    for by in By::BOTH {
+        let (server, running, go_on) = in_the_middle(&path, by);
+        change(&mut File::options().write(true).open(&path).unwrap());
         go_on.send(()).unwrap();
         let ran = running.wait();
-        saw_no_message(server);
-        println!("{left}");
+        println!("{by:?}");
+        let heard = saw_no_message(server);
+        assert!(by == By::Data || heard.octets.len() < large_message().len());
         ran.exits(75).outcomes(&["deferred"; 2]).within(8.0);
+    }
+}
+
+#[test]
+fn message_file_shrinks_while_it_is_sent() {
+    // To less than was sent already, to nothing, to a line end further on, to the middle of a line.
+    for left in [100, 0, 10_000 * 64 + 18, 5_000_001] {
+        println!("{left}");
+        is_not_delivered(|file| file.set_len(left).unwrap());
     }
 }
 
 #[test]
 fn message_file_grows_while_it_is_sent() {
     // Somebody is still writing it: what was counted is not the message.
-    let home = tempfile::tempdir().unwrap();
-    let path = home.path().join("message.eml");
-    let (server, running, go_on) = in_the_middle(&path);
-    File::options().append(true).open(&path).unwrap().write_all(b"one line more\r\n").unwrap();
-    go_on.send(()).unwrap();
-    let ran = running.wait();
-    saw_no_message(server);
-    ran.exits(75).outcomes(&["deferred"; 2]).within(8.0);
+    is_not_delivered(|file| {
+        file.seek(SeekFrom::End(0)).unwrap();
+        file.write_all(b"one line more\r\n").unwrap();
+    });
 }
 
 #[test]
 fn message_file_changes_its_line_ends_while_it_is_sent() {
     // As many octets in the file, other ones on the wire.
-    let home = tempfile::tempdir().unwrap();
-    let path = home.path().join("message.eml");
-    let (server, running, go_on) = in_the_middle(&path);
-    let mut file = File::options().write(true).open(&path).unwrap();
-    std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(5_000_000)).unwrap();
-    file.write_all(&b"\n".repeat(1000)).unwrap();
-    go_on.send(()).unwrap();
-    let ran = running.wait();
-    saw_no_message(server);
-    ran.exits(75).outcomes(&["deferred"; 2]).within(8.0);
+    is_not_delivered(|file| file.write_all_at(&b"\n".repeat(1000), 5_000_000).unwrap());
+}
+
+#[test]
+fn message_file_changes_one_octet_while_it_is_sent() {
+    // As many octets in the file and on the wire: neither the message that was nor the one that will be.
+    is_not_delivered(|file| file.write_all_at(b"y", 5_000_000).unwrap());
 }
 
 #[test]
@@ -245,11 +295,13 @@ fn message_file_is_removed_while_it_is_sent() {
     // It is open: nothing is lost.
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("message.eml");
-    let (server, running, go_on) = in_the_middle(&path);
-    fs::remove_file(&path).unwrap();
-    go_on.send(()).unwrap();
-    let ran = running.wait();
-    let heard = server.finish().pop().unwrap();
-    ran.exits(0).outcomes(&["delivered"; 2]);
-    assert!(heard.octets.len() > large_message().len());
+    for by in By::BOTH {
+        let (server, running, go_on) = in_the_middle(&path, by);
+        fs::remove_file(&path).unwrap();
+        go_on.send(()).unwrap();
+        let ran = running.wait();
+        let heard = server.finish().pop().unwrap();
+        ran.exits(0).outcomes(&["delivered"; 2]);
+        assert!(heard.octets.len() > large_message().len());
+    }
 }

@@ -5,6 +5,7 @@
 
 mod cuts;
 mod damage;
+mod files;
 mod model;
 mod peer;
 mod speed;

@@ -228,68 +228,87 @@ impl<T: Transport> Session<T> {
 
     pub(super) fn try_content(&mut self, content: &mut dyn Content) -> Result<(), Failure> {
         let Some(ticket) = self.flights.back().filter(|f| f.go).map(|f| f.ticket) else { return Ok(()) };
-        let unreadable =
-            |e: std::io::Error| Failure { stage: Stage::Data, cause: Cause::Unreadable(e.to_string()) };
         let chunks = self.flight(ticket).and_then(|f| f.chunks);
-        let form = chunks.unwrap_or(Form::Data);
-        let counted = if form == Form::Binary { content.raw_octets() } else { content.octets() };
+        // What is in its wire form already needs no encoder, which would only look for what to change.
+        let as_it_is = chunks == Some(Form::Binary) || (chunks.is_some() && content.is_wire_form());
+        let form = if as_it_is { Form::Binary } else { chunks.unwrap_or(Form::Data) };
+        let counted = if as_it_is { content.raw_octets() } else { content.octets() };
+        let mut sending = Sending { ticket, chunked: chunks.is_some(), counted, announced: 0 };
         let mut encoder = Encoder::new(form);
         let mut raw = vec![0; BLOCK.min(usize::try_from(counted).unwrap_or(BLOCK)).max(1)];
         content.rewind().map_err(unreadable)?;
+        self.from_file = as_it_is && self.transport.sends_files();
         loop {
+            if !self.owes(ticket) || self.flight(ticket).is_none_or(|f| f.is_hopeless()) {
+                return self.abandon();
+            }
+            let done = encoder.octets();
+            (self.observer)(Event::Sending { octets: done, of: counted });
+            // The last octets are read, and sent when they are known to be the last.
+            if self.from_file && counted - done > BLOCK as u64 {
+                encoder.pass(self.send_from_file(&mut sending, content, done)?);
+                continue;
+            }
             let read = content.read(&mut raw).map_err(unreadable)?;
             if read == 0 {
                 break;
             }
             // A message that goes on beyond what was counted would end in its middle for the server.
-            if encoder.octets() >= counted {
-                return Err(Failure {
-                    stage: Stage::Data,
-                    cause: Cause::Changed { counted, found: counted + 1 },
-                });
+            if done >= counted {
+                return Err(changed(counted, counted + 1));
             }
             if self.out.len() - self.out_at > GROUP {
                 self.write_block()?;
             }
-            if !self.owes(ticket) || self.flight(ticket).is_none_or(|f| f.is_hopeless()) {
-                return self.abandon();
-            }
-            (self.observer)(Event::Sending { octets: encoder.octets(), of: counted });
-            let before = (self.out.len(), encoder.octets());
+            let place = self.out.len();
             encoder.encode(raw.get(..read).unwrap_or_default(), &mut self.out);
-            self.head_chunk(ticket, chunks, before, encoder.octets(), counted);
+            self.head_chunk(&mut sending, (place, done), encoder.octets());
             if encoder.octets() > counted {
                 break;
             }
         }
-        let before = (self.out.len(), encoder.octets());
+        let (place, done) = (self.out.len(), encoder.octets());
         encoder.finish(&mut self.out);
         let found = encoder.octets();
-        self.head_chunk(ticket, chunks, before, found, counted);
+        self.head_chunk(&mut sending, (place, done), found);
         if found != counted {
-            return Err(Failure { stage: Stage::Data, cause: Cause::Changed { counted, found } });
+            return Err(changed(counted, found));
         }
         (self.observer)(Event::SentMessage(found));
         self.end_message(ticket)
     }
 
+    /// Sends the message's octets from `done` on, as many as are taken and not the last ones, from the file in
+    /// which they stand; how many. If that cannot be done, none: they have to be read.
+    fn send_from_file(
+        &mut self,
+        sending: &mut Sending,
+        content: &mut dyn Content,
+        done: u64,
+    ) -> Result<u64, Failure> {
+        self.head_chunk(sending, (self.out.len(), done), done + 1);
+        self.write_block()?;
+        let room = (sending.announced - done).min(sending.counted - done - BLOCK as u64);
+        let Some(mut stretch) = content.in_file() else {
+            self.from_file = false;
+            return Ok(0);
+        };
+        stretch.octets.end = stretch.octets.end.min(stretch.octets.start + room);
+        let written = self.turn(Some(&stretch))? as u64;
+        content.pass(written);
+        Ok(written)
+    }
+
     /// Puts BDAT before the octets that begin a chunk, if any of those between `before` and `after` does:
     /// `before` is a place in `out` and the octet of the message that stands there.
-    fn head_chunk(
-        &mut self,
-        ticket: u64,
-        chunks: Option<Form>,
-        before: (usize, u64),
-        after: u64,
-        counted: u64,
-    ) {
+    fn head_chunk(&mut self, sending: &mut Sending, before: (usize, u64), after: u64) {
         let (place, from) = before;
-        // Without PIPELINING, the next chunk would have to wait for the reply to this one.
-        let size = if self.pipelining() { CHUNK } else { counted.max(1) };
-        let begins = from.next_multiple_of(size);
-        if chunks.is_none() || begins >= after || begins >= counted {
+        let Sending { ticket, chunked, counted, announced: begins } = *sending;
+        if !chunked || begins >= after || begins >= counted {
             return;
         }
+        // Without PIPELINING, the next chunk would have to wait for the reply to this one.
+        let size = if self.pipelining() { CHUNK } else { counted };
         let octets = size.min(counted - begins);
         let last = begins + octets == counted;
         let line = format!("BDAT {octets}{}", if last { " LAST" } else { "" });
@@ -297,6 +316,7 @@ impl<T: Transport> Session<T> {
         let place = place + usize::try_from(begins - from).unwrap_or(0);
         self.out.splice(place..place, line.bytes().chain(*b"\r\n"));
         self.due.push_back(if last { Due::Last(ticket) } else { Due::Chunk(ticket) });
+        sending.announced += octets;
     }
 
     /// Nobody is left to receive the message that is being sent: the server is spared the rest.
@@ -334,6 +354,25 @@ impl<T: Transport> Session<T> {
         }
         Ok(())
     }
+}
+
+/// A message on its way.
+struct Sending {
+    ticket: u64,
+    /// By BDAT.
+    chunked: bool,
+    /// The octets that it has to have.
+    counted: u64,
+    /// Those of them that BDAT has announced so far.
+    announced: u64,
+}
+
+fn unreadable(error: std::io::Error) -> Failure {
+    Failure { stage: Stage::Data, cause: Cause::Unreadable(error.to_string()) }
+}
+
+fn changed(counted: u64, found: u64) -> Failure {
+    Failure { stage: Stage::Data, cause: Cause::Changed { counted, found } }
 }
 
 fn with_parameters(mut line: String, parameters: &[Parameter]) -> String {

@@ -3,10 +3,13 @@
 //! and knows nothing of LMTP: that is the [`Server`]'s.
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
-use super::super::super::{Moved, Stage, Transport};
+use super::super::super::{Moved, Stage, Stretch, Transport};
 
 /// What speaks at the other end.
 pub(super) trait Server {
@@ -85,6 +88,8 @@ pub(super) struct Log {
     pub written: Vec<u8>,
     /// How many octets the client was given.
     pub given: usize,
+    /// How many octets of that came from files.
+    pub from_files: usize,
     /// Exchanges in which something was written.
     pub writes: usize,
     /// Runs of writes without a read in between.
@@ -102,6 +107,8 @@ pub(super) struct Peer<S> {
     manner: Manner,
     cut: Option<Cut>,
     log: Rc<RefCell<Log>>,
+    /// How many octets it still sends from files, where it does that at all.
+    files: Option<u64>,
     /// More calls than these mean that the session goes round in circles.
     most_calls: usize,
     /// Taken from the client; those before `heard` were heard by the server.
@@ -117,11 +124,17 @@ impl<S: Server> Peer<S> {
     pub fn new(mut server: S, manner: Manner, cut: Option<Cut>) -> Self {
         let outbox = server.greeting();
         let (line, inbox, log) = Default::default();
-        Self { server, manner, cut, log, most_calls: 20_000, inbox, heard: 0, line, outbox, out_at: 0 }
+        let (files, most_calls) = (None, 20_000);
+        Self { server, manner, cut, log, files, most_calls, inbox, heard: 0, line, outbox, out_at: 0 }
     }
 
     pub fn patient(mut self) -> Self {
         self.most_calls = usize::MAX;
+        self
+    }
+
+    pub fn sending_files(mut self, octets: u64) -> Self {
+        self.files = Some(octets);
         self
     }
 
@@ -264,6 +277,21 @@ impl<S: Server> Transport for Peer<S> {
             self.log.borrow_mut().waits += 1;
             return Err(io::Error::new(ErrorKind::TimedOut, "as long as it takes"));
         }
+        Ok(moved)
+    }
+
+    fn sends_files(&self) -> bool {
+        self.files.is_some()
+    }
+
+    fn exchange_file(&mut self, stretch: &Stretch<'_>, input: &mut [u8]) -> io::Result<Moved> {
+        let left = self.files.filter(|left| *left > 0).ok_or(ErrorKind::Unsupported)?;
+        let Range { start, end } = stretch.octets;
+        let mut out = vec![0; usize::try_from(left.min(end - start)).unwrap()];
+        File::from(stretch.file.try_clone_to_owned()?).read_exact_at(&mut out, start)?;
+        let moved = self.exchange(&out, input)?;
+        self.files = Some(left - moved.written as u64);
+        self.log.borrow_mut().from_files += moved.written;
         Ok(moved)
     }
 
