@@ -2,7 +2,7 @@
 //!
 //! The tables below say which room may use which other, who may use an outside crate, and who may touch the
 //! world through the standard library. The tests read the paths in `src/` and hold the tables to be true. Tests
-//! are free: what follows `#[cfg(test)]`, at the end of a file, and files named `tests.rs`.
+//! are free: what follows `#[cfg(test)]`, at the end of a file, files named `tests.rs` and those in `tests/`.
 //!
 //! A room is a file `src/NAME.rs` or a directory `src/NAME/`. Its own paths are not looked at.
 
@@ -335,7 +335,9 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
             if path.is_dir() {
                 sources(&path)
             } else {
-                let program = path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs");
+                let program = path.extension().is_some_and(|e| e == "rs")
+                    && !path.ends_with("tests.rs")
+                    && !path.parent().is_some_and(|of| of.ends_with("tests"));
                 Vec::from_iter(program.then_some(path))
             }
         })

@@ -24,6 +24,10 @@ impl<T: Transport> Session<T> {
             (Due::Quit, 221 | 421) | (Due::Data(_), 354) => self.mark(due, reply),
             (Due::Quit, _) => self.surplus(reply)?,
             (_, 421) => return Err(Failure { stage, cause: Cause::Closing(reply) }),
+            // Said to nothing: in turn, a command has no reply before it is handed over.
+            _ if !self.pipelining() && self.out_at < self.out.len() => {
+                return Err(Failure { stage, cause: Cause::OutOfPlace(reply) });
+            }
             (_, 221 | 354) => self.realign(stage, reply)?,
             _ => self.receive(due, reply)?,
         }

@@ -95,7 +95,7 @@ fn assert_fits(fate: &Fate, sent: &Sent, recipient: usize) {
         Fate::Known(Outcome::Unanswered(failure)) => {
             assert!(!ended || matches!(failure.cause, Cause::Closing(_)), "uncertain, not {failure}");
         }
-        Fate::Again(reply) => assert!(matches!(reply.code(), 452 | 552)),
+        Fate::Again(reply) => assert!(named && matches!(reply.code(), 452 | 552)),
         Fate::Untried(failure) => assert!(!ended, "{failure}"),
     }
 }
