@@ -1,11 +1,12 @@
 //! The header block, split into its fields (RFC 5322 §2.2).
 //!
-//! What is split is what the receiver sees: a lone CR is a space here as on the wire. A line that is neither
+//! What is split is what the receiver sees: a lone CR separates as the space does that it is on the wire. A line that is neither
 //! a field nor the continuation of one is refused rather than taken for the end of the header: others read
 //! on behind it, and would find a Bcc there that we had not removed.
 //!
 //! Values are passed on raw; addresses in them are the envelope's.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -110,13 +111,13 @@ impl Header {
     /// Reads the header of the message that `reader` begins, whose first line is number `first_line` for
     /// whoever looks for it.
     pub(super) fn read(reader: Reader<'_>, first_line: usize) -> Result<Self, BadHeader> {
-        let mut block = read_block(reader)?;
-        settle_lone_crs(&mut block);
+        let block = read_block(reader)?;
+        let settled = without_lone_crs(&block);
         let mut fields = Vec::new();
         let mut start = 0;
-        while let Some(rest) = block.get(start..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = settled.get(start..).filter(|rest| !rest.is_empty()) {
             let Some((name, colon, length)) = split_field(rest) else {
-                let before = block.get(..start).unwrap_or_default();
+                let before = settled.get(..start).unwrap_or_default();
                 let line = first_line + before.iter().filter(|octet| **octet == b'\n').count();
                 let text = rest
                     .get(..scan::find(b'\n', rest).unwrap_or(rest.len()))
@@ -133,6 +134,7 @@ impl Header {
             });
             start += length;
         }
+        drop(settled);
         Ok(Self { block, fields })
     }
 }
@@ -177,16 +179,17 @@ fn empty_line(block: &[u8], searched: &mut usize) -> Option<usize> {
     }
 }
 
-/// Makes a space of every CR that no LF follows, as the wire form does; positions stay what they are.
-fn settle_lone_crs(block: &mut [u8]) {
-    let mut rest = block;
-    while let Some(at) = scan::find(b'\r', rest) {
-        let Some((cr, after)) = rest.get_mut(at..).and_then(<[u8]>::split_first_mut) else { return };
-        if after.first() != Some(&b'\n') {
-            *cr = b' ';
+/// `block` with a space for every CR that no LF follows, as in the wire form; positions stay what they are.
+fn without_lone_crs(block: &[u8]) -> Cow<'_, [u8]> {
+    let mut settled = Cow::Borrowed(block);
+    let mut from = 0;
+    while let Some(at) = scan::find(b'\r', block.get(from..).unwrap_or_default()).map(|at| from + at) {
+        from = at + 1;
+        if block.get(from) != Some(&b'\n') {
+            settled.to_mut().get_mut(at).into_iter().for_each(|cr| *cr = b' ');
         }
-        rest = after;
     }
+    settled
 }
 
 /// The first field of `octets`: the lengths of its name, of what is before its colon, and of all of it.
@@ -250,11 +253,11 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_cr_is_the_space_that_the_receiver_sees() {
+    fn a_lone_cr_separates_as_the_space_that_the_receiver_sees() {
         let header = header(b"To: a\rb\r\r\n\rCc: c\r\nX\r: y\r").unwrap();
         let fields: Vec<_> = header.fields().collect();
         let expected = [
-            Field { name: "To", value: b"a b \r\n Cc: c", octets: 0..18 },
+            Field { name: "To", value: b"a\rb\r\r\n\rCc: c", octets: 0..18 },
             Field { name: "X", value: b"y", octets: 18..24 },
         ];
         assert_eq!(fields, expected);

@@ -176,6 +176,18 @@ fn message_file_that_is_empty() {
     ran.exits(65).outcomes(&["failed"; 2]).stages(&["input"; 2]);
 }
 
+#[test]
+fn address_in_a_header_holds_a_cr() {
+    // On the wire it would be a space; but nobody's address was meant.
+    for to in ["\"a\rb\"@example.net", "a@example.net,\rb@example.net"] {
+        let server = Server::unused();
+        let message = format!("From: me@example.net\r\nTo: {to}\r\n\r\nbody\r\n");
+        let ran = Client::to(&server).typed("--report json").input(message.as_bytes()).run();
+        server.finish();
+        ran.exits(65).says("5.6.0", "To: ");
+    }
+}
+
 /// How a large file is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {

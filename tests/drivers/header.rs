@@ -115,16 +115,13 @@ fn without_mbox_line(input: &[u8]) -> &[u8] {
 
 /// Name and value of each field, as the header room has them.
 fn seen(header: &Header) -> Vec<(String, Vec<u8>)> {
-    header.fields().map(|field| (field.name.to_owned(), blanks_off(field.value))).collect()
+    header.fields().map(|field| (field.name.to_owned(), blanks_off(&wire_form(field.value)))).collect()
 }
 
 /// Name and value of each field that the receiver of a message sees on the wire, whatever the field's name.
 fn fields(message: &[u8]) -> Vec<(String, Vec<u8>)> {
-    let (mut encoder, mut wire) = (Encoder::new(Form::Bdat), Vec::new());
-    encoder.encode(message, &mut wire);
-    encoder.finish(&mut wire);
     let mut found: Vec<Vec<u8>> = Vec::new();
-    for line in wire.split_inclusive(|o| *o == b'\n').take_while(|line| *line != b"\r\n") {
+    for line in wire_form(message).split_inclusive(|o| *o == b'\n').take_while(|line| *line != b"\r\n") {
         match found.last_mut() {
             Some(field) if matches!(line.first(), Some(b' ' | b'\t')) => field.extend_from_slice(line),
             _ => found.push(line.to_vec()),
@@ -136,6 +133,13 @@ fn fields(message: &[u8]) -> Vec<(String, Vec<u8>)> {
         (name, blanks_off(field.get(colon + 1..).unwrap_or_default()))
     };
     found.into_iter().map(split).collect()
+}
+
+fn wire_form(octets: &[u8]) -> Vec<u8> {
+    let (mut encoder, mut wire) = (Encoder::new(Form::Bdat), Vec::new());
+    encoder.encode(octets, &mut wire);
+    encoder.finish(&mut wire);
+    wire
 }
 
 /// `value` without line ends, nor blanks around it.
