@@ -25,8 +25,9 @@ impl<T: Transport> Session<T> {
             (Due::Quit, _) => self.surplus(reply)?,
             (_, 421) => return Err(Failure { stage, cause: Cause::Closing(reply) }),
             // Said to nothing: in turn, a command has no reply before it is handed over.
-            _ if !self.pipelining() && self.out_at < self.out.len() => {
-                return Err(Failure { stage, cause: Cause::OutOfPlace(reply) });
+            _ if !self.pipelining() && (self.broken.is_some() || self.out_at < self.out.len()) => {
+                let early = Failure { stage, cause: Cause::OutOfPlace(reply) };
+                return Err(self.broken.take().unwrap_or(early));
             }
             (_, 221 | 354) => self.realign(stage, reply)?,
             _ => self.receive(due, reply)?,
