@@ -56,7 +56,13 @@ fn open(path: &Path) -> io::Result<File> {
 
 fn not_opened(path: &Path, error: &io::Error) -> String {
     let why = if error.kind() == io::ErrorKind::PermissionDenied { denied(path) } else { error.to_string() };
-    format!("{}: {why}", path.display())
+    let name = path.display().to_string();
+    let hint = if error.kind() == io::ErrorKind::NotFound && name.contains('@') {
+        " (it is taken for a FILE: recipients are given with --to)"
+    } else {
+        ""
+    };
+    format!("{name}: {why}{hint}")
 }
 
 fn missing(path: &Path, error: &io::Error) -> Kind {

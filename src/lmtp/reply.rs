@@ -294,6 +294,11 @@ pub(super) fn is_deceptive(c: char) -> bool {
 /// directional overrides, octets that are not UTF-8. A tab becomes a space.
 #[must_use]
 pub fn printable(octets: &[u8]) -> String {
+    if let Ok(text) = str::from_utf8(octets)
+        && octets.iter().all(|octet| matches!(octet, b' '..=b'~'))
+    {
+        return text.to_owned();
+    }
     let mut text = String::with_capacity(octets.len());
     for chunk in octets.utf8_chunks() {
         for c in chunk.valid().chars() {

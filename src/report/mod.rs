@@ -24,7 +24,8 @@ use crate::trouble::Trouble;
 pub struct Report {
     policy: Policy,
     output: Output,
-    /// Where the report goes.
+    /// Where the report goes, by name and as such.
+    target: String,
     sink: Option<Box<dyn Write>>,
     /// The report could not be written.
     lost: Option<String>,
@@ -51,14 +52,16 @@ impl Report {
             }
             (Some(_), None) => Some(Box::new(standard_output()?) as Box<dyn Write>),
         };
+        let target = output.report_file.as_ref().map(|path| path.display().to_string());
+        let target = target.unwrap_or_else(|| "standard output".into());
         let (lines, warnings) = (Vec::new(), Vec::new());
-        Ok(Self { policy, output, sink, lost: None, lines, deciding: None, warnings, several })
+        Ok(Self { policy, output, target, sink, lost: None, lines, deciding: None, warnings, several })
     }
 
     /// Prints the diagnostics, the one that decides first, and returns the exit code.
     pub fn finish(mut self) -> u8 {
         if let Some(text) = self.lost.take() {
-            self.trouble(&lost(&text));
+            self.trouble(&lost(&format!("{}: {text}", self.target)));
         }
         if !self.output.quiet {
             let first = self.deciding.map(|(at, _)| at);

@@ -1,8 +1,10 @@
 //! Finding and reaching a server.
 
 use std::fmt;
+use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -214,7 +216,8 @@ fn to_address(
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let fd = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
     if let Some(source) = source {
-        bind(&fd, &SocketAddr::new(source, 0))?;
+        let named = |e: Errno| io::Error::new(io::Error::from(e).kind(), format!("--bind {source}: {e}"));
+        bind(&fd, &SocketAddr::new(source, 0)).map_err(named)?;
     }
     match connect_fd(&fd, &address) {
         Ok(()) => {}
@@ -238,6 +241,7 @@ fn to_socket(path: &Path, limits: Limits, stop: &Rc<Stop>) -> Result<Link, Unrea
         match connect_fd(&fd, &address) {
             Ok(()) => Ok(UnixStream::from(fd)),
             Err(Errno::AGAIN) => Err(limits.name(io::ErrorKind::TimedOut.into())),
+            Err(Errno::CONNREFUSED) if !is_socket(path) => Err(io::Error::other("that is not a socket")),
             Err(e) => Err(e.into()),
         }
     };
@@ -245,6 +249,10 @@ fn to_socket(path: &Path, limits: Limits, stop: &Rc<Stop>) -> Result<Link, Unrea
     let socket = open()
         .map_err(|e| if refused(&e) { Unreachable::Denied(denied(path)) } else { Unreachable::new(e) })?;
     Stream::unix(socket, limits, Rc::clone(stop)).map(Link::from).map_err(Unreachable::new)
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
 fn to_program(words: &[String], limits: Limits, stop: &Rc<Stop>) -> Result<Link, Unreachable> {

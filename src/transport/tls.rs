@@ -117,7 +117,7 @@ impl TlsOptions {
             None => builder.with_no_client_auth(),
             Some(identity) => {
                 let (certificates, key) = (certificates(&identity.certificate)?, key(&identity.key)?);
-                let refused = |error: rustls::Error| unusable(&identity.key, error.to_string());
+                let refused = |error| identity.refused(&error);
                 builder.with_client_auth_cert(certificates, key).map_err(refused)?
             }
         };
@@ -157,6 +157,20 @@ impl TlsOptions {
                 let file = system_roots(env::var_os("SSL_CERT_FILE").map(PathBuf::from))?;
                 Verifier::chain(roots(&file, &certificates(&file)?)?, Vec::new(), provider)
             }
+        }
+    }
+}
+
+impl Identity {
+    /// Why certificate and key cannot be shown together.
+    fn refused(&self, error: &rustls::Error) -> TlsError {
+        let certificate = self.certificate.display();
+        if matches!(error, rustls::Error::InconsistentKeys(_)) {
+            unusable(&self.key, format!("it is not the key of {certificate}"))
+        } else if matches!(error, rustls::Error::InvalidCertificate(_)) {
+            unusable(&self.certificate, error.to_string())
+        } else {
+            unusable(&self.key, error.to_string())
         }
     }
 }

@@ -85,7 +85,7 @@ fn the_report_file_is_full() {
     let server = Server::tcp(delivers);
     let ran = Client::to(&server).typed(ONE).args(["--report-file", "/dev/full"]).run();
     server.finish();
-    assert!(ran.exits(75).stderr.starts_with("4.3.0 "));
+    ran.exits(75).says("4.3.0", "/dev/full: ");
 }
 
 #[test]

@@ -233,6 +233,13 @@ fn socket_path_that_is_no_socket() {
     for path in [&file, &home.path().to_path_buf(), &file.join("below")] {
         not_reached(Client::new().typed(TWO).arg("--socket", path).run(), "4.4.1 ");
     }
+    Client::new().typed(TWO).arg("--socket", &file).run().says("4.4.1", "that is not a socket");
+}
+
+#[test]
+fn source_address_that_is_not_ours() {
+    let ran = Client::new().typed(TWO).typed("--host 127.0.0.1 --port 24 --bind 192.0.2.1").run();
+    ran.exits(75).says("4.4.1", "--bind 192.0.2.1: ");
 }
 
 #[test]

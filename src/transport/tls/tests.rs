@@ -337,7 +337,7 @@ fn files_that_are_wrong_are_named_before_anything_is_connected() {
         (pem.path(), missing, missing, "No such file"),
         (empty.path(), key.path(), empty.path(), "no certificate"),
         (pem.path(), pem.path(), pem.path(), "no private key in PEM form that is not encrypted"),
-        (pem.path(), other_key.path(), other_key.path(), ""),
+        (pem.path(), other_key.path(), other_key.path(), "it is not the key of /"),
     ] {
         let identity = Identity { certificate: certificate.into(), key: key.into() };
         let said = problem(TlsOptions { identity: Some(identity), ..verifying(Verify::Nothing) });
