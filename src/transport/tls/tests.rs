@@ -1,15 +1,23 @@
 //! Against a server in memory, with certificates made for the occasion.
 
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ProtocolVersion, ServerConfig, ServerConnection, SupportedProtocolVersion};
 
-use lmtp_send::lmtp::Moved;
+use lmtp_send::lmtp::{Moved, Stage, Transport};
 
 use super::*;
+use crate::transport::Limits;
+use crate::transport::secured::Secured;
+use crate::transport::stop::Stop;
+use crate::transport::stream::Stream;
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -463,6 +471,58 @@ fn an_end_is_believed_only_with_the_closure_alert() {
     assert_eq!(client.feed(b"250 injected behind the end\r\n").unwrap(), 29);
     client.end().unwrap();
     assert!(client.read(&mut got).unwrap().closed);
+}
+
+/// Reads the ciphertext that is there, to the end of the connection or until there is no more; the plaintext.
+fn drain(server: &mut ServerConnection, socket: &mut UnixStream) -> Vec<u8> {
+    let mut text = Vec::new();
+    while server.read_tls(socket).is_ok_and(|read| read > 0) {
+        server.process_new_packets().unwrap();
+        // It ends as one does of which more may come.
+        let _ = server.reader().read_to_end(&mut text);
+    }
+    text
+}
+
+/// What was given up, because the server took no more in time, must not reach it after all: our outcomes say that
+/// it did not.
+#[test]
+fn what_was_given_up_is_not_completed_when_the_connection_is_dropped() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let limits = Limits::new(Duration::from_millis(200), Duration::from_millis(200), deadline);
+    let stream = Stream::unix(ours, limits, Rc::new(Stop::catch(75).unwrap())).unwrap();
+    let mut server = Holder::self_signed(leaf("mail.example.net")).server();
+    let mut client = thread::scope(|scope| {
+        // The client has done with the handshake before the server has heard its last word.
+        scope.spawn(|| {
+            server.read_tls(&mut theirs).unwrap();
+            server.process_new_packets().unwrap();
+            while server.wants_write() {
+                server.write_tls(&mut theirs).unwrap();
+            }
+        });
+        let options = verifying(Verify::Nothing);
+        let name = options.server_name("mail.example.net").unwrap();
+        let client = Secured::handshake(stream, &options.configure().unwrap(), name);
+        client.unwrap_or_else(|error| panic!("{error}"))
+    });
+    client.enter(Stage::Data);
+    let message = vec![b'x'; 4_000_000];
+    let mut given = 0;
+    let failed = loop {
+        match client.exchange(&message[given..], &mut [0; 100]) {
+            Ok(moved) => given += moved.written,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(failed.kind(), io::ErrorKind::TimedOut);
+    theirs.set_nonblocking(true).unwrap();
+    let taken = drain(&mut server, &mut theirs).len();
+    drop(client);
+    let late = drain(&mut server, &mut theirs).len();
+    assert!(0 < taken && taken < given, "{taken} of {given}");
+    assert_eq!(late, 0, "it was completed when nobody waited any more");
 }
 
 #[test]
