@@ -22,14 +22,14 @@ pub fn find(octet: u8, octets: &[u8]) -> Option<usize> {
 }
 
 /// How often `octet` is there.
-pub fn count(octet: u8, octets: &[u8]) -> u64 {
+pub fn count(octet: u8, octets: &[u8]) -> usize {
     #[cfg(target_arch = "x86_64")]
     if octets.len() < LONG
         && let Some(search) = memchr::arch::x86_64::sse2::memchr::One::new(octet)
     {
-        return search.count(octets) as u64;
+        return search.count(octets);
     }
-    memchr_iter(octet, octets).count() as u64
+    memchr_iter(octet, octets).count()
 }
 
 #[cfg(test)]
@@ -45,7 +45,7 @@ mod tests {
                 octets.fill(b'a');
                 octets[at..].fill(b'\n');
                 assert_eq!(find(b'\n', &octets), Some(at), "{at} of {length}");
-                assert_eq!(count(b'\n', &octets), (length - at) as u64, "{at} of {length}");
+                assert_eq!(count(b'\n', &octets), length - at, "{at} of {length}");
             }
         }
     }

@@ -54,7 +54,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("zeroize", &["lmtp"]),
 ];
 
-/// Who may touch the world. The protocol knows no socket, file, process or clock; `cli` opens nothing.
+/// Who may touch the world. The protocol knows no socket, process or clock, and of a file only the descriptor that it
+/// passes on; `cli` opens nothing.
 const WORLD: &[(&str, &[&str])] = &[
     ("std::env", &["main", "job", "transport"]),
     ("std::fs", &["job", "report", "delivery", "process", "transport", "message"]),
@@ -62,6 +63,7 @@ const WORLD: &[(&str, &[&str])] = &[
     ("std::net::TcpStream", &["transport"]),
     ("std::net::ToSocketAddrs", &["transport"]),
     ("std::net::UdpSocket", &["transport"]),
+    ("std::os::fd", &["job", "delivery", "process", "transport", "message", "lmtp"]),
     ("std::os::unix::net", &["transport"]),
     ("std::process::Command", &["job", "transport"]),
     ("std::process::ExitCode", &["main", "exit"]),

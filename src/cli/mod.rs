@@ -241,8 +241,7 @@ impl From<clap::Error> for Unparsed {
 pub fn parse(argv: &[OsString]) -> Result<Args, Unparsed> {
     // Half of the options are enough for most, and defining one takes as long as understanding a word. What
     // cannot be understood with that half is looked at with all of them.
-    let half = Usual::augment_args(Command::new("lmtp-send").args_override_self(true));
-    let args = match take::<Usual>(half, argv) {
+    let args = match take::<Usual>(half(), argv) {
         Ok(usual) => Args { usual, protocol: Protocol::default() },
         Err(_) => take(Args::command(), argv)?,
     };
@@ -250,6 +249,12 @@ pub fn parse(argv: &[OsString]) -> Result<Args, Unparsed> {
         None => Ok(args),
         Some((kind, message)) => Err(Args::command().error(kind, message).into()),
     }
+}
+
+/// The usual options only. A setting that changes how words are understood belongs to [`Args`] and here; and
+/// no option of [`Protocol`] may have a value when it is not given.
+fn half() -> Command {
+    Usual::augment_args(Command::new("lmtp-send").args_override_self(true))
 }
 
 /// `argv` as `command` understands it.
@@ -343,22 +348,23 @@ mod tests {
         assert!(!args.usual.soft_bounce && !args.protocol.is_query() && args.usual.verbose == 0);
     }
 
-    /// What the half of the options understands, all of them would understand the same way.
+    /// What half of the options understand, all of them understand the same way.
     #[test]
     fn half_of_the_options_are_no_other_language() {
         for words in [
             &["-t", "--probe", "a"][..],
-            &["-qt", "--user", "-vv"],
-            &["--timeout=1", "-l", "-u", "--timeout", "2", "--", "--noop"],
-            &["-f", "", "--port", "25", "-"],
+            &["-qt", "--user", "--", "--noop"],
+            &["--timeout=1", "-l", "-u", "--timeout", "2", "-vt-x", "--to=--help"],
+            &["-f", "", "--port", "25", "-", "-4H", "a", "--sink=b"],
         ] {
             let words = owned(&["lmtp-send", "--sink", "inbox"], words);
-            let whole: Result<Args, clap::Error> = take(Args::command(), &words);
-            let half = parse(&words).map_err(|e| format!("{e:?}"));
-            assert_eq!(
-                format!("{half:?}"),
-                format!("{:?}", whole.map_err(|e| format!("{:?}", Unparsed::from(e))))
-            );
+            let of_half: Usual = take(half(), &words).unwrap();
+            let whole: Args = take(Args::command(), &words).unwrap();
+            assert_eq!(format!("{of_half:?}"), format!("{:?}", whole.usual));
+            assert_eq!(format!("{:?}", whole.protocol), format!("{:?}", Protocol::default()));
+        }
+        for words in [&["--noop"][..], &["-u", "joe"], &["--help"], &["-V"], &["-v", "-q"], &["--tim", "1"]] {
+            assert!(take::<Usual>(half(), &owned(&["lmtp-send"], words)).is_err(), "{words:?}");
         }
     }
 

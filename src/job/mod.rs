@@ -125,28 +125,28 @@ impl Job {
     ///
     /// [`Trouble`] naming the address, host or name that is none.
     pub fn new(args: &Args, stop: &Stop) -> Result<Self, Trouble> {
-        let Args { usual: args, protocol: options } = args;
-        let timeout = args.timeout.unwrap_or(TIMEOUT);
-        let data_timeout = args.data_timeout.or(args.timeout).unwrap_or(DATA_TIMEOUT);
-        let output = output(args);
-        let policy = policy(args);
+        let Args { usual, protocol: options } = args;
+        let timeout = usual.timeout.unwrap_or(TIMEOUT);
+        let data_timeout = usual.data_timeout.or(usual.timeout).unwrap_or(DATA_TIMEOUT);
+        let output = output(usual);
+        let policy = policy(usual);
         let mut job = Self {
-            destinations: destinations(args)?,
-            network: Network { ipv6: (args.ipv4 || args.ipv6).then_some(args.ipv6), bind: args.bind },
-            lhlo: lhlo(args.lhlo.clone())?,
+            destinations: destinations(usual)?,
+            network: Network { ipv6: (usual.ipv4 || usual.ipv6).then_some(usual.ipv6), bind: usual.bind },
+            lhlo: lhlo(usual.lhlo.clone())?,
             timeout,
             data_timeout,
-            deadline: args.deadline.unwrap_or(DEADLINE),
-            from: args
+            deadline: usual.deadline.unwrap_or(DEADLINE),
+            from: usual
                 .from
                 .as_deref()
                 .map(ReversePath::parse)
                 .transpose()
                 .map_err(|e| envelope("--from", &e))?,
-            to: recipients(&args.to)?,
-            keep_bcc: args.keep_bcc,
-            all_or_nothing: args.all_or_nothing,
-            smtputf8: args.smtputf8,
+            to: recipients(&usual.to)?,
+            keep_bcc: usual.keep_bcc,
+            all_or_nothing: usual.all_or_nothing,
+            smtputf8: usual.smtputf8,
             verb: verb(options.verb),
             body: body(options.body),
             chunking: !options.no_chunking,
@@ -157,7 +157,7 @@ impl Job {
             tls: security::tls(options)?,
             credentials: None,
             warnings: Vec::new(),
-            inputs: if args.files.is_empty() { vec!["-".into()] } else { args.files.clone() },
+            inputs: if usual.files.is_empty() { vec!["-".into()] } else { usual.files.clone() },
             policy,
             output,
         };

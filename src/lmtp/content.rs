@@ -19,7 +19,8 @@ pub struct Stretch<'a> {
 ///
 /// Its size is known before it is sent, because SIZE is declared with MAIL (RFC 1870 §6) and BDAT says how
 /// much follows (RFC 3030 §2). What is read may still turn out different, when a file changes meanwhile: the
-/// session compares what it has encoded with what was counted, and ends no message that differs.
+/// session compares the number of octets with what was counted, and ends no message that differs. Changes that
+/// keep the number are for [`read`](Content::read) to notice, which may fail at the end.
 pub trait Content {
     /// The octets of the message as RFC 1870 §4 counts them: with CRLF line ends, without stuffed dots.
     fn octets(&self) -> u64;
@@ -47,7 +48,8 @@ pub trait Content {
     }
 
     /// The next octets, if they stand in a file as they would be read: they may be sent from there, and then
-    /// [`pass`](Content::pass)ed over instead of read.
+    /// [`pass`](Content::pass)ed over instead of read. Both are to be implemented, or neither. The last octets are
+    /// always read.
     fn in_file(&mut self) -> Option<Stretch<'_>> {
         None
     }

@@ -34,7 +34,7 @@ use super::auth::Mechanism;
 use super::reply::ReplyReader;
 use super::wire::Form;
 use super::{
-    Address, Cause, Content, EnhancedCode, Extensions, Failure, Moved, Parameter, Reply, ReversePath, Secret,
+    Address, Cause, Content, EnhancedCode, Extensions, Failure, Parameter, Reply, ReversePath, Secret,
     Settled, Stage, Stretch, Transport,
 };
 
@@ -256,8 +256,6 @@ pub struct Session<T> {
     sent: u64,
     /// Writing has failed; what the server had sent before is still read.
     broken: Option<Failure>,
-    /// The message being sent is sent from the file in which it stands, as long as that works.
-    from_file: bool,
     due: VecDeque<Due>,
     /// Replies whose place no mark has confirmed.
     held: Vec<(Due, Reply)>,
@@ -294,7 +292,6 @@ impl<T: Transport> Session<T> {
             out_at: 0,
             sent: 0,
             broken: None,
-            from_file: false,
             due: VecDeque::new(),
             held: Vec::new(),
             extra: None,
@@ -569,16 +566,16 @@ impl<T: Transport> Session<T> {
     /// replies are read (RFC 2920 §3.1). Where writing has failed, what the server had said is still taken.
     fn flush(&mut self) -> Result<(), Failure> {
         while self.out_at < self.out.len() || self.broken.is_some() {
-            self.turn(None)?;
+            self.exchange_and_take(None)?;
         }
         Ok(())
     }
 
     /// One exchange, of what is queued or of octets in a file, and the replies that it brought; how much was
-    /// written.
-    fn turn(&mut self, stretch: Option<&Stretch<'_>>) -> Result<usize, Failure> {
+    /// written. `None`: nothing can be sent from that file.
+    fn exchange_and_take(&mut self, stretch: Option<&Stretch<'_>>) -> Result<Option<usize>, Failure> {
         let stage = self.due.front().map_or(Stage::Data, |d| d.stage());
-        let mut written = 0;
+        let mut written = Some(0);
         if !self.due.is_empty() || self.broken.is_none() {
             written = self.exchange(stage, stretch)?;
         }
@@ -610,7 +607,7 @@ impl<T: Transport> Session<T> {
 
     /// One exchange with the transport. A failure to write is not told at once: what the server said
     /// before it went away is read first.
-    fn exchange(&mut self, stage: Stage, stretch: Option<&Stretch<'_>>) -> Result<usize, Failure> {
+    fn exchange(&mut self, stage: Stage, stretch: Option<&Stretch<'_>>) -> Result<Option<usize>, Failure> {
         let mut input = [0; READ];
         if self.broken.is_some() {
             self.discard_output();
@@ -619,18 +616,15 @@ impl<T: Transport> Session<T> {
         let stretch = stretch.filter(|_| self.broken.is_none());
         let moved = match stretch {
             Some(stretch) => self.transport.exchange_file(stretch, &mut input),
-            None => self.transport.exchange(out, &mut input),
+            None => self.transport.exchange(out, &mut input).map(Some),
         };
         let moved = match moved {
-            Err(e) if stretch.is_some() && e.kind() == std::io::ErrorKind::Unsupported => {
-                self.from_file = false;
-                Moved::default()
-            }
+            Ok(Some(moved)) => moved,
+            Ok(None) => return Ok(None),
             Err(e) => {
                 let writes = stretch.is_some() || !out.is_empty();
-                return self.exchange_failed(stage, &e, writes).map(|()| 0);
+                return self.exchange_failed(stage, &e, writes).map(|()| Some(0));
             }
-            Ok(moved) => moved,
         };
         self.sent += moved.written as u64;
         if stretch.is_none() {
@@ -654,7 +648,7 @@ impl<T: Transport> Session<T> {
             let failure = self.broken.take().unwrap_or(closed);
             return Err(self.heard_at_the_end(failure));
         }
-        Ok(moved.written)
+        Ok(Some(moved.written))
     }
 
     fn exchange_failed(&mut self, stage: Stage, error: &std::io::Error, writes: bool) -> Result<(), Failure> {

@@ -60,15 +60,15 @@ pub trait Transport {
         false
     }
 
-    /// As [`exchange`](Transport::exchange), with `stretch` for what is to be written: at most so much of it.
+    /// As [`exchange`](Transport::exchange), with octets in a file for what is to be written. `None`: they cannot
+    /// be sent from there, for a reason that reading them will show.
     ///
     /// # Errors
     ///
-    /// As [`exchange`](Transport::exchange); and [`io::ErrorKind::Unsupported`] when nothing can be sent from
-    /// there: it must be read then.
-    fn exchange_file(&mut self, stretch: &Stretch<'_>, input: &mut [u8]) -> io::Result<Moved> {
+    /// As [`exchange`](Transport::exchange).
+    fn exchange_file(&mut self, stretch: &Stretch<'_>, input: &mut [u8]) -> io::Result<Option<Moved>> {
         let _ = (stretch, input);
-        Err(io::ErrorKind::Unsupported.into())
+        Ok(None)
     }
 
     /// Reads what the peer has already sent, without waiting. `read == 0` and not `closed`: nothing.

@@ -203,7 +203,7 @@ impl Meter {
         let later = raw.get(1..).unwrap_or_default();
         let border = unpaired([(self.last, first)]);
         let within = match scan::find(CR, raw) {
-            None => (0, scan::count(LF, later)),
+            None => (0, scan::count(LF, later) as u64),
             Some(_) => unpaired_between(raw, later),
         };
         self.raw += raw.len() as u64;

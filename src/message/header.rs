@@ -104,7 +104,8 @@ impl Header {
     #[must_use]
     pub fn message_id(&self) -> Option<String> {
         let field = self.fields().find(|field| field.is("Message-ID"))?;
-        let unfolded: Vec<u8> = field.value.iter().copied().filter(|o| !matches!(o, b'\r' | b'\n')).collect();
+        let settled = without_lone_crs(field.value);
+        let unfolded: Vec<u8> = settled.iter().copied().filter(|o| !matches!(o, b'\r' | b'\n')).collect();
         Some(printable(&unfolded)).filter(|id| !id.is_empty())
     }
 
@@ -118,7 +119,7 @@ impl Header {
         while let Some(rest) = settled.get(start..).filter(|rest| !rest.is_empty()) {
             let Some((name, colon, length)) = split_field(rest) else {
                 let before = settled.get(..start).unwrap_or_default();
-                let line = first_line + before.iter().filter(|octet| **octet == b'\n').count();
+                let line = first_line + scan::count(b'\n', before);
                 let text = rest
                     .get(..scan::find(b'\n', rest).unwrap_or(rest.len()))
                     .unwrap_or(rest)

@@ -35,7 +35,8 @@ const MBOX_LINE: &[u8] = b"From ";
 /// The octets as they came, an mbox line before the message included.
 pub(super) enum Source {
     Memory(Vec<u8>),
-    File(File, Modified),
+    /// A file, and the time by which it is known; our own spool has none, for nobody else can write to it.
+    File(File, Option<Modified>),
 }
 
 /// When a file was last modified: seconds and nanoseconds.
@@ -56,7 +57,7 @@ impl Source {
         let start = file.stream_position().map_err(Unreadable::Input)?;
         let metadata = file.metadata().map_err(Unreadable::Input)?;
         let length = metadata.len();
-        let source = Source::File(file, modified(&metadata));
+        let source = Source::File(file, Some(modified(&metadata)));
         let count = source.count(start, length).map_err(Unreadable::Input)?;
         Ok((source, count.found(start)?))
     }
@@ -121,11 +122,7 @@ impl Source {
         held.truncate(filled);
         let source = match spool {
             None => Source::Memory(held),
-            Some(_) => {
-                let file = append(spool, &held).map_err(Unreadable::Spool)?;
-                let metadata = file.metadata().map_err(Unreadable::Spool)?;
-                Source::File(file, modified(&metadata))
-            }
+            Some(_) => Source::File(append(spool, &held).map_err(Unreadable::Spool)?, None),
         };
         Ok((source, count.found(0)?))
     }
@@ -141,7 +138,7 @@ impl Source {
     ///
     /// It is not, or that cannot be told.
     pub(super) fn is_unchanged(&self, end: u64) -> io::Result<()> {
-        let Source::File(file, as_read) = self else { return Ok(()) };
+        let Source::File(file, Some(as_read)) = self else { return Ok(()) };
         if self.read_at(&mut [0], end)? > 0 {
             return Err(io::Error::other("the file has grown since it was read"));
         }

@@ -24,8 +24,9 @@ use crate::trouble::Trouble;
 pub struct Report {
     policy: Policy,
     output: Output,
-    /// Where the report goes, by name and as such.
+    /// What the report is written to, by name.
     target: String,
+    /// Where it is written.
     sink: Option<Box<dyn Write>>,
     /// The report could not be written.
     lost: Option<String>,

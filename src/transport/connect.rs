@@ -241,7 +241,9 @@ fn to_socket(path: &Path, limits: Limits, stop: &Rc<Stop>) -> Result<Link, Unrea
         match connect_fd(&fd, &address) {
             Ok(()) => Ok(UnixStream::from(fd)),
             Err(Errno::AGAIN) => Err(limits.name(io::ErrorKind::TimedOut.into())),
-            Err(Errno::CONNREFUSED) if !is_socket(path) => Err(io::Error::other("that is not a socket")),
+            Err(Errno::CONNREFUSED) if is_something_else(path) => {
+                Err(io::Error::other("that is not a socket"))
+            }
             Err(e) => Err(e.into()),
         }
     };
@@ -251,8 +253,9 @@ fn to_socket(path: &Path, limits: Limits, stop: &Rc<Stop>) -> Result<Link, Unrea
     Stream::unix(socket, limits, Rc::clone(stop)).map(Link::from).map_err(Unreachable::new)
 }
 
-fn is_socket(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+/// Whether there is something at `path`, and no socket.
+fn is_something_else(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.file_type().is_socket())
 }
 
 fn to_program(words: &[String], limits: Limits, stop: &Rc<Stop>) -> Result<Link, Unreachable> {

@@ -140,7 +140,7 @@ impl Transport for Link {
         matches!(&self.ends, Ends::Stream(stream) if stream.sends_files())
     }
 
-    fn exchange_file(&mut self, stretch: &Stretch<'_>, input: &mut [u8]) -> io::Result<Moved> {
+    fn exchange_file(&mut self, stretch: &Stretch<'_>, input: &mut [u8]) -> io::Result<Option<Moved>> {
         self.ends()?.exchange_file(stretch, input)
     }
 

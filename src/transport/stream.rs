@@ -108,7 +108,12 @@ impl Stream {
         .map(|written| written.unwrap_or(0))
     }
 
-    /// Sends what is taken of `stretch` without waiting, and without reading it; returns how much.
+    /// Sends what is taken of `stretch` without waiting, and without reading it; returns how much. The octets are
+    /// not copied either: they are what stands in the file when the peer takes them.
+    ///
+    /// # Errors
+    ///
+    /// The connection's failure; or [`io::ErrorKind::Unsupported`]: the file's, which reading it will show.
     fn offer_file(&self, stretch: &Stretch<'_>) -> io::Result<usize> {
         let socket = match &self.ends {
             Ends::Tcp(socket) => socket.as_fd(),
@@ -118,16 +123,27 @@ impl Stream {
         let Range { start: mut at, end } = stretch.octets;
         let octets = usize::try_from(end - at).unwrap_or(AT_ONCE).min(AT_ONCE);
         match sendfile(socket, stretch.file, Some(&mut at), octets) {
-            // The file has become shorter, or its file system cannot do this.
-            Ok(0) | Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                Err(io::ErrorKind::Unsupported.into())
-            }
-            sent => unless_waiting(sent.map_err(io::Error::from)).map(Option::unwrap_or_default),
+            Ok(octets @ 1..) => Ok(octets),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+            Err(
+                errno @ (Errno::PIPE
+                | Errno::CONNRESET
+                | Errno::CONNABORTED
+                | Errno::NOTCONN
+                | Errno::TIMEDOUT
+                | Errno::HOSTUNREACH
+                | Errno::HOSTDOWN
+                | Errno::NETUNREACH
+                | Errno::NETDOWN
+                | Errno::NETRESET),
+            ) => Err(errno.into()),
+            // The file has become shorter, cannot be read, or is in a file system that cannot do this.
+            Ok(0) | Err(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
     /// [`Transport::exchange`], where `offer` writes what is taken without waiting.
-    fn turn(
+    fn exchange_by(
         &mut self,
         writes: bool,
         mut offer: impl FnMut(&mut Self) -> io::Result<usize>,
@@ -201,15 +217,18 @@ impl Transport for Stream {
     }
 
     fn exchange(&mut self, out: &[u8], input: &mut [u8]) -> io::Result<Moved> {
-        self.turn(!out.is_empty(), |stream| stream.offer(out), input)
+        self.exchange_by(!out.is_empty(), |stream| stream.offer(out), input)
     }
 
     fn sends_files(&self) -> bool {
         !matches!(self.ends, Ends::Exec(_))
     }
 
-    fn exchange_file(&mut self, stretch: &Stretch<'_>, input: &mut [u8]) -> io::Result<Moved> {
-        self.turn(true, |stream| stream.offer_file(stretch), input)
+    fn exchange_file(&mut self, stretch: &Stretch<'_>, input: &mut [u8]) -> io::Result<Option<Moved>> {
+        match self.exchange_by(true, |stream| stream.offer_file(stretch), input) {
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(None),
+            moved => moved.map(Some),
+        }
     }
 
     fn pending(&mut self, input: &mut [u8]) -> io::Result<Moved> {

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, SystemTime};
 
 use super::{At, ONE, TWO, large_message, saw_no_message};
 use crate::scripted::{Client, HELLO, Peer, Played, Running, Server, canonical, stuffed};
@@ -120,7 +121,7 @@ fn message_comes_in_pieces() {
     let mut running = Client::to(&server).typed(ONE).hungry().start();
     for piece in HELLO.chunks(7) {
         running.feed(piece);
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(1));
     }
     running.fed();
     running.wait().exits(0).outcomes(&["delivered"]);
@@ -239,6 +240,8 @@ const CHUNK: usize = 4 * 1024 * 1024;
 /// A run that has sent part of a large file, of which the server reads no more until word is given.
 fn in_the_middle(path: &Path, by: By) -> (Server, Running, Sender<()>) {
     fs::write(path, large_message()).unwrap();
+    // The clock that files are stamped by may tick slower than this test goes on.
+    File::open(path).unwrap().set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
     let (reached, there) = channel();
     let (go_on, word) = channel();
     let server = Server::unix(move |peer| {

@@ -21,7 +21,7 @@ impl<T: Transport> Session<T> {
         let stage = due.stage();
         match (due, reply.code()) {
             (Due::Quit, 221) if self.extra.is_some() => self.surplus(reply)?,
-            (Due::Quit, 221 | 421) | (Due::Data(_), 354) => self.mark(due, reply),
+            (Due::Quit, 221 | 421) => self.mark(due, reply),
             (Due::Quit, _) => self.surplus(reply)?,
             (_, 421) => return Err(Failure { stage, cause: Cause::Closing(reply) }),
             // Said to nothing: in turn, a command has no reply before it is handed over.
@@ -29,6 +29,7 @@ impl<T: Transport> Session<T> {
                 let early = Failure { stage, cause: Cause::OutOfPlace(reply) };
                 return Err(self.broken.take().unwrap_or(early));
             }
+            (Due::Data(_), 354) => self.mark(due, reply),
             (_, 221 | 354) => self.realign(stage, reply)?,
             _ => self.receive(due, reply)?,
         }

@@ -233,11 +233,11 @@ impl<T: Transport> Session<T> {
         let as_it_is = chunks == Some(Form::Binary) || (chunks.is_some() && content.is_wire_form());
         let form = if as_it_is { Form::Binary } else { chunks.unwrap_or(Form::Data) };
         let counted = if as_it_is { content.raw_octets() } else { content.octets() };
-        let mut sending = Sending { ticket, chunked: chunks.is_some(), counted, announced: 0 };
+        let mut sending = Sending { ticket, chunked: chunks.is_some(), counted, announced: 0, timed: 0 };
         let mut encoder = Encoder::new(form);
         let mut raw = vec![0; BLOCK.min(usize::try_from(counted).unwrap_or(BLOCK)).max(1)];
         content.rewind().map_err(unreadable)?;
-        self.from_file = as_it_is && self.transport.sends_files();
+        let mut from_file = as_it_is && self.transport.sends_files();
         loop {
             if !self.owes(ticket) || self.flight(ticket).is_none_or(|f| f.is_hopeless()) {
                 return self.abandon();
@@ -245,8 +245,10 @@ impl<T: Transport> Session<T> {
             let done = encoder.octets();
             (self.observer)(Event::Sending { octets: done, of: counted });
             // The last octets are read, and sent when they are known to be the last.
-            if self.from_file && counted - done > BLOCK as u64 {
-                encoder.pass(self.send_from_file(&mut sending, content, done)?);
+            if from_file && counted - done > BLOCK as u64 {
+                let sent = self.send_from_file(&mut sending, content, done)?;
+                from_file = sent.is_some();
+                encoder.pass(sent.unwrap_or(0));
                 continue;
             }
             let read = content.read(&mut raw).map_err(unreadable)?;
@@ -279,23 +281,25 @@ impl<T: Transport> Session<T> {
     }
 
     /// Sends the message's octets from `done` on, as many as are taken and not the last ones, from the file in
-    /// which they stand; how many. If that cannot be done, none: they have to be read.
+    /// which they stand; how many. `None`: that cannot be done, they have to be read.
     fn send_from_file(
         &mut self,
         sending: &mut Sending,
         content: &mut dyn Content,
         done: u64,
-    ) -> Result<u64, Failure> {
+    ) -> Result<Option<u64>, Failure> {
         self.head_chunk(sending, (self.out.len(), done), done + 1);
-        self.write_block()?;
+        // A block has the time of one, however many pieces it goes in.
+        if done >= sending.timed {
+            sending.timed = done + BLOCK as u64;
+            self.transport.enter(Stage::Data);
+        }
+        self.flush()?;
         let room = (sending.announced - done).min(sending.counted - done - BLOCK as u64);
-        let Some(mut stretch) = content.in_file() else {
-            self.from_file = false;
-            return Ok(0);
-        };
+        let Some(mut stretch) = content.in_file() else { return Ok(None) };
         stretch.octets.end = stretch.octets.end.min(stretch.octets.start + room);
-        let written = self.turn(Some(&stretch))? as u64;
-        content.pass(written);
+        let written = self.exchange_and_take(Some(&stretch))?.map(|octets| octets as u64);
+        content.pass(written.unwrap_or(0));
         Ok(written)
     }
 
@@ -303,7 +307,7 @@ impl<T: Transport> Session<T> {
     /// `before` is a place in `out` and the octet of the message that stands there.
     fn head_chunk(&mut self, sending: &mut Sending, before: (usize, u64), after: u64) {
         let (place, from) = before;
-        let Sending { ticket, chunked, counted, announced: begins } = *sending;
+        let Sending { ticket, chunked, counted, announced: begins, .. } = *sending;
         if !chunked || begins >= after || begins >= counted {
             return;
         }
@@ -365,6 +369,8 @@ struct Sending {
     counted: u64,
     /// Those of them that BDAT has announced so far.
     announced: u64,
+    /// The time limit that runs is for the octets before this one.
+    timed: u64,
 }
 
 fn unreadable(error: std::io::Error) -> Failure {

@@ -490,7 +490,7 @@ fn drain(server: &mut ServerConnection, socket: &mut UnixStream) -> Vec<u8> {
 fn what_was_given_up_is_not_completed_when_the_connection_is_dropped() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
-    let limits = Limits::new(Duration::from_millis(200), Duration::from_millis(200), deadline);
+    let limits = Limits::new(Duration::from_secs(60), Duration::from_millis(200), deadline);
     let stream = Stream::unix(ours, limits, Rc::new(Stop::catch(75).unwrap())).unwrap();
     let mut server = Holder::self_signed(leaf("mail.example.net")).server();
     let mut client = thread::scope(|scope| {
@@ -507,7 +507,8 @@ fn what_was_given_up_is_not_completed_when_the_connection_is_dropped() {
         let client = Secured::handshake(stream, &options.configure().unwrap(), name);
         client.unwrap_or_else(|error| panic!("{error}"))
     });
-    client.enter(Stage::Data);
+    // The stage with the short limit.
+    client.enter(Stage::Delivery);
     let message = vec![b'x'; 4_000_000];
     let mut given = 0;
     let failed = loop {

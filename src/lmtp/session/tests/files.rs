@@ -6,7 +6,7 @@ use super::peer::{How, Side};
 use super::*;
 use crate::message::Message;
 
-/// A message of 576,000 octets in CRLF lines, in a file: without the Bcc field before its middle.
+/// A message of 576,000 octets in CRLF lines, in a file: without the Bcc field in its middle.
 fn message_in_a_file() -> Message {
     let lines = "X-Line: and more of it\r\n".repeat(12_000);
     let mut file = tempfile::tempfile().unwrap();
@@ -72,4 +72,48 @@ fn a_connection_that_ends_while_a_file_is_sent_has_delivered_nothing() {
         );
         assert!(truth.borrow().ended.is_empty() && log.borrow().from_files > 0, "{at} {how:?}");
     }
+}
+
+/// A file of so many octets in CRLF lines.
+fn file_of(octets: usize) -> Message {
+    let mut text = "0123456789abcd\r\n".repeat(octets / 16);
+    text.push_str(&"x".repeat(octets % 16));
+    text.replace_range(octets - 2.., "\r\n");
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    Message::from_file(file).unwrap()
+}
+
+/// The borders of chunks, and of the last octets, which are read.
+#[test]
+fn a_file_of_any_size_is_sent_as_it_would_be_read() {
+    const BLOCK: usize = 128 * 1024;
+    const CHUNK: usize = 4 * 1024 * 1024;
+    for octets in [BLOCK, CHUNK, CHUNK + BLOCK, 2 * CHUNK].into_iter().flat_map(|n| [n - 2, n, n + 3]) {
+        let message = file_of(octets);
+        assert!(message.is_wire_form());
+        for offers in [&["PIPELINING", "CHUNKING"][..], &["CHUNKING"]] {
+            let model = || Model::new(Rules { offers: offers.to_vec(), ..Rules::default() });
+            let (fates, read) = send(&message, Peer::new(model(), AT_ONCE, None));
+            let (from_file, sent) = send(&message, Peer::new(model(), AT_ONCE, None).sending_files(u64::MAX));
+            assert_eq!(
+                (&fates, &from_file),
+                (&vec!["delivered".to_owned(); 2], &fates),
+                "{octets} {offers:?}"
+            );
+            assert!(sent.borrow().written == read.borrow().written, "{octets} {offers:?}");
+            assert_eq!(sent.borrow().from_files, octets.saturating_sub(BLOCK), "{octets} {offers:?}");
+        }
+    }
+}
+
+/// A transport that cannot read the file is no lost connection: reading shows what is wrong.
+#[test]
+fn a_file_that_cannot_be_sent_from_is_read() {
+    let message = message_in_a_file();
+    let model = Model::new(Rules { offers: vec!["PIPELINING", "CHUNKING"], ..Rules::default() });
+    let (fates, log) = send(&message, Peer::new(model, AT_ONCE, None).sending_files(0));
+    assert_eq!(fates, ["delivered"; 2]);
+    assert_eq!((log.borrow().from_files, log.borrow().waits), (0, 0));
 }

@@ -86,10 +86,10 @@ pub(super) const WAYS: [How; 5] = [How::Close, How::HalfClose, How::Reset, How::
 pub(super) struct Log {
     /// What the client handed over.
     pub written: Vec<u8>,
-    /// How many octets the client was given.
-    pub given: usize,
     /// How many octets of that came from files.
     pub from_files: usize,
+    /// How many octets the client was given.
+    pub given: usize,
     /// Exchanges in which something was written.
     pub writes: usize,
     /// Runs of writes without a read in between.
@@ -284,15 +284,15 @@ impl<S: Server> Transport for Peer<S> {
         self.files.is_some()
     }
 
-    fn exchange_file(&mut self, stretch: &Stretch<'_>, input: &mut [u8]) -> io::Result<Moved> {
-        let left = self.files.filter(|left| *left > 0).ok_or(ErrorKind::Unsupported)?;
+    fn exchange_file(&mut self, stretch: &Stretch<'_>, input: &mut [u8]) -> io::Result<Option<Moved>> {
+        let Some(left) = self.files.filter(|left| *left > 0) else { return Ok(None) };
         let Range { start, end } = stretch.octets;
         let mut out = vec![0; usize::try_from(left.min(end - start)).unwrap()];
         File::from(stretch.file.try_clone_to_owned()?).read_exact_at(&mut out, start)?;
         let moved = self.exchange(&out, input)?;
         self.files = Some(left - moved.written as u64);
         self.log.borrow_mut().from_files += moved.written;
-        Ok(moved)
+        Ok(Some(moved))
     }
 
     fn pending(&mut self, input: &mut [u8]) -> io::Result<Moved> {
