@@ -14,6 +14,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use lmtp_send::lmtp::ReversePath;
+
 use cli::{Args, ExitStyle, Uncertain, Unparsed};
 use exit::{Kind, Policy};
 use job::{Job, Output};
@@ -38,7 +40,9 @@ fn run(args: &Args) -> u8 {
     }
     deliver(args, policy, output.clone()).unwrap_or_else(|trouble| {
         let message = args.usual.files.first().map_or("-".into(), |file| file.to_string_lossy());
-        report::never_begun(policy, &output, &trouble, &message, &args.usual.to)
+        let from = args.usual.from.as_deref().and_then(|from| ReversePath::parse(from).ok());
+        let sender = from.as_ref().map_or("", ReversePath::as_str);
+        report::never_begun(policy, &output, &trouble, &message, sender, &args.usual.to)
     })
 }
 

@@ -243,6 +243,21 @@ fn dovecot_takes_chunks_and_lines() {
     }
 }
 
+/// Dovecot 2.3 never lets go of a session that ends in the middle of a chunk for nobody. With as many as it may
+/// have, nothing would be delivered any more.
+#[test]
+fn dovecot_survives_large_messages_for_nobody() {
+    let more = "service lmtp {\n  process_limit = 2\n}\n";
+    let Some(dovecot) = Dovecot::start(&["ann"], more) else { return };
+    for octets in [60_000, 300_000, 3_000_000, 6_000_000] {
+        let large = message("0123456789\n".repeat(octets / 11));
+        for place in [dovecot.socket(), dovecot.tcp()] {
+            to(&place).typed("-t nobody").input(large.as_slice()).run().exits(67);
+        }
+    }
+    to(&dovecot.tcp()).typed("-t ann --timeout 5").input(HELLO).run().exits(0);
+}
+
 /// More than a chunk of CRLF lines, which is sent from the file; what is left out is behind the first octets.
 #[test]
 fn dovecot_takes_chunks_from_a_file() {

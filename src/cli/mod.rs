@@ -227,7 +227,13 @@ pub enum Unparsed {
 
 impl From<clap::Error> for Unparsed {
     fn from(error: clap::Error) -> Self {
-        let text = error.to_string();
+        // What it has to suggest for a misspelt option is a FILE of that name.
+        let lines = error.to_string();
+        let text = lines
+            .split_inclusive('\n')
+            .filter(|line| !line.starts_with("  tip: to pass"))
+            .collect::<String>();
+        let text = text.replace("\n\n\n", "\n\n");
         let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
         if asked_for { Self::Answer(text) } else { Self::Error(text) }
     }

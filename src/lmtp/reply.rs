@@ -79,6 +79,11 @@ impl Reply {
         self
     }
 
+    /// The reply without its text.
+    pub(super) fn redacted(&self) -> Self {
+        Self { code: self.code, enhanced: None, text: "[redacted]".to_owned() }
+    }
+
     /// The three digits.
     #[must_use]
     pub fn code(&self) -> u16 {

@@ -211,6 +211,8 @@ struct Flight {
     refused: bool,
     /// The form for BDAT; `None`: DATA.
     chunks: Option<Form>,
+    /// The message goes in the flight of its envelope.
+    together: bool,
     hold: bool,
     all_or_nothing: bool,
     /// The server waits for the message.
@@ -371,6 +373,7 @@ impl<T: Transport> Session<T> {
             answered: false,
             refused: false,
             chunks: None,
+            together: false,
             hold: transaction.hold || transaction.all_or_nothing,
             all_or_nothing: transaction.all_or_nothing,
             go: false,
@@ -521,7 +524,9 @@ impl<T: Transport> Session<T> {
             let found = self.reader.next_reply();
             if let Some(reply) = found.map_err(|m| Failure { stage, cause: Cause::Malformed(m) })? {
                 let reply = reply.without(&self.hidden);
-                (self.observer)(Event::Received(&reply));
+                // With what SCRAM's server says of a password, it can be guessed at leisure.
+                let redacted = (stage == Stage::Auth && reply.code() == 334).then(|| reply.redacted());
+                (self.observer)(Event::Received(redacted.as_ref().unwrap_or(&reply)));
                 return Ok(reply);
             }
             self.exchange(stage, None)?;

@@ -187,12 +187,19 @@ impl Witness for Report {
 }
 
 /// Tells a trouble that kept the run from beginning, in the report of each recipient as typed, and returns the
-/// exit code.
-pub fn never_begun(policy: Policy, output: &Output, trouble: &Trouble, message: &str, to: &[String]) -> u8 {
+/// exit code. `sender` is the reverse-path, empty where it is not known.
+pub fn never_begun(
+    policy: Policy,
+    output: &Output,
+    trouble: &Trouble,
+    message: &str,
+    sender: &str,
+    to: &[String],
+) -> u8 {
     let record = |recipient: Option<&str>| Record {
         message: message.into(),
         message_id: None,
-        sender: "".into(),
+        sender: sender.into(),
         recipient: recipient.map(Into::into),
         fate: Fate::Trouble(trouble.clone()),
         server: None,

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{At, ONE, TWO, large_message, saw_no_message};
 use crate::scripted::{Client, HELLO, Peer, Played, Running, Server, canonical, stuffed};
+use rustix::process::Signal;
 
 /// A server's script that delivers `message` to one recipient.
 fn delivers(message: Vec<u8>) -> impl FnOnce(&mut Peer) -> Played + Send + 'static {
@@ -210,8 +211,8 @@ impl By {
         ["MAIL FROM:{any}", "RCPT TO:{any}", "RCPT TO:{any}"]
             .iter()
             .try_for_each(|line| peer.expect(line))?;
-        peer.expect(&format!("BDAT {CHUNK}"))?;
         peer.say_all(&["250 ok"; 3])?;
+        peer.expect(&format!("BDAT {CHUNK}"))?;
         peer.octets(10_000).map(drop)
     }
 
@@ -272,6 +273,67 @@ fn is_not_delivered(change: impl Fn(&mut File)) {
         let heard = saw_no_message(server);
         assert!(by == By::Data || heard.octets.len() < large_message().len());
         ran.exits(75).outcomes(&["deferred"; 2]).within(8.0);
+    }
+}
+
+/// What the server says, or does not say, to a part of the message that is sent from the file.
+#[test]
+fn message_file_is_answered_while_it_is_sent() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("message.eml");
+    for (says, exit, outcomes) in [
+        ("552 5.3.4 too large", 65, ["failed"; 2]),
+        ("451 4.3.0 not now", 75, ["deferred"; 2]),
+        ("421 4.3.2 closing", 75, ["deferred"; 2]),
+        ("354 go on", 75, ["deferred"; 2]),
+        ("", 75, ["deferred"; 2]),
+    ] {
+        fs::write(&path, large_message()).unwrap();
+        let server = Server::unix(move |peer| {
+            By::Bdat.begin(peer)?;
+            if says.is_empty() {
+                return peer.vanish();
+            }
+            peer.say(says)?;
+            peer.silence()
+        });
+        println!("'{says}'");
+        let ran = Client::to(&server).typed(TWO).args([&path]).run();
+        let heard = server.finish().pop().unwrap();
+        assert!(heard.octets.len() < large_message().len());
+        ran.exits(exit).outcomes(&outcomes).within(5.0);
+    }
+}
+
+#[test]
+fn told_to_stop_while_a_file_is_sent() {
+    let home = tempfile::tempdir().unwrap();
+    let (server, running, go_on) = in_the_middle(&home.path().join("message.eml"), By::Bdat);
+    running.signal(Signal::TERM);
+    let ran = running.wait();
+    go_on.send(()).unwrap();
+    assert!(server.finish().pop().unwrap().octets.len() < large_message().len());
+    ran.exits(75).outcomes(&["deferred"; 2]).within(5.0);
+}
+
+/// A server that takes a little at a time, and never the message within the time that a block has.
+#[test]
+fn message_file_is_taken_too_slowly() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("message.eml");
+    for by in By::BOTH {
+        fs::write(&path, large_message()).unwrap();
+        let server = Server::unix(move |peer| {
+            by.begin(peer)?;
+            while peer.sip(512)? {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Ok(())
+        });
+        println!("{by:?}");
+        let ran = Client::to(&server).typed(TWO).typed("--timeout 0.5").args([&path]).run();
+        assert!(server.finish().pop().unwrap().octets.len() < large_message().len());
+        ran.exits(75).outcomes(&["deferred"; 2]).says("4.4.2", "--timeout").within(8.0);
     }
 }
 

@@ -9,6 +9,10 @@ use super::{Body, Due, Event, Go, Session, State, Transaction, Verb};
 const BLOCK: usize = 128 * 1024;
 /// How many octets of the message a chunk holds at most (RFC 3030 §2): few replies, and an early word of refusal.
 const CHUNK: u64 = 4 * 1024 * 1024;
+/// The octets of a message that goes by BDAT in the flight of its envelope: so many are handed over at once, and
+/// the chunk is whole when it turns out to be for nobody. Dovecot 2.3 never lets go of a session that ends in the
+/// middle of such a chunk. A longer message waits for the replies to RCPT, which takes little beside sending it.
+const TOGETHER: u64 = 64 * 1024;
 /// How many octets of commands are put together before they are written.
 const GROUP: usize = 32 * 1024;
 
@@ -28,6 +32,7 @@ impl<T: Transport> Session<T> {
         let chunks = self.chunks(transaction);
         let hold = self.flights.back_mut().is_some_and(|flight| {
             flight.chunks = chunks;
+            flight.together = chunks.is_some() && transaction.octets <= TOGETHER;
             flight.hold
         });
         if hold {
@@ -156,7 +161,7 @@ impl<T: Transport> Session<T> {
         let Some(ticket) = self.flights.back().map(|f| f.ticket) else { return Ok(Go::Nothing) };
         let Some(flight) = self.flight(ticket) else { return Ok(Go::Nothing) };
         let (hold, chunked) = (flight.hold, flight.chunks.is_some());
-        if !chunked || hold {
+        if !flight.together || hold {
             self.answers(ticket)?;
         }
         let Some(flight) = self.flights.iter_mut().find(|f| f.ticket == ticket) else {

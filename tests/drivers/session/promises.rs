@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use lmtp_send::lmtp::session::{Body, Verb};
 use lmtp_send::lmtp::wire::Form;
-use lmtp_send::lmtp::{Cause, Fate, Outcome};
+use lmtp_send::lmtp::{Cause, Fate, Outcome, Reply};
 
 use super::letter::{Fault, Letter};
 use super::server::{Conversation, Said};
@@ -51,7 +51,11 @@ fn heard_is_what_was_said(conversation: &Conversation, replies: &[Said]) {
         Word::Received(reply) => Some(reply),
         Word::Sent(_) => None,
     });
-    heard.zip(replies).for_each(|(heard, said)| assert_eq!(*heard, said.reply));
+    let shown =
+        |heard: &Reply, said: &Reply| heard == said || (heard.code() == 334 && heard.text() == "[redacted]");
+    heard
+        .zip(replies)
+        .for_each(|(heard, said)| assert!(shown(heard, &said.reply), "{heard}, not {}", said.reply));
 }
 
 /// Without PIPELINING nothing is said before what was said has its reply.
