@@ -32,7 +32,7 @@ pub fn read(path: &Path, deadline: Instant, stop: &Stop) -> Result<Message, Trou
         Ok(kind) if kind.is_dir() && path != Path::new("-") => {
             return Err(Trouble::input(Kind::NoInput, format!("{}: is a directory", path.display())));
         }
-        Ok(kind) if kind.is_file() => Message::from_file(file),
+        Ok(kind) if kind.is_file() => Message::from_file_while(file, &|| in_time(deadline, stop)),
         _ => Message::from_stream(Waiting { file, deadline, stop, taken: 0 }),
     };
     message.map_err(|e| unreadable(path, &e))
@@ -93,6 +93,17 @@ fn unreadable(path: &Path, error: &Unreadable) -> Trouble {
     Trouble::input(kind, format!("{name}: {text}"))
 }
 
+/// Ends the reading at the deadline and when a signal has come.
+fn in_time(deadline: Instant, stop: &Stop) -> io::Result<()> {
+    if stop.is_told() {
+        Err(io::ErrorKind::Interrupted.into())
+    } else if Instant::now() >= deadline {
+        Err(io::ErrorKind::TimedOut.into())
+    } else {
+        Ok(())
+    }
+}
+
 /// A pipe or a terminal, read within the deadline.
 struct Waiting<'a> {
     file: File,
@@ -105,6 +116,8 @@ struct Waiting<'a> {
 impl Read for Waiting<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
+            // What is always ready is never waited for.
+            in_time(self.deadline, self.stop)?;
             self.stop.wait(Some(self.file.as_fd()), None, self.deadline)?;
             match self.file.read(buf) {
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}

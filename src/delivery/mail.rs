@@ -20,6 +20,8 @@ pub struct Mail {
     pub reverse_path: ReversePath,
     pub recipients: Vec<Address>,
     pub deadline: Instant,
+    /// Octets of the message were sent from its file, without being copied.
+    pub from_file: bool,
     about: About,
     progress: Vec<Progress>,
     told: usize,
@@ -63,7 +65,16 @@ impl Mail {
             Ok((reverse_path, recipients)) => {
                 let about = About { sender: reverse_path.as_str().into(), ..about };
                 let progress = recipients.iter().map(|_| Progress::default()).collect();
-                Ok(Self { message, reverse_path, recipients, deadline, about, progress, told: 0 })
+                Ok(Self {
+                    message,
+                    reverse_path,
+                    recipients,
+                    deadline,
+                    from_file: false,
+                    about,
+                    progress,
+                    told: 0,
+                })
             }
             Err(trouble) => Err(failed(about, trouble)),
         }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use lmtp_send::lmtp::session::Body;
 use lmtp_send::lmtp::{
-    Address, EnhancedCode, Event, Failure, Fate as Settlement, Go, Outcome, Reply, Session, Stage,
+    Address, Cause, EnhancedCode, Event, Failure, Fate as Settlement, Go, Outcome, Reply, Session, Stage,
     Transaction,
 };
 
@@ -193,7 +193,12 @@ impl Courier<'_> {
         let Some(line) = &mut self.line else { return Ok(()) };
         line.session.transport().set_deadline(mail.deadline);
         match line.session.go()? {
-            Go::Ahead => line.session.content(&mut mail.message.open())?,
+            Go::Ahead => {
+                let mut body = mail.message.open();
+                let sent = line.session.content(&mut body);
+                mail.from_file = body.went_from_file();
+                sent?;
+            }
             Go::Nothing => {
                 self.collect();
                 return Ok(());
@@ -345,7 +350,7 @@ impl Courier<'_> {
             let Some(&recipient) = recipients.get(settled.recipient) else { continue };
             let (mail, server) = (*mail, Rc::clone(&line.server));
             let outcome = match settled.fate {
-                Settlement::Known(outcome) => outcome,
+                Settlement::Known(outcome) => self.as_sent(mail, outcome),
                 Settlement::Again(reply) if self.job.all_or_nothing => {
                     Outcome::Refused { stage: Stage::Rcpt, reply }
                 }
@@ -361,6 +366,18 @@ impl Courier<'_> {
             let Some(&(mail, _)) = same.first() else { continue };
             let recipients = same.iter().map(|(_, recipient)| *recipient).collect();
             self.waiting.push_front(Batch { mail, recipients, ticket: None });
+        }
+    }
+
+    /// `outcome`; but nobody knows what was accepted where the file was written to while its octets were on the way.
+    fn as_sent(&self, mail: usize, outcome: Outcome) -> Outcome {
+        let from_file = self.mails.get(&mail).filter(|mail| mail.from_file);
+        match (outcome, from_file.map(|mail| mail.message.is_unchanged())) {
+            (Outcome::Delivered(_), Some(Err(e))) => Outcome::Uncertain(Failure {
+                stage: Stage::Delivery,
+                cause: Cause::Unreadable(e.to_string()),
+            }),
+            (outcome, _) => outcome,
         }
     }
 

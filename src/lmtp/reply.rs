@@ -68,15 +68,8 @@ impl Reply {
     }
 
     /// The reply with each of `words` taken out of its text.
-    pub(super) fn without(mut self, words: &[Secret]) -> Self {
-        for word in words {
-            let word = printable(word.expose());
-            // Shorter ones stand in any text.
-            if word.len() > 2 && self.text.contains(&word) {
-                self.text = self.text.replace(&word, "[redacted]");
-            }
-        }
-        self
+    pub(super) fn without(self, words: &[Secret]) -> Self {
+        Self { text: without(self.text, words), ..self }
     }
 
     /// The reply without its text.
@@ -293,6 +286,18 @@ fn split_line(line: &[u8]) -> Option<(u16, bool, &[u8])> {
 pub(super) fn is_deceptive(c: char) -> bool {
     matches!(c, '\u{80}'..='\u{9f}' | '\u{61c}' | '\u{200b}' | '\u{200e}'..='\u{200f}')
         || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// `text` with each of `words` taken out.
+pub(super) fn without(mut text: String, words: &[Secret]) -> String {
+    for word in words {
+        let word = printable(word.expose());
+        // Shorter ones stand in any text.
+        if word.len() > 2 && text.contains(&word) {
+            text = text.replace(&word, "[redacted]");
+        }
+    }
+    text
 }
 
 /// The text with everything that a terminal or a log could take amiss escaped: control characters,

@@ -31,7 +31,7 @@ mod transaction;
 use std::collections::VecDeque;
 
 use super::auth::Mechanism;
-use super::reply::ReplyReader;
+use super::reply::{self, Malformed, ReplyReader};
 use super::wire::Form;
 use super::{
     Address, Cause, Content, EnhancedCode, Extensions, Failure, Parameter, Reply, ReversePath, Secret,
@@ -233,6 +233,11 @@ impl Flight {
     /// Every RCPT has been answered, and nobody was accepted.
     fn is_hopeless(&self) -> bool {
         self.replies == self.asked && self.first_accepted.is_none()
+    }
+
+    /// Nobody waits for a reply, but to chunks for nobody some servers send one.
+    fn is_known(&self) -> bool {
+        self.unsettled == 0 || (self.chunks.is_some() && self.is_hopeless())
     }
 
     /// The recipients that were accepted and wait for the reply to the message, in order.
@@ -522,7 +527,7 @@ impl<T: Transport> Session<T> {
         self.transport.enter(stage);
         loop {
             let found = self.reader.next_reply();
-            if let Some(reply) = found.map_err(|m| Failure { stage, cause: Cause::Malformed(m) })? {
+            if let Some(reply) = found.map_err(|m| self.malformed(stage, m))? {
                 let reply = reply.without(&self.hidden);
                 // With what SCRAM's server says of a password, it can be guessed at leisure.
                 let redacted = (stage == Stage::Auth && reply.code() == 334).then(|| reply.redacted());
@@ -531,6 +536,16 @@ impl<T: Transport> Session<T> {
             }
             self.exchange(stage, None)?;
         }
+    }
+
+    /// What is no reply may show a password as well, cut where it stands: a server may echo what it hears.
+    fn malformed(&self, stage: Stage, what: Malformed) -> Failure {
+        let what = match what {
+            Malformed::NotAReply(_) if stage == Stage::Auth => Malformed::NotAReply("[redacted]".into()),
+            Malformed::NotAReply(line) => Malformed::NotAReply(reply::without(line, &self.hidden)),
+            Malformed::MixedCodes(..) | Malformed::LineTooLong | Malformed::ReplyTooLong => what,
+        };
+        Failure { stage, cause: Cause::Malformed(what) }
     }
 
     fn say(&mut self, line: &str) {
@@ -549,6 +564,11 @@ impl<T: Transport> Session<T> {
         let stage = due.stage();
         self.transport.enter(stage);
         match self.await_reply(stage) {
+            // Where nothing but 221 marks the place of the replies before it, something else in its place moves them.
+            Err(failure) if due == Due::Quit && !failure.is_doubt() && self.is_shifted() => {
+                let Some(extra) = self.extra.clone() else { return Err(failure) };
+                Err(Failure { stage: Stage::Delivery, cause: Cause::OutOfPlace(extra) })
+            }
             // Every reply has come, and whatever becomes of QUIT the outcomes stand.
             Err(failure) if due == Due::Quit && !failure.is_doubt() => {
                 self.due.clear();

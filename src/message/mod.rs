@@ -69,7 +69,28 @@ impl Message {
     ///
     /// [`Unreadable::Empty`], or [`Unreadable::Input`].
     pub fn from_file(file: File) -> Result<Self, Unreadable> {
-        Source::from_file(file).map(Self::new)
+        Self::from_file_while(file, &|| Ok(()))
+    }
+
+    /// As [`Message::from_file`], as long as `go_on` returns no error: it is asked again and again.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable::Empty`], or [`Unreadable::Input`], also with the error of `go_on`.
+    pub fn from_file_while(
+        file: File,
+        go_on: &(dyn Fn() -> io::Result<()> + Sync),
+    ) -> Result<Self, Unreadable> {
+        Source::from_file(file, go_on).map(Self::new)
+    }
+
+    /// Whether the file in which the message stands still is what was read.
+    ///
+    /// # Errors
+    ///
+    /// It has been written to, or that cannot be told.
+    pub fn is_unchanged(&self) -> io::Result<()> {
+        self.source.is_unchanged(self.found.message.end)
     }
 
     /// The message that comes from `input` until its end: kept in memory, or when it is long in an unlinked
@@ -154,7 +175,13 @@ impl Message {
             return Err(Unreadable::Empty);
         }
         let mut lines = Meter::default();
-        self.source.reader(&removed).visit(|piece| lines.push(piece)).map_err(Unreadable::Input)?;
+        self.source
+            .reader(&removed)
+            .visit(|piece| {
+                lines.push(piece);
+                Ok(())
+            })
+            .map_err(Unreadable::Input)?;
         self.meter = self.found.meter.without_lines(&lines);
         self.kept = kept;
         Ok(())
@@ -163,7 +190,7 @@ impl Message {
     /// Opens the message at its beginning, without what is left out.
     #[must_use]
     pub fn open(&self) -> Body<'_> {
-        Body { message: self, reader: self.source.reader(&self.kept) }
+        Body { message: self, reader: self.source.reader(&self.kept), passed: false }
     }
 }
 
@@ -171,6 +198,17 @@ impl Message {
 pub struct Body<'a> {
     message: &'a Message,
     reader: Reader<'a>,
+    /// Some octets were sent from the file.
+    passed: bool,
+}
+
+impl Body<'_> {
+    /// Whether octets were sent from the file without being copied. Until the server has taken them, they are
+    /// what stands there then.
+    #[must_use]
+    pub fn went_from_file(&self) -> bool {
+        self.passed
+    }
 }
 
 impl Content for Body<'_> {
@@ -192,7 +230,7 @@ impl Content for Body<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let read = self.reader.read(buf)?;
         if read == 0 && !buf.is_empty() {
-            self.message.source.is_unchanged(self.message.found.message.end)?;
+            self.message.is_unchanged()?;
         }
         Ok(read)
     }
@@ -206,6 +244,7 @@ impl Content for Body<'_> {
     }
 
     fn pass(&mut self, octets: u64) {
+        self.passed |= octets > 0;
         self.reader.pass(octets);
     }
 }

@@ -39,6 +39,9 @@ pub(super) enum Source {
     File(File, Option<Modified>),
 }
 
+/// Asked between pieces of a long file, which takes its time to read: the error that is to end the reading.
+pub(super) type GoOn<'a> = &'a (dyn Fn() -> io::Result<()> + Sync);
+
 /// When a file was last modified: seconds and nanoseconds.
 type Modified = (i64, i64);
 
@@ -52,29 +55,30 @@ pub(super) struct Found {
 }
 
 impl Source {
-    /// Reads `file` from its current position to its end: it can be read, and this is what is in it.
-    pub(super) fn from_file(mut file: File) -> Result<(Self, Found), Unreadable> {
+    /// Reads `file` from its current position to its end, as long as `go_on` lets it: it can be read, and this is
+    /// what is in it.
+    pub(super) fn from_file(mut file: File, go_on: GoOn<'_>) -> Result<(Self, Found), Unreadable> {
         let start = file.stream_position().map_err(Unreadable::Input)?;
         let metadata = file.metadata().map_err(Unreadable::Input)?;
         let length = metadata.len();
         let source = Source::File(file, Some(modified(&metadata)));
-        let count = source.count(start, length).map_err(Unreadable::Input)?;
+        let count = source.count(start, length, go_on).map_err(Unreadable::Input)?;
         Ok((source, count.found(start)?))
     }
 
     /// Counts what stands from `start` on in a file of about `length` octets. Counting a long one takes a
     /// quarter of the time of sending it, unless two threads do it.
-    fn count(&self, start: u64, length: u64) -> io::Result<Count> {
+    fn count(&self, start: u64, length: u64, go_on: GoOn<'_>) -> io::Result<Count> {
         let middle = match length.saturating_sub(start) {
             LONG.. => self.line_start(start + (length - start) / 2)?,
             _ => None,
         };
-        let Some(middle) = middle else { return self.count_range(start..u64::MAX, true) };
+        let Some(middle) = middle else { return self.count_range(start..u64::MAX, true, go_on) };
         thread::scope(|scope| {
             // What looks like an mbox line there is the message's.
-            let later = || self.count_range(middle..u64::MAX, false);
+            let later = || self.count_range(middle..u64::MAX, false, go_on);
             let thread = thread::Builder::new().spawn_scoped(scope, later);
-            let mut count = self.count_range(start..middle, true)?;
+            let mut count = self.count_range(start..middle, true, go_on)?;
             let rest = match thread.map(thread::ScopedJoinHandle::join) {
                 Ok(Ok(rest)) => rest?,
                 // There are no threads to be had, or that one is in trouble.
@@ -85,9 +89,12 @@ impl Source {
         })
     }
 
-    fn count_range(&self, range: Range<u64>, is_beginning: bool) -> io::Result<Count> {
+    fn count_range(&self, range: Range<u64>, is_beginning: bool, go_on: GoOn<'_>) -> io::Result<Count> {
         let mut count = Count { started: !is_beginning, ..Count::default() };
-        self.reader(std::slice::from_ref(&range)).visit(|piece| count.push(piece))?;
+        self.reader(std::slice::from_ref(&range)).visit(|piece| {
+            count.push(piece);
+            go_on()
+        })?;
         Ok(count)
     }
 
@@ -209,11 +216,11 @@ impl Reader<'_> {
     }
 
     /// Reads all there is and shows it to `visit` in pieces: full ones, except the last.
-    pub(super) fn visit(mut self, mut visit: impl FnMut(&[u8])) -> io::Result<()> {
+    pub(super) fn visit(mut self, mut visit: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         let mut piece = vec![0; FIRST_PIECE];
         loop {
             let read = fill(&mut piece, |buf| self.read(buf))?;
-            visit(piece.get(..read).unwrap_or_default());
+            visit(piece.get(..read).unwrap_or_default())?;
             if read < piece.len() {
                 return Ok(());
             }

@@ -276,6 +276,59 @@ fn is_not_delivered(change: impl Fn(&mut File)) {
     }
 }
 
+/// A message that is on its way without having been copied, and is then written to: nobody knows what was accepted.
+#[test]
+fn message_file_is_overwritten_on_its_way() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("message.eml");
+    fs::write(&path, b"x-line: 0123456\r\n".repeat(300_000 / 17)).unwrap();
+    let (reached, there) = channel();
+    let (go_on, word) = channel();
+    let server = Server::unix(move |peer| {
+        peer.session(&["PIPELINING", "CHUNKING"])?;
+        ["MAIL FROM:{any}", "RCPT TO:{any}"].iter().try_for_each(|line| peer.expect(line))?;
+        peer.say_all(&["250 ok"; 2])?;
+        reached.send(()).ok();
+        peer.hold(&word)?;
+        let line = String::from_utf8_lossy(&peer.line()?).into_owned();
+        let octets = line.trim_start_matches("BDAT ").trim_end_matches(" LAST").parse().unwrap();
+        if peer.octets(octets).is_ok() {
+            peer.say("250 delivered")?;
+        }
+        peer.silence()
+    });
+    let running = Client::to(&server).typed(ONE).args([&path]).start();
+    there.recv_timeout(crate::scripted::PATIENCE).unwrap();
+    // Time to send what the buffers take. Without it, the message is cut short as any other that changes.
+    std::thread::sleep(Duration::from_millis(300));
+    File::options().write(true).open(&path).unwrap().write_all_at(&[b'E'; 300_000], 0).unwrap();
+    go_on.send(()).unwrap();
+    let ran = running.wait().exits(75);
+    server.finish();
+    let outcome = ran.report()[0]["outcome"].clone();
+    assert!(outcome == "uncertain" || outcome == "deferred", "{outcome}");
+}
+
+/// Files that take longer to read than there is time: without their end, or nearly.
+#[test]
+fn message_file_without_an_end() {
+    let home = tempfile::tempdir().unwrap();
+    let sparse = home.path().join("sparse.eml");
+    File::create(&sparse).unwrap().set_len(1 << 42).unwrap();
+    for path in [sparse.as_path(), Path::new("/dev/zero")] {
+        let server = Server::unused();
+        let ran = Client::to(&server).typed(ONE).typed("--deadline 0.3").args([path]).run();
+        server.finish();
+        ran.exits(75).outcomes(&["deferred"]).stages(&["input"]).within(5.0);
+    }
+    let server = Server::unused();
+    let running = Client::to(&server).typed(ONE).args([&sparse]).start();
+    running.ready();
+    running.signal(Signal::TERM);
+    running.wait().exits(75).outcomes(&["deferred"]).stages(&["input"]).within(5.0);
+    server.finish();
+}
+
 /// What the server says, or does not say, to a part of the message that is sent from the file.
 #[test]
 fn message_file_is_answered_while_it_is_sent() {

@@ -12,7 +12,7 @@ impl<T: Transport> Session<T> {
     /// Takes a reply for the front of the queue, if one is there.
     pub(super) fn take_reply(&mut self, stage: Stage) -> Result<bool, Failure> {
         let Some(due) = self.front() else { return Ok(false) };
-        let found = self.reader.next_reply().map_err(|m| Failure { stage, cause: Cause::Malformed(m) })?;
+        let found = self.reader.next_reply().map_err(|m| self.malformed(stage, m))?;
         let Some(reply) = found.map(|reply| reply.without(&self.hidden)) else { return Ok(false) };
         (self.observer)(Event::Received(&reply));
         if matches!(due, Due::Delivery(ticket, _) if self.unsent().is_some_and(|f| f.ticket == ticket)) {
@@ -127,7 +127,7 @@ impl<T: Transport> Session<T> {
     /// replies the others were. To chunks for nobody some servers send one that is not owed.
     fn surplus(&mut self, reply: Reply) -> Result<(), Failure> {
         let extra = self.extra.get_or_insert_with(|| reply.clone()).clone();
-        let known = |f: &Flight| f.unsettled == 0 || (f.chunks.is_some() && f.is_hopeless());
+        let known = Flight::is_known;
         let proven = reply.code() == 221 || extra != reply;
         if proven && !self.flights.iter().all(known) {
             return Err(Failure { stage: Stage::Delivery, cause: Cause::OutOfPlace(extra) });
@@ -136,6 +136,11 @@ impl<T: Transport> Session<T> {
             self.mark(Due::Quit, reply);
         }
         Ok(())
+    }
+
+    /// Something else than 221 has come to QUIT behind a message in chunks, whose replies nothing else marks.
+    pub(super) fn is_shifted(&self) -> bool {
+        self.extra.is_some() && self.flights.iter().any(|f| f.chunks.is_some() && !f.is_known())
     }
 
     /// The reply that marks its place has come too early: the server answered the message with fewer
