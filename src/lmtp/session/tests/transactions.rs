@@ -285,6 +285,22 @@ fn a_message_that_is_not_what_was_counted_is_never_ended() {
     }
 }
 
+/// A long message does not go by BDAT before somebody was accepted: it would have to be cut short for nobody.
+#[test]
+fn a_long_message_waits_for_somebody_to_receive_it() {
+    for (octets, expected) in [(60_000, "MAIL RCPT BDAT QUIT"), (70_000, "MAIL RCPT QUIT")] {
+        let letter = Letter::new("s@x.example", &["a@x.example"], &"0123456789\n".repeat(octets / 12));
+        let rules = offering(&["PIPELINING", "CHUNKING"], &[("RCPT", "550 <{}> no")]);
+        let scene = play(&rules, AT_ONCE, None, std::slice::from_ref(&letter));
+        assert_eq!((verbs(&scene).as_str(), scene.of(0)), (expected, vec!["refused rcpt 550".to_owned()]));
+        let scene = play(&offering(&["PIPELINING", "CHUNKING"], &[]), AT_ONCE, None, &[letter]);
+        assert_eq!(
+            (verbs(&scene).as_str(), scene.of(0)),
+            ("MAIL RCPT BDAT QUIT", vec!["delivered".to_owned()])
+        );
+    }
+}
+
 /// RFC 1845: a server that has part of the message already is told to forget it, and the message waits.
 #[test]
 fn a_transaction_on_hold_asks_before_it_sends() {
