@@ -57,6 +57,9 @@ fn open(path: &Path) -> io::Result<File> {
 
 fn not_opened(path: &Path, error: &io::Error) -> String {
     let why = if error.kind() == io::ErrorKind::PermissionDenied { denied(path) } else { error.to_string() };
+    if path == Path::new("-") {
+        return why;
+    }
     let name = path.display().to_string();
     let hint = if error.kind() == io::ErrorKind::NotFound && name.contains('@') {
         " (it is taken for a FILE: recipients are given with --to)"

@@ -62,7 +62,7 @@ impl Report {
     /// Prints the diagnostics, the one that decides first, and returns the exit code.
     pub fn finish(mut self) -> u8 {
         if let Some(text) = self.lost.take() {
-            self.trouble(&lost(&format!("{}: {text}", self.target)));
+            self.trouble(&lost(&format!("{}: {text}; what is delivered stays delivered", self.target)));
         }
         if !self.output.quiet {
             let first = self.deciding.map(|(at, _)| at);

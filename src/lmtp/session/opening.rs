@@ -97,7 +97,8 @@ impl<T: Transport> Session<T> {
                 334 => {}
                 421 => return Err(Failure { stage: Stage::Auth, cause: Cause::Closing(reply) }),
                 _ => {
-                    let refused = not_secure(Stage::Auth, &format!("{verb} is refused"), Some(reply));
+                    let why = if reply.is_negative() { "is refused" } else { "has not 235 for an answer" };
+                    let refused = not_secure(Stage::Auth, &format!("{verb} {why}"), Some(reply));
                     return Err(self.leave(refused));
                 }
             }
