@@ -21,7 +21,7 @@ use data_encoding::BASE64;
 
 use super::Secret;
 
-pub use line::{CANCEL, MAX_AUTH_LINE, decode, encode, encode_initial};
+pub use line::{CANCEL, MAX_AUTH_LINE, decode, encode, encode_initial, stems};
 pub use mechanism::Mechanism;
 
 /// One authentication in progress.

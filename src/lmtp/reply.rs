@@ -288,9 +288,9 @@ pub(super) fn is_deceptive(c: char) -> bool {
         || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// `text` with each of `words` taken out.
+/// `text` with each of `words` taken out: later ones, which may hold earlier ones, first.
 pub(super) fn without(mut text: String, words: &[Secret]) -> String {
-    for word in words {
+    for word in words.iter().rev() {
         let word = printable(word.expose());
         // Shorter ones stand in any text.
         if word.len() > 2 && text.contains(&word) {

@@ -1,6 +1,6 @@
 //! How an exchange stands on the wire: base64 in lines (RFC 4954 §4).
 
-use data_encoding::BASE64;
+use data_encoding::{BASE64, BASE64_NOPAD};
 
 use super::AuthError;
 use crate::lmtp::Secret;
@@ -21,6 +21,18 @@ pub fn encode(response: &Secret) -> Result<Secret, AuthError> {
         return Err(AuthError::TooLong);
     }
     Ok(BASE64.encode(response.expose()).into())
+}
+
+/// What any base64 has in it that holds `password`, wherever in it that stands: a text without these does not
+/// tell it.
+pub fn stems(password: &Secret) -> impl Iterator<Item = Secret> + '_ {
+    // Octets before it move it, and share a character with it.
+    [(0, 0), (1, 2), (2, 3)].into_iter().map(|(before, shared)| {
+        let octets = Secret::from([&vec![0; before], password.expose()].concat());
+        let text = Secret::from(BASE64_NOPAD.encode(octets.expose()));
+        let whole = octets.expose().len() * 8 / 6;
+        text.expose().get(shared..whole).unwrap_or_default().to_vec().into()
+    })
 }
 
 /// An initial response as the argument that goes behind the mechanism's name: as [`encode`], but `=` when it

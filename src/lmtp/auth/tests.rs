@@ -249,3 +249,18 @@ fn no_public_type_shows_the_password() {
         assert!(shown.contains("[redacted]") && shown.contains(&format!("{mechanism:?}")), "{shown}");
     }
 }
+
+/// A password in base64 is told by what is around it in three ways only.
+#[test]
+fn the_stems_are_in_whatever_holds_the_password() {
+    let password = Secret::from(b"S3cretPw".to_vec());
+    for before in ["", "j", "jo", "joe", "\0joe\0", "joe\0joe\0", "=?x"] {
+        for behind in ["", "\n", "\r\n", "\0 and more"] {
+            let text = BASE64.encode(format!("{before}S3cretPw{behind}").as_bytes());
+            let held = stems(&password).filter(|stem| text.contains(str::from_utf8(stem.expose()).unwrap()));
+            assert_eq!(held.count(), 1, "{text}");
+        }
+    }
+    assert!(stems(&password).all(|stem| stem.expose().len() >= 9));
+    assert_eq!(stems(&Secret::from(Vec::new())).count(), 3);
+}

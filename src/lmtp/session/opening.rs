@@ -77,7 +77,7 @@ impl<T: Transport> Session<T> {
             Err(e) => return Err(self.leave(failed(e))),
         };
         self.hidden.push(password.expose().to_vec().into());
-        self.hidden.extend(auth::encode(password));
+        self.hidden.extend(auth::stems(password));
         let verb = format!("AUTH {}", mechanism.name());
         let mut initial = initial.map(|i| auth::encode_initial(&i)).transpose().map_err(failed)?;
         // A command line has 512 octets (RFC 5321 §4.5.3.1.4); a longer response answers an empty challenge.
@@ -102,6 +102,8 @@ impl<T: Transport> Session<T> {
                     return Err(self.leave(refused));
                 }
             }
+            // A server may say it again.
+            self.hidden.extend(Some(reply.text()).filter(|text| text.len() > 7).map(Secret::from));
             let response = match initial.take() {
                 Some(response) => Ok(response),
                 None => {
