@@ -196,7 +196,8 @@ impl Courier<'_> {
             Go::Ahead => {
                 let mut body = mail.message.open();
                 let sent = line.session.content(&mut body);
-                mail.from_file = body.went_from_file();
+                // The transaction before may still wait for its replies.
+                mail.from_file |= body.went_from_file();
                 sent?;
             }
             Go::Nothing => {
@@ -372,13 +373,13 @@ impl Courier<'_> {
     /// `outcome`; but nobody knows what was accepted where the file was written to while its octets were on the way.
     fn as_sent(&self, mail: usize, outcome: Outcome) -> Outcome {
         let from_file = self.mails.get(&mail).filter(|mail| mail.from_file);
-        match (outcome, from_file.map(|mail| mail.message.is_unchanged())) {
-            (Outcome::Delivered(_), Some(Err(e))) => Outcome::Uncertain(Failure {
-                stage: Stage::Delivery,
-                cause: Cause::Unreadable(e.to_string()),
-            }),
-            (outcome, _) => outcome,
+        if let (Outcome::Delivered(_), Some(mail)) = (&outcome, from_file)
+            && let Err(e) = mail.message.is_unchanged()
+        {
+            let cause = Cause::Unreadable(e.to_string());
+            return Outcome::Uncertain(Failure { stage: Stage::Delivery, cause });
         }
+        outcome
     }
 
     /// All or nothing, and somebody was refused: those accepted share the refusal that decides.

@@ -1,8 +1,8 @@
 //! The header block, split into its fields (RFC 5322 §2.2).
 //!
-//! What is split is what the receiver sees: a lone CR separates as the space does that it is on the wire. A line that is neither
-//! a field nor the continuation of one is refused rather than taken for the end of the header: others read
-//! on behind it, and would find a Bcc there that we had not removed.
+//! What is split is what the receiver sees: a lone CR separates as the space does that it is on the wire. A line
+//! that is neither a field nor the continuation of one is refused rather than taken for the end of the header:
+//! others read on behind it, and would find a Bcc there that we had not removed.
 //!
 //! Values are passed on raw; addresses in them are the envelope's.
 
