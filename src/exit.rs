@@ -5,7 +5,7 @@
 //! code. Everything else says nothing about the recipient and never bounces mail: it is 75, the only code
 //! that Postfix, Exim, OpenSMTPD, chasquid and qmail all try again.
 
-use lmtp_send::lmtp::{Cause, EnhancedCode, Failure, Outcome, Reply, Stage};
+use lmtp_send::lmtp::{Cause, EnhancedCode, Outcome, Reply, SessionError, Stage};
 
 use crate::cli::{ExitStyle, Uncertain};
 
@@ -83,7 +83,7 @@ impl Kind {
 
     /// The kind of trouble that a session's failure is.
     #[must_use]
-    pub fn of(failure: &Failure) -> Self {
+    pub fn of(failure: &SessionError) -> Self {
         match &failure.cause {
             Cause::NotWelcome(_) => Kind::Unreachable,
             Cause::Closed
@@ -179,7 +179,7 @@ impl Policy {
         Judgement { class, exit: self.styled(code), status: own.unwrap_or(table), again }
     }
 
-    fn uncertain(&self, failure: &Failure) -> Judgement {
+    fn uncertain(&self, failure: &SessionError) -> Judgement {
         let code = match self.uncertain {
             Uncertain::Defer => TEMPFAIL,
             Uncertain::Deliver => OK,
@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_lost_reply_counts_as_is_wished() {
-        let lost = Outcome::Uncertain(Failure { stage: Stage::Delivery, cause: Cause::Closed });
+        let lost = Outcome::Uncertain(SessionError { stage: Stage::Delivery, cause: Cause::Closed });
         for (uncertain, exit, status) in [
             (Uncertain::Defer, 75, "4.4.2"),
             (Uncertain::Deliver, 0, "4.4.2"),
@@ -394,7 +394,7 @@ mod tests {
             (Cause::Changed { counted: 1, found: 2 }, Kind::InputOutput),
             (Cause::Unreadable(String::new()), Kind::InputOutput),
         ] {
-            assert_eq!(Kind::of(&Failure { stage: Stage::Lhlo, cause }), kind);
+            assert_eq!(Kind::of(&SessionError { stage: Stage::Lhlo, cause }), kind);
         }
         // The server's own status stands before that of the table, if it agrees.
         assert_eq!(MTA.trouble(Kind::Lost, Some(&closing)).status.to_string(), "4.3.2");

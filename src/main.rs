@@ -4,11 +4,11 @@ mod cli;
 mod delivery;
 mod exit;
 mod job;
+mod local_error;
 mod process;
 mod query;
 mod report;
 mod transport;
-mod trouble;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -19,9 +19,9 @@ use lmtp_send::lmtp::ReversePath;
 use cli::{Args, ExitStyle, Uncertain, Unparsed};
 use exit::{Kind, Policy};
 use job::{Job, Output};
+use local_error::LocalError;
 use report::Report;
 use transport::stop::Stop;
-use trouble::Trouble;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
@@ -46,9 +46,9 @@ fn run(args: &Args) -> u8 {
     })
 }
 
-fn deliver(args: &Args, policy: Policy, output: Output) -> Result<u8, Trouble> {
+fn deliver(args: &Args, policy: Policy, output: Output) -> Result<u8, LocalError> {
     let stop = Stop::catch(policy.styled(exit::TEMPFAIL))
-        .map_err(|e| Trouble::input(Kind::Exhausted, format!("signals cannot be caught: {e}")))?;
+        .map_err(|e| LocalError::input(Kind::Exhausted, format!("signals cannot be caught: {e}")))?;
     let stop = Rc::new(stop);
     let job = Job::new(args, &stop)?;
     let mut report = Report::open(policy, output, job.inputs.len() > 1)?;

@@ -6,16 +6,16 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use lmtp_send::lmtp::{Failure, Reply, ReversePath, Session, Stage};
+use lmtp_send::lmtp::{Reply, ReversePath, Session, SessionError, Stage};
 
-use crate::delivery::Witness;
+use crate::delivery::Reporter;
 use crate::delivery::opening::{self, Opened};
 use crate::exit::Kind;
 use crate::job::Job;
+use crate::local_error::LocalError;
 use crate::report::{Answer, Report};
 use crate::transport::Link;
 use crate::transport::stop::Stop;
-use crate::trouble::Trouble;
 
 /// Asks the first server that accepts a session.
 pub fn run(job: &Job, stop: &Rc<Stop>, report: &mut Report) {
@@ -44,13 +44,13 @@ impl Asking<'_> {
         if let Err(failure) = self.questions(job, &mut session) {
             let text = format!("{}: {failure} ({})", self.server, self.asking);
             let reply = failure.reply().cloned();
-            let trouble = Trouble { kind: Kind::of(&failure), stage: failure.stage, text, reply };
+            let trouble = LocalError { kind: Kind::of(&failure), stage: failure.stage, text, reply };
             self.report.unanswered(&self.asking, &trouble);
         }
         session.close();
     }
 
-    fn questions(&mut self, job: &Job, session: &mut Session<Link>) -> Result<(), Failure> {
+    fn questions(&mut self, job: &Job, session: &mut Session<Link>) -> Result<(), SessionError> {
         if job.questions.probe && !job.to.is_empty() {
             self.envelope(job, session)?;
         }
@@ -61,7 +61,12 @@ impl Asking<'_> {
     }
 
     /// Asks one thing, and tells the answer.
-    fn one(&mut self, session: &mut Session<Link>, command: &str, stage: Stage) -> Result<Reply, Failure> {
+    fn one(
+        &mut self,
+        session: &mut Session<Link>,
+        command: &str,
+        stage: Stage,
+    ) -> Result<Reply, SessionError> {
         command.clone_into(&mut self.asking);
         let began = Instant::now();
         let reply = session.ask(command)?;
@@ -70,7 +75,7 @@ impl Asking<'_> {
     }
 
     /// Who would be accepted: MAIL and RCPT, and no data.
-    fn envelope(&mut self, job: &Job, session: &mut Session<Link>) -> Result<(), Failure> {
+    fn envelope(&mut self, job: &Job, session: &mut Session<Link>) -> Result<(), SessionError> {
         let sender = job.from.clone().unwrap_or(ReversePath::Null);
         if self.one(session, &format!("MAIL FROM:<{sender}>"), Stage::Mail)?.is_positive() {
             for recipient in &job.to {

@@ -12,7 +12,6 @@ mod artefacts;
 mod conversations;
 mod disasters;
 mod drivers;
-mod floors;
 mod interop;
 mod interop_protocol;
 mod mta;

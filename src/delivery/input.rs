@@ -11,9 +11,9 @@ use lmtp_send::message::{Message, Unreadable};
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
 use crate::exit::Kind;
+use crate::local_error::LocalError;
 use crate::process::{denied, was_closed};
 use crate::transport::stop::Stop;
-use crate::trouble::Trouble;
 
 /// Octets that a pipe holds, unless it is told otherwise.
 const PIPE: u64 = 64 * 1024;
@@ -24,13 +24,13 @@ const WIDE_PIPE: usize = 1024 * 1024;
 ///
 /// # Errors
 ///
-/// [`Trouble`] naming the file.
-pub fn read(path: &Path, deadline: Instant, stop: &Stop) -> Result<Message, Trouble> {
-    let file = open(path).map_err(|e| Trouble::input(missing(path, &e), not_opened(path, &e)))?;
+/// [`LocalError`] naming the file.
+pub fn read(path: &Path, deadline: Instant, stop: &Stop) -> Result<Message, LocalError> {
+    let file = open(path).map_err(|e| LocalError::input(missing(path, &e), not_opened(path, &e)))?;
     let kind = file.metadata().map(|m| m.file_type());
     let message = match kind {
         Ok(kind) if kind.is_dir() && path != Path::new("-") => {
-            return Err(Trouble::input(Kind::NoInput, format!("{}: is a directory", path.display())));
+            return Err(LocalError::input(Kind::NoInput, format!("{}: is a directory", path.display())));
         }
         Ok(kind) if kind.is_file() => Message::from_file_while(file, &|| in_time(deadline, stop)),
         _ => Message::from_stream(Waiting { file, deadline, stop, taken: 0 }),
@@ -78,7 +78,7 @@ fn missing(path: &Path, error: &io::Error) -> Kind {
     if errno.is_some_and(|e| exhausted.contains(&e)) { Kind::Exhausted } else { Kind::NoInput }
 }
 
-fn unreadable(path: &Path, error: &Unreadable) -> Trouble {
+fn unreadable(path: &Path, error: &Unreadable) -> LocalError {
     let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
     let kind = match error {
         Unreadable::Empty => Kind::Message,
@@ -93,7 +93,7 @@ fn unreadable(path: &Path, error: &Unreadable) -> Trouble {
         Unreadable::Input(e) if e.kind() == io::ErrorKind::Interrupted => "stopped by a signal".to_owned(),
         Unreadable::Input(_) | Unreadable::Spool(_) | Unreadable::Empty => error.to_string(),
     };
-    Trouble::input(kind, format!("{name}: {text}"))
+    LocalError::input(kind, format!("{name}: {text}"))
 }
 
 /// Ends the reading at the deadline and when a signal has come.

@@ -8,11 +8,11 @@ use lmtp_send::envelope::{self, HeaderField};
 use lmtp_send::lmtp::{Address, ReversePath};
 use lmtp_send::message::{BadHeader, Message, Unreadable};
 
-use super::{Fate, Record, input};
+use super::{Conclusion, Record, input};
 use crate::exit::Kind;
 use crate::job::{self, Job};
+use crate::local_error::LocalError;
 use crate::transport::stop::Stop;
-use crate::trouble::Trouble;
 
 /// A message that has been read, with its envelope.
 pub struct Mail {
@@ -38,7 +38,7 @@ struct About {
 #[derive(Default)]
 struct Progress {
     attempts: u32,
-    known: Option<(Fate, Option<Rc<str>>, Duration)>,
+    known: Option<(Conclusion, Option<Rc<str>>, Duration)>,
 }
 
 impl Mail {
@@ -53,7 +53,7 @@ impl Mail {
         let sender = job.from.as_ref().map_or("", |from| from.as_str());
         let about =
             About { name: path.to_string_lossy().into(), message_id: None, sender: sender.into(), started };
-        let failed = |about: About, trouble: Trouble| about.everyone(&job.to, &trouble);
+        let failed = |about: About, trouble: LocalError| about.everyone(&job.to, &trouble);
         let mut message = match input::read(path, deadline, stop) {
             Ok(message) => message,
             Err(trouble) => return Err(failed(about, trouble)),
@@ -88,7 +88,7 @@ impl Mail {
     }
 
     /// What has become of `recipient`; the first word counts.
-    pub fn settle(&mut self, recipient: usize, fate: Fate, server: Option<Rc<str>>) {
+    pub fn settle(&mut self, recipient: usize, fate: Conclusion, server: Option<Rc<str>>) {
         let elapsed = self.about.started.elapsed();
         if let Some(progress) = self.progress.get_mut(recipient) {
             progress.known.get_or_insert((fate, server, elapsed));
@@ -96,7 +96,7 @@ impl Mail {
     }
 
     /// What has become of `recipient`, if that is known.
-    pub fn fate(&self, recipient: usize) -> Option<&Fate> {
+    pub fn fate(&self, recipient: usize) -> Option<&Conclusion> {
         self.progress.get(recipient)?.known.as_ref().map(|(fate, _, _)| fate)
     }
 
@@ -119,7 +119,7 @@ impl About {
     fn record(
         &self,
         recipient: Option<Rc<str>>,
-        fate: Fate,
+        fate: Conclusion,
         server: Option<Rc<str>>,
         attempts: u32,
         elapsed: Duration,
@@ -137,10 +137,10 @@ impl About {
     }
 
     /// The same trouble for each of `recipients`, or once for nobody in particular.
-    fn everyone(&self, recipients: &[Address], trouble: &Trouble) -> Vec<Record> {
+    fn everyone(&self, recipients: &[Address], trouble: &LocalError) -> Vec<Record> {
         let elapsed = self.started.elapsed();
         let record = |recipient: Option<Rc<str>>| {
-            self.record(recipient, Fate::Trouble(trouble.clone()), None, 0, elapsed)
+            self.record(recipient, Conclusion::LocalError(trouble.clone()), None, 0, elapsed)
         };
         if recipients.is_empty() {
             return vec![record(None)];
@@ -151,11 +151,11 @@ impl About {
 
 /// The envelope: from the job, and what that leaves open from the header. With recipients from the header,
 /// the fields that name hidden ones are taken out.
-fn address(job: &Job, message: &mut Message) -> Result<(ReversePath, Vec<Address>), Trouble> {
+fn address(job: &Job, message: &mut Message) -> Result<(ReversePath, Vec<Address>), LocalError> {
     if let Some(from) = job.from.as_ref().filter(|_| !job.to.is_empty()) {
         return Ok((from.clone(), job.to.clone()));
     }
-    let wrong = |e: &dyn std::fmt::Display| Trouble::input(Kind::Message, e);
+    let wrong = |e: &dyn std::fmt::Display| LocalError::input(Kind::Message, e);
     let header = match message.header() {
         // A message may begin with its body: it has no header then, and names nobody.
         Err(BadHeader::NotAField(line, _)) if line == message.first_line() && !job.to.is_empty() => {
@@ -163,7 +163,7 @@ fn address(job: &Job, message: &mut Message) -> Result<(ReversePath, Vec<Address
             return Ok((from, job.to.clone()));
         }
         header => header.map_err(|e| match &e {
-            BadHeader::Input(_) => Trouble::input(Kind::InputOutput, &e),
+            BadHeader::Input(_) => LocalError::input(Kind::InputOutput, &e),
             BadHeader::TooLong | BadHeader::NotAField(..) => wrong(&e),
         })?,
     };
@@ -182,12 +182,12 @@ fn address(job: &Job, message: &mut Message) -> Result<(ReversePath, Vec<Address
     let recipients = envelope::recipients(&fields).map_err(|e| wrong(&e))?;
     if recipients.is_empty() {
         let text = "no recipients: none in the header's To, Cc and Bcc (or Resent-To, Resent-Cc and Resent-Bcc), and no --to";
-        return Err(Trouble::input(Kind::Envelope, text));
+        return Err(LocalError::input(Kind::Envelope, text));
     }
     if !job.keep_bcc {
         message.remove(&header, |field| envelope::is_bcc(field.name)).map_err(|e| match &e {
             Unreadable::Empty => wrong(&e),
-            Unreadable::Input(_) | Unreadable::Spool(_) => Trouble::input(Kind::InputOutput, &e),
+            Unreadable::Input(_) | Unreadable::Spool(_) => LocalError::input(Kind::InputOutput, &e),
         })?;
     }
     Ok((reverse_path, recipients))

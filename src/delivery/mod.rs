@@ -1,6 +1,6 @@
 //! Policy: hosts in turn, as few sessions as possible, further transactions for recipients that did not fit.
 //!
-//! What cannot be known here is wording: outcomes go to a [`Witness`] as they become known.
+//! What cannot be known here is wording: outcomes go to a [`Reporter`] as they become known.
 
 mod input;
 mod mail;
@@ -12,25 +12,25 @@ use std::rc::Rc;
 
 use lmtp_send::lmtp::session::Body;
 use lmtp_send::lmtp::{
-    Address, Cause, EnhancedCode, Event, Failure, Fate as Settlement, Go, Outcome, Reply, Session, Stage,
+    Address, Cause, EnhancedCode, Event, Go, Outcome, Reply, Session, SessionError, Settlement, Stage,
     Transaction,
 };
 
 use crate::exit::Kind;
 use crate::job::{Job, Told};
+use crate::local_error::LocalError;
 use crate::transport::Link;
 use crate::transport::stop::Stop;
-use crate::trouble::Trouble;
 use mail::Mail;
 use opening::Opened;
 
 /// What became of a recipient, in a session or short of one.
 #[derive(Clone, Debug)]
-pub enum Fate {
+pub enum Conclusion {
     /// In a session.
     Outcome(Outcome),
     /// There was none.
-    Trouble(Trouble),
+    LocalError(LocalError),
 }
 
 /// What there is to say of one recipient of one message.
@@ -45,7 +45,7 @@ pub struct Record {
     /// `None` where the message's recipients are not known.
     pub recipient: Option<Rc<str>>,
     /// What became of it.
-    pub fate: Fate,
+    pub fate: Conclusion,
     /// The server that decided, or was to.
     pub server: Option<Rc<str>>,
     /// How many transactions it was part of, or would have been.
@@ -55,7 +55,7 @@ pub struct Record {
 }
 
 /// Whoever is told what happens.
-pub trait Witness {
+pub trait Reporter {
     /// The outcome of a recipient, in the order of the recipients. `false`: it could not be told, and
     /// nothing more should be delivered that nobody would hear of.
     fn record(&mut self, record: Record) -> bool;
@@ -66,9 +66,9 @@ pub trait Witness {
 }
 
 /// Delivers all messages of `job`.
-pub fn run(job: &Job, stop: &Rc<Stop>, witness: &mut dyn Witness) {
+pub fn run(job: &Job, stop: &Rc<Stop>, witness: &mut dyn Reporter) {
     job.warnings.iter().for_each(|text| witness.warning(text));
-    let mut courier = Courier {
+    let mut courier = Worker {
         job,
         stop: Rc::clone(stop),
         witness,
@@ -94,7 +94,7 @@ struct Batch {
 }
 
 /// A session and what was begun in it.
-struct Line {
+struct Connection {
     session: Session<Link>,
     server: Rc<str>,
     /// The parameters that this server is told.
@@ -103,20 +103,20 @@ struct Line {
     begun: HashMap<u64, (usize, Vec<usize>)>,
 }
 
-struct Courier<'a> {
+struct Worker<'a> {
     job: &'a Job,
     stop: Rc<Stop>,
-    witness: &'a mut dyn Witness,
+    witness: &'a mut dyn Reporter,
     inputs: VecDeque<PathBuf>,
     mails: HashMap<usize, Mail>,
     count: usize,
     waiting: VecDeque<Batch>,
-    line: Option<Line>,
+    line: Option<Connection>,
     /// The witness still takes records.
     reports: bool,
 }
 
-impl Courier<'_> {
+impl Worker<'_> {
     /// What is to be done next: what is left of a message that was begun, else the next message. A message
     /// that has to be waited for is not waited for with a session open.
     fn next_batch(&mut self) -> Option<Batch> {
@@ -140,10 +140,13 @@ impl Courier<'_> {
         let open: Vec<(usize, usize)> =
             self.mails.iter().map(|(number, mail)| (*number, mail.recipients.len())).collect();
         for (mail, recipients) in open {
-            let trouble =
-                Trouble::new(Kind::Bug, Stage::Delivery, "this is a bug of lmtp-send: the outcome was lost");
+            let trouble = LocalError::new(
+                Kind::Bug,
+                Stage::Delivery,
+                "this is a bug of lmtp-send: the outcome was lost",
+            );
             let batch = Batch { mail, recipients: (0..recipients).collect(), ticket: None };
-            self.settle_all(&batch, &Fate::Trouble(trouble), None);
+            self.settle_all(&batch, &Conclusion::LocalError(trouble), None);
         }
     }
 
@@ -170,11 +173,11 @@ impl Courier<'_> {
             None => {
                 if !self.reports {
                     let trouble =
-                        Trouble::input(Kind::InputOutput, "not sent, since the report cannot be written");
-                    return self.settle_all(&batch, &Fate::Trouble(trouble), None);
+                        LocalError::input(Kind::InputOutput, "not sent, since the report cannot be written");
+                    return self.settle_all(&batch, &Conclusion::LocalError(trouble), None);
                 }
                 if let Err((trouble, server)) = self.ready(&batch) {
-                    return self.settle_all(&batch, &Fate::Trouble(trouble), server);
+                    return self.settle_all(&batch, &Conclusion::LocalError(trouble), server);
                 }
                 match self.begin(&mut batch) {
                     Some(ticket) => ticket,
@@ -183,12 +186,12 @@ impl Courier<'_> {
             }
         };
         if self.converse(&batch, ticket).is_err() {
-            self.line_lost();
+            self.connection_lost();
         }
     }
 
     /// One transaction, from the replies to its commands to the replies to its message.
-    fn converse(&mut self, batch: &Batch, ticket: u64) -> Result<(), Failure> {
+    fn converse(&mut self, batch: &Batch, ticket: u64) -> Result<(), SessionError> {
         let Some(mail) = self.mails.get_mut(&batch.mail) else { return Ok(()) };
         let Some(line) = &mut self.line else { return Ok(()) };
         line.session.transport().set_deadline(mail.deadline);
@@ -223,7 +226,7 @@ impl Courier<'_> {
     }
 
     /// What goes behind the message's end: the next transaction if it is at hand, else QUIT.
-    fn follow_up(&mut self) -> Result<(), Failure> {
+    fn follow_up(&mut self) -> Result<(), SessionError> {
         let at_hand =
             !self.waiting.is_empty() || self.inputs.front().is_some_and(|path| input::is_at_hand(path));
         let Some(line) = self.line.as_mut().filter(|line| line.session.pipelining()) else { return Ok(()) };
@@ -254,7 +257,7 @@ impl Courier<'_> {
         let line = self.line.as_mut()?;
         if let Some(refusal) = line.told.refusal.clone() {
             let server = Some(Rc::clone(&line.server));
-            self.settle_all(batch, &Fate::Outcome(Outcome::Unsuited(refusal)), server);
+            self.settle_all(batch, &Conclusion::Outcome(Outcome::Unsuited(refusal)), server);
             return None;
         }
         let limit = line.session.extensions().limits().rcpt_max.unwrap_or(usize::MAX);
@@ -264,7 +267,7 @@ impl Courier<'_> {
                     format!("all or nothing: the server takes at most {limit} recipients in a transaction");
                 let outcome = Outcome::Unsuited(Reply::new(452, EnhancedCode::new(4, 5, 3), &text));
                 let server = Some(Rc::clone(&line.server));
-                self.settle_all(batch, &Fate::Outcome(outcome), server);
+                self.settle_all(batch, &Conclusion::Outcome(outcome), server);
                 return None;
             }
             let rest = batch.recipients.split_off(limit);
@@ -297,7 +300,7 @@ impl Courier<'_> {
         match line.session.begin(&transaction) {
             Ok(_) => Some(ticket),
             Err(_) => {
-                self.line_lost();
+                self.connection_lost();
                 None
             }
         }
@@ -315,7 +318,7 @@ impl Courier<'_> {
             Ok((Opened { session, .. }, server)) => {
                 let told = self.job.parameters.for_server(session.extensions(), &session.greeting().text());
                 told.left_out.iter().for_each(|text| self.witness.warning(text));
-                self.line = Some(Line { session, server, told, begun: HashMap::new() });
+                self.line = Some(Connection { session, server, told, begun: HashMap::new() });
                 Ok(())
             }
             Err(failed) => {
@@ -329,12 +332,12 @@ impl Courier<'_> {
     fn hang_up(&mut self) {
         if let Some(line) = &mut self.line {
             line.session.close();
-            self.line_lost();
+            self.connection_lost();
         }
     }
 
     /// The session is over.
-    fn line_lost(&mut self) {
+    fn connection_lost(&mut self) {
         self.collect();
         self.line = None;
         // What was begun in it has been settled, or is begun anew.
@@ -361,7 +364,7 @@ impl Courier<'_> {
                     continue;
                 }
             };
-            self.settle(mail, recipient, Fate::Outcome(outcome), Some(server));
+            self.settle(mail, recipient, Conclusion::Outcome(outcome), Some(server));
         }
         for same in again.chunk_by(|a, b| a.0 == b.0).rev() {
             let Some(&(mail, _)) = same.first() else { continue };
@@ -377,7 +380,7 @@ impl Courier<'_> {
             && let Err(e) = mail.message.is_unchanged()
         {
             let cause = Cause::Unreadable(e.to_string());
-            return Outcome::Uncertain(Failure { stage: Stage::Delivery, cause });
+            return Outcome::Uncertain(SessionError { stage: Stage::Delivery, cause });
         }
         outcome
     }
@@ -385,10 +388,10 @@ impl Courier<'_> {
     /// All or nothing, and somebody was refused: those accepted share the refusal that decides.
     fn cancel(&mut self, batch: &Batch) {
         let Some(mail) = self.mails.get(&batch.mail) else { return };
-        let refusals: Vec<&Fate> = batch.recipients.iter().filter_map(|&i| mail.fate(i)).collect();
-        let again = |fate: &&&Fate| match fate {
-            Fate::Outcome(outcome) => self.job.policy.judge(outcome).again,
-            Fate::Trouble(_) => false,
+        let refusals: Vec<&Conclusion> = batch.recipients.iter().filter_map(|&i| mail.fate(i)).collect();
+        let again = |fate: &&&Conclusion| match fate {
+            Conclusion::Outcome(outcome) => self.job.policy.judge(outcome).again,
+            Conclusion::LocalError(_) => false,
         };
         let deciding = refusals.iter().find(again).or(refusals.first()).copied().cloned();
         let server = self.line.as_ref().map(|line| Rc::clone(&line.server));
@@ -397,13 +400,13 @@ impl Courier<'_> {
         }
     }
 
-    fn settle_all(&mut self, batch: &Batch, fate: &Fate, server: Option<Rc<str>>) {
+    fn settle_all(&mut self, batch: &Batch, fate: &Conclusion, server: Option<Rc<str>>) {
         for &recipient in &batch.recipients {
             self.settle(batch.mail, recipient, fate.clone(), server.clone());
         }
     }
 
-    fn settle(&mut self, mail: usize, recipient: usize, fate: Fate, server: Option<Rc<str>>) {
+    fn settle(&mut self, mail: usize, recipient: usize, fate: Conclusion, server: Option<Rc<str>>) {
         let Some(of) = self.mails.get_mut(&mail) else { return };
         of.settle(recipient, fate, server);
         while let Some(of) = self.mails.get_mut(&mail)

@@ -5,14 +5,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use lmtp_send::lmtp::auth::Mechanism;
-use lmtp_send::lmtp::{Cause, Event, Failure, Insecure, Session, Stage, Transport};
+use lmtp_send::lmtp::{Cause, Event, Insecure, Session, SessionError, Stage, Transport};
 
-use super::Witness;
+use super::Reporter;
 use crate::exit::Kind;
 use crate::job::{Credentials, Job, Start};
+use crate::local_error::LocalError;
 use crate::transport::stop::Stop;
 use crate::transport::{Destination, Handshake, Limits, Link, Tls, Unreachable, connect};
-use crate::trouble::Trouble;
 
 /// A session, and how long each step to it took.
 pub struct Opened {
@@ -23,21 +23,21 @@ pub struct Opened {
 }
 
 /// Why there is no session, and with which server.
-pub type Unopened = (Trouble, Option<Rc<str>>);
+pub type Unopened = (LocalError, Option<Rc<str>>);
 
 /// Opens a session with the first destination that accepts one; each that does not is a warning, unless it
 /// was the last.
 ///
 /// # Errors
 ///
-/// The last [`Trouble`], with the server that it was with.
+/// The last [`LocalError`], with the server that it was with.
 pub fn first(
     job: &Job,
     deadline: Instant,
     stop: &Rc<Stop>,
-    witness: &mut dyn Witness,
+    witness: &mut dyn Reporter,
 ) -> Result<(Opened, Rc<str>), Unopened> {
-    let mut failed = (Trouble::new(Kind::Bug, Stage::Connect, "no destination"), None);
+    let mut failed = (LocalError::new(Kind::Bug, Stage::Connect, "no destination"), None);
     for (tried, destination) in job.destinations.iter().enumerate() {
         let server: Rc<str> = destination.to_string().into();
         match open(job, destination, deadline, stop, witness) {
@@ -65,14 +65,14 @@ pub fn first(
 ///
 /// # Errors
 ///
-/// [`Trouble`] naming the server and what to look at.
+/// [`LocalError`] naming the server and what to look at.
 fn open(
     job: &Job,
     destination: &Destination,
     deadline: Instant,
     stop: &Rc<Stop>,
-    witness: &mut dyn Witness,
-) -> Result<Opened, Trouble> {
+    witness: &mut dyn Reporter,
+) -> Result<Opened, LocalError> {
     let opening = Opening { job, destination, deadline, stop, server: destination.to_string() };
     match opening.run(witness, true) {
         // Opportunistic TLS is better than none and worse than mail that does not arrive.
@@ -101,7 +101,7 @@ impl Opening<'_> {
         self.job.tls.as_ref().map(|(start, _)| *start)
     }
 
-    fn run(&self, witness: &dyn Witness, encrypt: bool) -> Result<Opened, Trouble> {
+    fn run(&self, witness: &dyn Reporter, encrypt: bool) -> Result<Opened, LocalError> {
         let mut watch = Watch { steps: Vec::new(), since: Instant::now() };
         let mut link = self.connect()?;
         watch.step(Stage::Connect);
@@ -110,7 +110,7 @@ impl Opening<'_> {
             link.secure().map_err(|e| self.insecure(e))?;
             watch.step(Stage::Tls);
         }
-        let failed = |failure: Failure| self.failed(&failure);
+        let failed = |failure: SessionError| self.failed(&failure);
         let mut listener = witness.listener(&self.server);
         let greeted = Rc::new(Cell::new(None));
         let first = Rc::clone(&greeted);
@@ -140,7 +140,7 @@ impl Opening<'_> {
         Ok(Opened { session, steps: watch.steps })
     }
 
-    fn connect(&self) -> Result<Link, Trouble> {
+    fn connect(&self) -> Result<Link, LocalError> {
         let limits = Limits::new(self.job.timeout, self.job.data_timeout, self.deadline);
         let link = connect(self.destination, self.job.network, limits, self.stop);
         let mut link = link.map_err(|e| self.unreachable(&e))?;
@@ -151,19 +151,19 @@ impl Opening<'_> {
         Ok(link)
     }
 
-    fn identity(&self, tls: &Tls) -> Result<Handshake, Trouble> {
+    fn identity(&self, tls: &Tls) -> Result<Handshake, LocalError> {
         let wrong =
-            |e| Trouble::new(Kind::Denied, Stage::Tls, format!("{}: {e}; give --tls-name", self.server));
+            |e| LocalError::new(Kind::Denied, Stage::Tls, format!("{}: {e}; give --tls-name", self.server));
         tls.for_host(self.destination.host()).map_err(wrong)
     }
 
     /// XCLIENT, to servers that offer it to us.
-    fn introduce(&self, session: &mut Session<Link>) -> Result<(), Failure> {
+    fn introduce(&self, session: &mut Session<Link>) -> Result<(), SessionError> {
         if self.job.xclient.is_empty() {
             return Ok(());
         }
         let refused =
-            |why: String| Failure { stage: Stage::Lhlo, cause: Cause::NotSecure { why, reply: None } };
+            |why: String| SessionError { stage: Stage::Lhlo, cause: Cause::NotSecure { why, reply: None } };
         let Some(known) = session.extensions().argument("XCLIENT") else {
             return Err(refused("--xclient: the server does not offer XCLIENT to us".into()));
         };
@@ -175,8 +175,8 @@ impl Opening<'_> {
         session.xclient(&self.job.xclient)
     }
 
-    fn failed(&self, failure: &Failure) -> Trouble {
-        Trouble {
+    fn failed(&self, failure: &SessionError) -> LocalError {
+        LocalError {
             kind: Kind::of(failure),
             stage: failure.stage,
             text: format!("{}: {failure}", self.server),
@@ -184,16 +184,16 @@ impl Opening<'_> {
         }
     }
 
-    fn insecure(&self, error: Insecure) -> Trouble {
+    fn insecure(&self, error: Insecure) -> LocalError {
         match error {
             Insecure::NotVerified(why) => {
-                Trouble::new(Kind::Denied, Stage::Tls, format!("{}: {why}", self.server))
+                LocalError::new(Kind::Denied, Stage::Tls, format!("{}: {why}", self.server))
             }
-            Insecure::Lost(error) => self.failed(&Failure::from_io(Stage::Tls, &error)),
+            Insecure::Lost(error) => self.failed(&SessionError::from_io(Stage::Tls, &error)),
         }
     }
 
-    fn unreachable(&self, error: &Unreachable) -> Trouble {
+    fn unreachable(&self, error: &Unreachable) -> LocalError {
         let kind = match error {
             Unreachable::NoSuchHost(_) => Kind::NoSuchHost,
             Unreachable::LookUp(_) | Unreachable::Connect(_) => Kind::Unreachable,
@@ -202,12 +202,12 @@ impl Opening<'_> {
             Unreachable::Exhausted(_) => Kind::Exhausted,
             Unreachable::Stopped => Kind::Stopped,
         };
-        Trouble::new(kind, Stage::Connect, format!("{}: cannot connect: {error}", self.server))
+        LocalError::new(kind, Stage::Connect, format!("{}: cannot connect: {error}", self.server))
     }
 }
 
 /// A session that is of no use to us, though the server did nothing wrong, is left in good order.
-fn left(session: &mut Session<Link>, result: Result<(), Failure>) -> Result<(), Failure> {
+fn left(session: &mut Session<Link>, result: Result<(), SessionError>) -> Result<(), SessionError> {
     if result.is_err() {
         session.close();
     }
@@ -215,9 +215,9 @@ fn left(session: &mut Session<Link>, result: Result<(), Failure>) -> Result<(), 
 }
 
 /// Authenticates by the mechanism asked for, else by the strongest that is offered and may be used here.
-fn authenticate(session: &mut Session<Link>, credentials: &Credentials) -> Result<(), Failure> {
+fn authenticate(session: &mut Session<Link>, credentials: &Credentials) -> Result<(), SessionError> {
     let impossible =
-        |why: String| Failure { stage: Stage::Auth, cause: Cause::NotSecure { why, reply: None } };
+        |why: String| SessionError { stage: Stage::Auth, cause: Cause::NotSecure { why, reply: None } };
     let Some(offer) = session.extensions().argument("AUTH").map(str::to_owned) else {
         return Err(impossible("authentication is asked for, and the server does not offer AUTH".into()));
     };

@@ -17,9 +17,9 @@ use lmtp_send::lmtp::{Address, ReversePath, Stage, drop_repeated};
 
 use crate::cli::{self, Args, ExitStyle, ReportFormat, Uncertain, Usual};
 use crate::exit::{Kind, Policy};
+use crate::local_error::LocalError;
 use crate::transport::stop::Stop;
 use crate::transport::{Destination, Network, Tls, split_host};
-use crate::trouble::Trouble;
 
 const PORT: u16 = 24;
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -123,8 +123,8 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// [`Trouble`] naming the address, host or name that is none.
-    pub fn new(args: &Args, stop: &Stop) -> Result<Self, Trouble> {
+    /// [`LocalError`] naming the address, host or name that is none.
+    pub fn new(args: &Args, stop: &Stop) -> Result<Self, LocalError> {
         let Args { usual, protocol: options } = args;
         let timeout = usual.timeout.unwrap_or(TIMEOUT);
         let data_timeout = usual.data_timeout.or(usual.timeout).unwrap_or(DATA_TIMEOUT);
@@ -189,7 +189,7 @@ fn body(option: Option<cli::Body>) -> Body {
 }
 
 /// Attributes of XCLIENT: a name and a value that is xtext.
-fn xclient(attributes: &[String]) -> Result<Vec<String>, Trouble> {
+fn xclient(attributes: &[String]) -> Result<Vec<String>, LocalError> {
     let valid = |text: &&String| {
         let (name, value) = text.split_once('=').unwrap_or_default();
         !name.is_empty()
@@ -201,16 +201,16 @@ fn xclient(attributes: &[String]) -> Result<Vec<String>, Trouble> {
         None => Ok(attributes.to_vec()),
         Some(text) => {
             let why = format!("--xclient '{}': not ATTR=VALUE with a value in xtext", text.escape_debug());
-            Err(Trouble::input(Kind::Envelope, why))
+            Err(LocalError::input(Kind::Envelope, why))
         }
     }
 }
 
-fn envelope(option: &str, error: &dyn std::fmt::Display) -> Trouble {
-    Trouble::input(Kind::Envelope, format!("{option}: {error}"))
+fn envelope(option: &str, error: &dyn std::fmt::Display) -> LocalError {
+    LocalError::input(Kind::Envelope, format!("{option}: {error}"))
 }
 
-fn recipients(texts: &[String]) -> Result<Vec<Address>, Trouble> {
+fn recipients(texts: &[String]) -> Result<Vec<Address>, LocalError> {
     let mut all = Vec::new();
     for text in texts {
         all.extend(Address::parse_several(text).map_err(|e| envelope("--to", &e))?);
@@ -219,7 +219,7 @@ fn recipients(texts: &[String]) -> Result<Vec<Address>, Trouble> {
     Ok(all)
 }
 
-fn destinations(args: &Usual) -> Result<Vec<Destination>, Trouble> {
+fn destinations(args: &Usual) -> Result<Vec<Destination>, LocalError> {
     if let Some(path) = &args.socket {
         return Ok(vec![Destination::Socket(path.clone())]);
     }
@@ -228,14 +228,14 @@ fn destinations(args: &Usual) -> Result<Vec<Destination>, Trouble> {
     }
     if let Some(command) = &args.exec {
         let words = shell_words::split(command)
-            .map_err(|e| Trouble::new(Kind::Config, Stage::Connect, format!("--exec '{command}': {e}")))?;
+            .map_err(|e| LocalError::new(Kind::Config, Stage::Connect, format!("--exec '{command}': {e}")))?;
         return Ok(vec![Destination::Exec(words)]);
     }
     let port = args.port.unwrap_or(PORT);
     let host = |text: &String| {
         let (name, port) = split_host(text, port).ok_or_else(|| {
             let why = format!("--host '{text}': neither HOST, HOST:PORT, [IPv6] nor [IPv6]:PORT");
-            Trouble::new(Kind::Usage, Stage::Connect, why)
+            LocalError::new(Kind::Usage, Stage::Connect, why)
         })?;
         Ok(Destination::Host { name, port })
     };
@@ -243,12 +243,12 @@ fn destinations(args: &Usual) -> Result<Vec<Destination>, Trouble> {
 }
 
 /// The name for LHLO: the one given, else this host's, else an address literal (RFC 5321 §4.1.4).
-fn lhlo(given: Option<String>) -> Result<String, Trouble> {
+fn lhlo(given: Option<String>) -> Result<String, LocalError> {
     let is_name =
         |name: &str| !name.is_empty() && name.len() <= 255 && name.bytes().all(|b| b.is_ascii_graphic());
     if let Some(name) = given {
         let usage = || {
-            Trouble::new(
+            LocalError::new(
                 Kind::Usage,
                 Stage::Lhlo,
                 format!("--lhlo '{}': not a host's name", name.escape_debug()),
@@ -268,13 +268,13 @@ pub fn host_name() -> Option<String> {
 ///
 /// # Errors
 ///
-/// [`Trouble`] where that cannot be found out.
-pub fn own_address() -> Result<ReversePath, Trouble> {
+/// [`LocalError`] where that cannot be found out.
+pub fn own_address() -> Result<ReversePath, LocalError> {
     let user = std::env::var("LOGNAME").ok().filter(|name| !name.is_empty()).or_else(user_name);
     let address = user.zip(host_name()).map(|(user, host)| format!("{user}@{host}"));
     address.and_then(|a| ReversePath::parse(&a).ok()).ok_or_else(|| {
         let text = "no sender: none in the header's From, Sender or Resent- fields, and neither LOGNAME nor the user's and the host's name make an address; give --from";
-        Trouble::input(Kind::Config, text)
+        LocalError::input(Kind::Config, text)
     })
 }
 

@@ -4,7 +4,7 @@ use lmtp_send::lmtp::{Address, EnhancedCode, Extensions, InvalidParameter, Param
 
 use crate::cli::{Notify, Protocol, Ret};
 use crate::exit::Kind;
-use crate::trouble::Trouble;
+use crate::local_error::LocalError;
 
 /// The longest envelope identifier, in characters (RFC 3461 §4.4).
 const MAX_ENVID: usize = 100;
@@ -34,8 +34,8 @@ impl Parameters {
     ///
     /// # Errors
     ///
-    /// [`Trouble`] naming the option whose value can be none.
-    pub fn new(options: &Protocol) -> Result<Self, Trouble> {
+    /// [`LocalError`] naming the option whose value can be none.
+    pub fn new(options: &Protocol) -> Result<Self, LocalError> {
         let mut parameters = Self::default();
         if let Some(ret) = options.ret {
             parameters.mail.push(parse("--ret", if ret == Ret::Full { "RET=FULL" } else { "RET=HDRS" })?);
@@ -127,21 +127,21 @@ fn word(notify: Notify) -> &'static str {
     match notify {
         Notify::Never => "NEVER",
         Notify::Success => "SUCCESS",
-        Notify::Failure => "FAILURE",
+        Notify::SessionError => "FAILURE",
         Notify::Delay => "DELAY",
     }
 }
 
-fn parse(option: &str, text: &str) -> Result<Parameter, Trouble> {
+fn parse(option: &str, text: &str) -> Result<Parameter, LocalError> {
     Parameter::parse(text).map_err(|e: InvalidParameter| invalid(option, &e))
 }
 
-fn invalid(option: &str, why: &dyn std::fmt::Display) -> Trouble {
-    Trouble::input(Kind::Envelope, format!("{option}: {why}"))
+fn invalid(option: &str, why: &dyn std::fmt::Display) -> LocalError {
+    LocalError::input(Kind::Envelope, format!("{option}: {why}"))
 }
 
 /// A transaction's identifier, `<local@domain>` (RFC 1845 §3).
-fn transid(text: &str) -> Result<Parameter, Trouble> {
+fn transid(text: &str) -> Result<Parameter, LocalError> {
     let address = Address::parse(text).map_err(|e| invalid("--transid", &e))?;
     if address.domain().is_none() || !address.is_ascii() {
         return Err(invalid("--transid", &format!("'{address}' is not of the form local@domain")));
@@ -150,7 +150,7 @@ fn transid(text: &str) -> Result<Parameter, Trouble> {
 }
 
 /// `TYPE;ADDR` (RFC 3461 §4.2).
-fn original_recipient(text: &str) -> Result<Parameter, Trouble> {
+fn original_recipient(text: &str) -> Result<Parameter, LocalError> {
     let form = || invalid("--orcpt", &"it is TYPE;ADDR, as in rfc822;joe@example.net");
     let (kind, address) = text.split_once(';').ok_or_else(form)?;
     let is_atom = !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
@@ -161,7 +161,7 @@ fn original_recipient(text: &str) -> Result<Parameter, Trouble> {
 }
 
 /// Printable ASCII as xtext: what would end the value is written in hexadecimal (RFC 3461 §4).
-fn xtext(option: &str, text: &str) -> Result<String, Trouble> {
+fn xtext(option: &str, text: &str) -> Result<String, LocalError> {
     if text.is_empty() || !text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
         return Err(invalid(option, &"only printable ASCII can be said (xtext, RFC 3461 section 4)"));
     }

@@ -4,7 +4,7 @@ use lmtp_send::lmtp::printable;
 
 use crate::cli::Protocol;
 use crate::exit::Kind;
-use crate::trouble::Trouble;
+use crate::local_error::LocalError;
 
 /// What is asked, in this order.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ impl Questions {
     ///
     /// # Errors
     ///
-    /// [`Trouble`] where an argument would be more than one.
-    pub fn new(asked: &Protocol) -> Result<Self, Trouble> {
+    /// [`LocalError`] where an argument would be more than one.
+    pub fn new(asked: &Protocol) -> Result<Self, LocalError> {
         let mut commands = Vec::new();
         for (option, verb, arguments) in [
             ("--vrfy", "VRFY", &asked.vrfy),
@@ -50,10 +50,10 @@ impl Questions {
 }
 
 /// A command with one argument that cannot be anything else.
-fn command(option: &str, verb: &str, argument: &str) -> Result<String, Trouble> {
+fn command(option: &str, verb: &str, argument: &str) -> Result<String, LocalError> {
     if argument.trim().is_empty() || argument.chars().any(char::is_control) || argument.len() > 900 {
         let text = format!("{option} '{}': nothing that can be asked", printable(argument.as_bytes()));
-        return Err(Trouble::input(Kind::Envelope, text));
+        return Err(LocalError::input(Kind::Envelope, text));
     }
     Ok(format!("{verb} {argument}"))
 }

@@ -15,9 +15,9 @@ use lmtp_send::lmtp::{Secret, Stage};
 
 use crate::cli::{self, Protocol, TlsMode};
 use crate::exit::Kind;
+use crate::local_error::LocalError;
 use crate::transport::stop::{Stop, end_by};
 use crate::transport::{Fingerprint, Identity, PASSWORD, Tls, TlsOptions, Verify};
-use crate::trouble::Trouble;
 
 /// The longest password, in octets.
 const MAX_PASSWORD: u64 = 4096;
@@ -50,8 +50,8 @@ pub enum Start {
 ///
 /// # Errors
 ///
-/// [`Trouble`] where a file is wrong or missing.
-pub fn tls(options: &Protocol) -> Result<Option<(Start, Tls)>, Trouble> {
+/// [`LocalError`] where a file is wrong or missing.
+pub fn tls(options: &Protocol) -> Result<Option<(Start, Tls)>, LocalError> {
     let start = match options.tls.unwrap_or(TlsMode::Off) {
         TlsMode::Off => return unused(options).map(|()| None),
         TlsMode::Opportunistic => Start::IfOffered,
@@ -59,7 +59,7 @@ pub fn tls(options: &Protocol) -> Result<Option<(Start, Tls)>, Trouble> {
         TlsMode::Implicit => Start::AtOnce,
     };
     let verify = if let Some(text) = &options.tls_fingerprint {
-        let usage = |e| Trouble::new(Kind::Usage, Stage::Tls, format!("--tls-fingerprint: {e}"));
+        let usage = |e| LocalError::new(Kind::Usage, Stage::Tls, format!("--tls-fingerprint: {e}"));
         Verify::Pin(text.parse::<Fingerprint>().map_err(usage)?)
     } else if options.tls_insecure || start == Start::IfOffered {
         Verify::Nothing
@@ -69,22 +69,22 @@ pub fn tls(options: &Protocol) -> Result<Option<(Start, Tls)>, Trouble> {
     if start == Start::IfOffered && (options.tls_fingerprint.is_some() || options.tls_ca.is_some()) {
         let text =
             "--tls opportunistic verifies nothing: --tls-ca and --tls-fingerprint need starttls or implicit";
-        return Err(Trouble::new(Kind::Usage, Stage::Tls, text));
+        return Err(LocalError::new(Kind::Usage, Stage::Tls, text));
     }
     let identity = match (&options.tls_cert, &options.tls_key) {
         (None, None) => None,
         (Some(certificate), Some(key)) => {
             Some(Identity { certificate: certificate.clone(), key: key.clone() })
         }
-        _ => return Err(Trouble::new(Kind::Usage, Stage::Tls, "--tls-cert and --tls-key go together")),
+        _ => return Err(LocalError::new(Kind::Usage, Stage::Tls, "--tls-cert and --tls-key go together")),
     };
     let options = TlsOptions { verify, identity, name: options.tls_name.clone() };
-    let tls = Tls::new(options).map_err(|e| Trouble::new(Kind::Config, Stage::Tls, e))?;
+    let tls = Tls::new(options).map_err(|e| LocalError::new(Kind::Config, Stage::Tls, e))?;
     Ok(Some((start, tls)))
 }
 
 /// Options of TLS without TLS are a mistake that would send mail in clear.
-fn unused(options: &Protocol) -> Result<(), Trouble> {
+fn unused(options: &Protocol) -> Result<(), LocalError> {
     let given = options.tls_ca.is_some()
         || options.tls_cert.is_some()
         || options.tls_key.is_some()
@@ -94,7 +94,7 @@ fn unused(options: &Protocol) -> Result<(), Trouble> {
     if given && options.tls.is_none() {
         let text =
             "options of TLS are given, and --tls is not: say --tls starttls, implicit, opportunistic or off";
-        return Err(Trouble::new(Kind::Usage, Stage::Tls, text));
+        return Err(LocalError::new(Kind::Usage, Stage::Tls, text));
     }
     Ok(())
 }
@@ -103,12 +103,12 @@ fn unused(options: &Protocol) -> Result<(), Trouble> {
 ///
 /// # Errors
 ///
-/// [`Trouble`] where there is no password, or it cannot be read.
+/// [`LocalError`] where there is no password, or it cannot be read.
 pub fn credentials(
     options: &Protocol,
     until: Instant,
     stop: &Stop,
-) -> Result<(Option<Credentials>, Option<String>), Trouble> {
+) -> Result<(Option<Credentials>, Option<String>), LocalError> {
     let mechanism = options.auth.map(mechanism);
     let user = options.user.clone().unwrap_or_default();
     if mechanism == Some(Mechanism::External) {
@@ -119,9 +119,9 @@ pub fn credentials(
         let given =
             options.password_file.is_some() || options.password_command.is_some() || mechanism.is_some();
         let text = "--auth, --password-file and --password-command need --user";
-        return if given { Err(Trouble::new(Kind::Usage, Stage::Auth, text)) } else { Ok((None, None)) };
+        return if given { Err(LocalError::new(Kind::Usage, Stage::Auth, text)) } else { Ok((None, None)) };
     }
-    let config = |e: anyhow::Error| Trouble::new(Kind::Config, Stage::Auth, format!("{e:#}"));
+    let config = |e: anyhow::Error| LocalError::new(Kind::Config, Stage::Auth, format!("{e:#}"));
     let (password, warning) = password(options, until, stop).map_err(config)?;
     Ok((Some(Credentials { user, password, mechanism, insecure: options.auth_insecure }), warning))
 }

@@ -15,7 +15,7 @@
 //! | ask something | [`ask`](Session::ask) |
 //! | end the session | [`quit`](Session::quit) queues QUIT, [`close`](Session::close) waits for all that is owed |
 //!
-//! A [`Failure`] ends a session and says nothing about a recipient; by the time that it is returned, everybody
+//! A [`SessionError`] ends a session and says nothing about a recipient; by the time that it is returned, everybody
 //! who was in flight is settled. So a program may give up at the first error and look at the outcomes
 //! afterwards, as the examples do.
 //!
@@ -31,7 +31,7 @@
 //!
 //! use lmtp_send::lmtp::content::Bytes;
 //! use lmtp_send::lmtp::{
-//!     Address, Content, Failure, Fate, Go, Moved, Outcome, ReversePath, Session, Stage, Transaction, Transport,
+//!     Address, Content, SessionError, Settlement, Go, Moved, Outcome, ReversePath, Session, Stage, Transaction, Transport,
 //! };
 //!
 //! struct Socket {
@@ -86,7 +86,7 @@
 //!     session: &mut Session<Socket>,
 //!     transaction: &Transaction<'_>,
 //!     message: &mut dyn Content,
-//! ) -> Result<(), Failure> {
+//! ) -> Result<(), SessionError> {
 //!     session.begin(transaction)?;
 //!     if session.go()? == Go::Ahead {
 //!         session.content(message)?;
@@ -108,7 +108,7 @@
 //!
 //! let settled = session.settled().expect("Joe has an outcome, whatever happened");
 //! match settled.fate {
-//!     Fate::Known(Outcome::Delivered(reply)) => assert_eq!(reply.to_string(), "250 2.0.0 stored"),
+//!     Settlement::Known(Outcome::Delivered(reply)) => assert_eq!(reply.to_string(), "250 2.0.0 stored"),
 //!     other => panic!("{other:?}, {done:?}"),
 //! }
 //! # server.join().unwrap()?;
@@ -119,14 +119,14 @@
 //! # Many recipients
 //!
 //! [`Settled`] names a recipient by its place in the list. One who is refused has the reply to RCPT; the others
-//! have one each after the message (RFC 2033 §4.2). [`Fate::Again`] and [`Fate::Untried`] are no outcomes: the
+//! have one each after the message (RFC 2033 §4.2). [`Settlement::Again`] and [`Settlement::Untried`] are no outcomes: the
 //! recipient is to be sent to in a further transaction, or in a new session.
 //!
 //! ```
 //! # mod script { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lmtp/script.rs")); }
 //! # use script::script;
 //! use lmtp_send::lmtp::content::Bytes;
-//! use lmtp_send::lmtp::{Address, Content, Fate, Go, Outcome, ReversePath, Session, Transaction};
+//! use lmtp_send::lmtp::{Address, Content, Settlement, Go, Outcome, ReversePath, Session, Transaction};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = script([
@@ -150,13 +150,13 @@
 //! let mut outcomes = vec![String::new(); recipients.len()];
 //! while let Some(settled) = session.settled() {
 //!     outcomes[settled.recipient] = match settled.fate {
-//!         Fate::Known(Outcome::Delivered(reply)) => format!("delivered: {reply}"),
-//!         Fate::Known(Outcome::Refused { stage, reply }) => format!("refused at {}: {reply}", stage.name()),
-//!         Fate::Known(Outcome::Unsuited(why)) => format!("not for this server: {why}"),
-//!         Fate::Known(Outcome::Unanswered(failure)) => format!("to be tried again: {failure}"),
-//!         Fate::Known(Outcome::Uncertain(failure)) => format!("nobody knows: {failure}"),
-//!         Fate::Again(_) => "for a further transaction".to_owned(),
-//!         Fate::Untried(_) => "for a new session".to_owned(),
+//!         Settlement::Known(Outcome::Delivered(reply)) => format!("delivered: {reply}"),
+//!         Settlement::Known(Outcome::Refused { stage, reply }) => format!("refused at {}: {reply}", stage.name()),
+//!         Settlement::Known(Outcome::Unsuited(why)) => format!("not for this server: {why}"),
+//!         Settlement::Known(Outcome::Unanswered(failure)) => format!("to be tried again: {failure}"),
+//!         Settlement::Known(Outcome::Uncertain(failure)) => format!("nobody knows: {failure}"),
+//!         Settlement::Again(_) => "for a further transaction".to_owned(),
+//!         Settlement::Untried(_) => "for a new session".to_owned(),
 //!     };
 //! }
 //! assert_eq!(
@@ -181,7 +181,7 @@
 //! # mod script { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lmtp/script.rs")); }
 //! # use script::script;
 //! use lmtp_send::lmtp::content::Bytes;
-//! use lmtp_send::lmtp::{Address, Content, Fate, Go, Outcome, ReversePath, Session, Transaction};
+//! use lmtp_send::lmtp::{Address, Content, Settlement, Go, Outcome, ReversePath, Session, Transaction};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = script([
@@ -212,7 +212,7 @@
 //! for (ticket, text) in tickets.into_iter().zip(["the first is stored", "the second is stored"]) {
 //!     let settled = session.settled().expect("one for each");
 //!     assert_eq!(settled.ticket, ticket);
-//!     assert!(matches!(settled.fate, Fate::Known(Outcome::Delivered(reply)) if reply.text() == text));
+//!     assert!(matches!(settled.fate, Settlement::Known(Outcome::Delivered(reply)) if reply.text() == text));
 //! }
 //! # Ok(())
 //! # }
@@ -346,12 +346,12 @@ pub mod address;
 pub mod auth;
 pub mod content;
 pub mod extension;
-pub mod failure;
 pub mod outcome;
 pub mod parameter;
 pub mod reply;
 pub mod secret;
 pub mod session;
+pub mod session_error;
 pub mod stage;
 pub mod transport;
 pub mod wire;
@@ -359,11 +359,11 @@ pub mod wire;
 pub use address::{Address, InvalidAddress, ReversePath, drop_repeated};
 pub use content::{Content, Stretch};
 pub use extension::{Extensions, Limits};
-pub use failure::{Cause, Failure};
-pub use outcome::{Fate, Outcome, Settled};
+pub use outcome::{Outcome, Settled, Settlement};
 pub use parameter::{InvalidParameter, Parameter};
 pub use reply::{EnhancedCode, Malformed, Reply, printable};
 pub use secret::Secret;
 pub use session::{Event, Go, Session, Transaction};
+pub use session_error::{Cause, SessionError};
 pub use stage::Stage;
 pub use transport::{Insecure, Moved, Transport};

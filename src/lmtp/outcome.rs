@@ -1,6 +1,6 @@
 //! What became of a recipient.
 
-use super::{Failure, Reply, Stage};
+use super::{Reply, SessionError, Stage};
 
 /// What became of one recipient in one transaction. Which exit code that is, is decided elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +18,9 @@ pub enum Outcome {
     /// codes that a server would have used.
     Unsuited(Reply),
     /// There is no verdict, and the message was not delivered.
-    Unanswered(Failure),
+    Unanswered(SessionError),
     /// There is no verdict, and the message may have been delivered: its end was sent.
-    Uncertain(Failure),
+    Uncertain(SessionError),
 }
 
 /// One recipient of one transaction has an outcome.
@@ -31,17 +31,17 @@ pub struct Settled {
     /// Which recipient of it: its place in the list.
     pub recipient: usize,
     /// What became of it there.
-    pub fate: Fate,
+    pub fate: Settlement,
 }
 
 /// What a transaction means for one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Settlement {
     /// It has an outcome.
     Known(Outcome),
     /// The server takes no more recipients in this transaction (RFC 5321 §4.5.3.1.10): to be sent in a further one.
     Again(Reply),
     /// The session, used before, ended before this transaction had its first reply: it can be tried in a
     /// new session as if it had never been begun.
-    Untried(Failure),
+    Untried(SessionError),
 }

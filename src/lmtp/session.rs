@@ -34,7 +34,7 @@ use super::auth::Mechanism;
 use super::reply::{self, Malformed, ReplyReader};
 use super::wire::Form;
 use super::{
-    Address, Cause, Content, EnhancedCode, Extensions, Failure, Parameter, Reply, ReversePath, Secret,
+    Address, Cause, Content, EnhancedCode, Extensions, Parameter, Reply, ReversePath, Secret, SessionError,
     Settled, Stage, Stretch, Transport,
 };
 
@@ -262,7 +262,7 @@ pub struct Session<T> {
     /// Octets handed over since the session began.
     sent: u64,
     /// Writing has failed; what the server had sent before is still read.
-    broken: Option<Failure>,
+    broken: Option<SessionError>,
     due: VecDeque<Due>,
     /// Replies whose place no mark has confirmed.
     held: Vec<(Due, Reply)>,
@@ -285,8 +285,8 @@ impl<T: Transport> Session<T> {
     ///
     /// # Errors
     ///
-    /// [`Failure`] where the server does not greet with 220, does not speak LMTP, or the connection fails.
-    pub fn open(transport: T, name: &str, observer: Box<dyn FnMut(Event<'_>)>) -> Result<Self, Failure> {
+    /// [`SessionError`] where the server does not greet with 220, does not speak LMTP, or the connection fails.
+    pub fn open(transport: T, name: &str, observer: Box<dyn FnMut(Event<'_>)>) -> Result<Self, SessionError> {
         let mut session = Self {
             transport,
             observer,
@@ -363,8 +363,8 @@ impl<T: Transport> Session<T> {
     ///
     /// # Errors
     ///
-    /// A [`Failure`] ends the session; every recipient in flight is settled by then.
-    pub fn begin(&mut self, transaction: &Transaction<'_>) -> Result<u64, Failure> {
+    /// A [`SessionError`] ends the session; every recipient in flight is settled by then.
+    pub fn begin(&mut self, transaction: &Transaction<'_>) -> Result<u64, SessionError> {
         let ticket = self.begun;
         self.begun += 1;
         self.flights.push_back(Flight {
@@ -393,7 +393,7 @@ impl<T: Transport> Session<T> {
     /// # Errors
     ///
     /// As [`Session::begin`].
-    pub fn go(&mut self) -> Result<Go, Failure> {
+    pub fn go(&mut self) -> Result<Go, SessionError> {
         let go = self.try_go();
         self.guard(go)
     }
@@ -405,7 +405,7 @@ impl<T: Transport> Session<T> {
     /// # Errors
     ///
     /// As [`Session::begin`].
-    pub fn may_follow(&mut self) -> Result<bool, Failure> {
+    pub fn may_follow(&mut self) -> Result<bool, SessionError> {
         let done = self.try_may_follow();
         self.guard(done)
     }
@@ -418,7 +418,7 @@ impl<T: Transport> Session<T> {
     ///
     /// As [`Session::begin`]. A message whose octets are not those counted before is cut short: the
     /// session ends, and nothing is delivered.
-    pub fn content(&mut self, content: &mut dyn Content) -> Result<(), Failure> {
+    pub fn content(&mut self, content: &mut dyn Content) -> Result<(), SessionError> {
         let done = self.try_content(content);
         self.guard(done)
     }
@@ -428,7 +428,7 @@ impl<T: Transport> Session<T> {
     /// # Errors
     ///
     /// As [`Session::begin`].
-    pub fn step(&mut self) -> Result<(), Failure> {
+    pub fn step(&mut self) -> Result<(), SessionError> {
         let done = self.try_step();
         self.guard(done)
     }
@@ -461,15 +461,15 @@ impl<T: Transport> Session<T> {
         while !self.pipelining() && self.waits() && self.step().is_ok() {}
         self.quit();
         while self.waits() && self.step().is_ok() {}
-        self.end(&Failure { stage: Stage::Delivery, cause: Cause::TooFewReplies });
+        self.end(&SessionError { stage: Stage::Delivery, cause: Cause::TooFewReplies });
     }
 
     /// Encrypts the session (RFC 3207) and says LHLO again: nothing that was said in clear counts.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] ends the session; [`Cause::Injected`] where the server sent more than its reply.
-    pub fn starttls(&mut self) -> Result<(), Failure> {
+    /// A [`SessionError`] ends the session; [`Cause::Injected`] where the server sent more than its reply.
+    pub fn starttls(&mut self) -> Result<(), SessionError> {
         let done = self.try_starttls();
         self.guard(done)
     }
@@ -478,13 +478,13 @@ impl<T: Transport> Session<T> {
     ///
     /// # Errors
     ///
-    /// A [`Failure`] ends the session: it says nothing about any recipient.
+    /// A [`SessionError`] ends the session: it says nothing about any recipient.
     pub fn authenticate(
         &mut self,
         mechanism: Mechanism,
         user: &str,
         password: &Secret,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), SessionError> {
         let done = self.try_authenticate(mechanism, user, password);
         self.guard(done)
     }
@@ -494,8 +494,8 @@ impl<T: Transport> Session<T> {
     ///
     /// # Errors
     ///
-    /// A [`Failure`] ends the session, also where the server refuses.
-    pub fn xclient(&mut self, attributes: &[String]) -> Result<(), Failure> {
+    /// A [`SessionError`] ends the session, also where the server refuses.
+    pub fn xclient(&mut self, attributes: &[String]) -> Result<(), SessionError> {
         let done = self.try_xclient(attributes);
         self.guard(done)
     }
@@ -507,15 +507,15 @@ impl<T: Transport> Session<T> {
     ///
     /// # Errors
     ///
-    /// A [`Failure`] ends the session: 421, or no answer.
-    pub fn ask(&mut self, line: &str) -> Result<Reply, Failure> {
+    /// A [`SessionError`] ends the session: 421, or no answer.
+    pub fn ask(&mut self, line: &str) -> Result<Reply, SessionError> {
         let done = self.try_ask(line);
         self.guard(done)
     }
 
     // What follows returns failures as they are; the public methods settle what they leave behind.
 
-    fn guard<R>(&mut self, result: Result<R, Failure>) -> Result<R, Failure> {
+    fn guard<R>(&mut self, result: Result<R, SessionError>) -> Result<R, SessionError> {
         if let Err(failure) = &result {
             self.end(failure);
         }
@@ -523,7 +523,7 @@ impl<T: Transport> Session<T> {
     }
 
     /// Waits for a reply outside the queue.
-    fn reply(&mut self, stage: Stage) -> Result<Reply, Failure> {
+    fn reply(&mut self, stage: Stage) -> Result<Reply, SessionError> {
         self.transport.enter(stage);
         loop {
             let found = self.reader.next_reply();
@@ -539,13 +539,13 @@ impl<T: Transport> Session<T> {
     }
 
     /// What is no reply may show a password as well, cut where it stands: a server may echo what it hears.
-    fn malformed(&self, stage: Stage, what: Malformed) -> Failure {
+    fn malformed(&self, stage: Stage, what: Malformed) -> SessionError {
         let what = match what {
             Malformed::NotAReply(_) if stage == Stage::Auth => Malformed::NotAReply("[redacted]".into()),
             Malformed::NotAReply(line) => Malformed::NotAReply(reply::without(line, &self.hidden)),
             Malformed::MixedCodes(..) | Malformed::LineTooLong | Malformed::ReplyTooLong => what,
         };
-        Failure { stage, cause: Cause::Malformed(what) }
+        SessionError { stage, cause: Cause::Malformed(what) }
     }
 
     fn say(&mut self, line: &str) {
@@ -559,7 +559,7 @@ impl<T: Transport> Session<T> {
         self.due.push_back(due);
     }
 
-    fn try_step(&mut self) -> Result<(), Failure> {
+    fn try_step(&mut self) -> Result<(), SessionError> {
         let Some(due) = self.front() else { return self.flush() };
         let stage = due.stage();
         self.transport.enter(stage);
@@ -567,7 +567,7 @@ impl<T: Transport> Session<T> {
             // Where nothing but 221 marks the place of the replies before it, something else in its place moves them.
             Err(failure) if due == Due::Quit && !failure.is_doubt() && self.is_shifted() => {
                 let Some(extra) = self.extra.clone() else { return Err(failure) };
-                Err(Failure { stage: Stage::Delivery, cause: Cause::OutOfPlace(extra) })
+                Err(SessionError { stage: Stage::Delivery, cause: Cause::OutOfPlace(extra) })
             }
             // Every reply has come, and whatever becomes of QUIT the outcomes stand.
             Err(failure) if due == Due::Quit && !failure.is_doubt() => {
@@ -580,7 +580,7 @@ impl<T: Transport> Session<T> {
         }
     }
 
-    fn await_reply(&mut self, stage: Stage) -> Result<(), Failure> {
+    fn await_reply(&mut self, stage: Stage) -> Result<(), SessionError> {
         while !self.take_reply(stage)? {
             self.exchange(stage, None)?;
         }
@@ -589,7 +589,7 @@ impl<T: Transport> Session<T> {
 
     /// Writes all that is queued, taking replies that come meanwhile: a server may not read on before its
     /// replies are read (RFC 2920 §3.1). Where writing has failed, what the server had said is still taken.
-    fn flush(&mut self) -> Result<(), Failure> {
+    fn flush(&mut self) -> Result<(), SessionError> {
         while self.out_at < self.out.len() || self.broken.is_some() {
             self.exchange_and_take(None)?;
         }
@@ -598,7 +598,7 @@ impl<T: Transport> Session<T> {
 
     /// One exchange, of what is queued or of octets in a file, and the replies that it brought; how much was
     /// written. `None`: nothing can be sent from that file.
-    fn exchange_and_take(&mut self, stretch: Option<&Stretch<'_>>) -> Result<Option<usize>, Failure> {
+    fn exchange_and_take(&mut self, stretch: Option<&Stretch<'_>>) -> Result<Option<usize>, SessionError> {
         let stage = self.due.front().map_or(Stage::Data, |d| d.stage());
         let mut written = Some(0);
         if !self.due.is_empty() || self.broken.is_none() {
@@ -614,12 +614,12 @@ impl<T: Transport> Session<T> {
     }
 
     /// Nothing is owed: has the server answered a message that is still being sent, or has writing failed?
-    fn check_for_early_reply(&mut self) -> Result<(), Failure> {
+    fn check_for_early_reply(&mut self) -> Result<(), SessionError> {
         if let Some(failure) = self.broken.clone() {
             return Err(self.heard_early(None, failure));
         }
         if self.unsent().is_some() && self.reader.unused().contains(&b'\n') {
-            return Err(self.heard_early(None, Failure { stage: Stage::Data, cause: Cause::Closed }));
+            return Err(self.heard_early(None, SessionError { stage: Stage::Data, cause: Cause::Closed }));
         }
         Ok(())
     }
@@ -632,7 +632,11 @@ impl<T: Transport> Session<T> {
 
     /// One exchange with the transport. A failure to write is not told at once: what the server said
     /// before it went away is read first.
-    fn exchange(&mut self, stage: Stage, stretch: Option<&Stretch<'_>>) -> Result<Option<usize>, Failure> {
+    fn exchange(
+        &mut self,
+        stage: Stage,
+        stretch: Option<&Stretch<'_>>,
+    ) -> Result<Option<usize>, SessionError> {
         let mut input = [0; READ];
         if self.broken.is_some() {
             self.discard_output();
@@ -666,18 +670,23 @@ impl<T: Transport> Session<T> {
             | None => None,
         };
         if moved.read > 0 && answering.is_some() && self.unsent().map(|f| f.ticket) == answering {
-            return Err(self.heard_early(None, Failure { stage, cause: Cause::Closed }));
+            return Err(self.heard_early(None, SessionError { stage, cause: Cause::Closed }));
         }
         if moved.closed && moved.read == 0 {
-            let closed = Failure { stage, cause: Cause::Closed };
+            let closed = SessionError { stage, cause: Cause::Closed };
             let failure = self.broken.take().unwrap_or(closed);
             return Err(self.heard_at_the_end(failure));
         }
         Ok(Some(moved.written))
     }
 
-    fn exchange_failed(&mut self, stage: Stage, error: &std::io::Error, writes: bool) -> Result<(), Failure> {
-        let failure = Failure::from_io(stage, error);
+    fn exchange_failed(
+        &mut self,
+        stage: Stage,
+        error: &std::io::Error,
+        writes: bool,
+    ) -> Result<(), SessionError> {
+        let failure = SessionError::from_io(stage, error);
         let final_word = matches!(failure.cause, Cause::TimedOut(_) | Cause::Stopped);
         if final_word || self.broken.is_some() || !writes {
             return Err(self.broken.take().filter(|_| !final_word).unwrap_or(failure));
@@ -688,19 +697,19 @@ impl<T: Transport> Session<T> {
     }
 
     /// The connection has closed while the message was being sent: what had been said before counts.
-    fn heard_at_the_end(&mut self, failure: Failure) -> Failure {
+    fn heard_at_the_end(&mut self, failure: SessionError) -> SessionError {
         if self.unsent().is_some() { self.heard_early(None, failure) } else { failure }
     }
 
-    fn take_pending(&mut self, stage: Stage) -> Result<(), Failure> {
+    fn take_pending(&mut self, stage: Stage) -> Result<(), SessionError> {
         let mut input = [0; READ];
         match self.transport.pending(&mut input) {
             Ok(moved) => {
                 self.reader.push(input.get(..moved.read).unwrap_or_default());
                 let closed = moved.closed && moved.read == 0;
-                if closed { Err(Failure { stage, cause: Cause::Closed }) } else { Ok(()) }
+                if closed { Err(SessionError { stage, cause: Cause::Closed }) } else { Ok(()) }
             }
-            Err(e) => Err(Failure::from_io(stage, &e)),
+            Err(e) => Err(SessionError::from_io(stage, &e)),
         }
     }
 }

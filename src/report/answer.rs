@@ -6,7 +6,7 @@ use lmtp_send::lmtp::{EnhancedCode, Outcome, Reply, Stage, printable};
 use serde::Serialize;
 
 use crate::exit::{Class, Judgement, Policy};
-use crate::trouble::Trouble;
+use crate::local_error::LocalError;
 
 /// Something that a server said.
 #[derive(Serialize)]
@@ -46,7 +46,7 @@ impl<'a> Answer<'a> {
     }
 
     /// What came in place of an answer.
-    pub fn trouble(question: &'a str, trouble: &Trouble, judgement: Judgement) -> Self {
+    pub fn trouble(question: &'a str, trouble: &LocalError, judgement: Judgement) -> Self {
         Self {
             server: "",
             question,

@@ -4,9 +4,9 @@
 use lmtp_send::lmtp::{Outcome, Reply, Stage, printable};
 use serde::Serialize;
 
-use crate::delivery::{Fate, Record};
+use crate::delivery::{Conclusion, Record};
 use crate::exit::{Judgement, Policy};
-use crate::trouble::Trouble;
+use crate::local_error::LocalError;
 
 /// The diagnostic for one recipient; with `several` messages it names its own.
 pub fn diagnostic(policy: &Policy, record: &Record, judgement: Judgement, several: bool) -> String {
@@ -20,7 +20,7 @@ pub fn diagnostic(policy: &Policy, record: &Record, judgement: Judgement, severa
 }
 
 /// The diagnostic for a trouble that concerns nobody in particular.
-pub fn of_trouble(policy: &Policy, judgement: Judgement, trouble: &Trouble) -> String {
+pub fn of_trouble(policy: &Policy, judgement: Judgement, trouble: &LocalError) -> String {
     let status = policy.agreeing(judgement.status, judgement.exit);
     format!("{status} {}", printable(trouble.text.as_bytes()))
 }
@@ -36,14 +36,14 @@ pub fn text(record: &Record, judgement: Judgement) -> String {
 fn story(record: &Record) -> String {
     let server = record.server.as_deref().map(|s| printable(s.as_bytes())).unwrap_or_default();
     match &record.fate {
-        Fate::Trouble(trouble) => printable(trouble.text.as_bytes()),
-        Fate::Outcome(Outcome::Delivered(reply)) => format!("{server} said: {reply}"),
-        Fate::Outcome(Outcome::Refused { stage, reply }) => {
+        Conclusion::LocalError(trouble) => printable(trouble.text.as_bytes()),
+        Conclusion::Outcome(Outcome::Delivered(reply)) => format!("{server} said: {reply}"),
+        Conclusion::Outcome(Outcome::Refused { stage, reply }) => {
             format!("{server} said: {reply} ({})", command(*stage))
         }
-        Fate::Outcome(Outcome::Unsuited(reply)) => format!("{server}: {}", reply.text()),
-        Fate::Outcome(Outcome::Unanswered(failure)) => format!("{server}: {failure}"),
-        Fate::Outcome(Outcome::Uncertain(failure)) => {
+        Conclusion::Outcome(Outcome::Unsuited(reply)) => format!("{server}: {}", reply.text()),
+        Conclusion::Outcome(Outcome::Unanswered(failure)) => format!("{server}: {failure}"),
+        Conclusion::Outcome(Outcome::Uncertain(failure)) => {
             format!("{server}: {failure}; the message may have been delivered")
         }
     }
@@ -87,17 +87,17 @@ struct Json<'a> {
 /// The line of the JSON report.
 pub fn json(record: &Record, judgement: Judgement) -> String {
     let (stage, reply) = match &record.fate {
-        Fate::Trouble(trouble) => (trouble.stage, trouble.reply.as_ref()),
-        Fate::Outcome(Outcome::Delivered(reply)) => (Stage::Delivery, Some(reply)),
-        Fate::Outcome(Outcome::Refused { stage, reply }) => (*stage, Some(reply)),
-        Fate::Outcome(Outcome::Unsuited(reply)) => (Stage::Mail, Some(reply)),
-        Fate::Outcome(Outcome::Unanswered(failure)) => (failure.stage, failure.reply()),
+        Conclusion::LocalError(trouble) => (trouble.stage, trouble.reply.as_ref()),
+        Conclusion::Outcome(Outcome::Delivered(reply)) => (Stage::Delivery, Some(reply)),
+        Conclusion::Outcome(Outcome::Refused { stage, reply }) => (*stage, Some(reply)),
+        Conclusion::Outcome(Outcome::Unsuited(reply)) => (Stage::Mail, Some(reply)),
+        Conclusion::Outcome(Outcome::Unanswered(failure)) => (failure.stage, failure.reply()),
         // What made it so is another command's reply.
-        Fate::Outcome(Outcome::Uncertain(failure)) => (failure.stage, None),
+        Conclusion::Outcome(Outcome::Uncertain(failure)) => (failure.stage, None),
     };
     let text = match &record.fate {
-        Fate::Outcome(Outcome::Delivered(reply) | Outcome::Refused { reply, .. }) => reply.text(),
-        Fate::Outcome(_) | Fate::Trouble(_) => story(record),
+        Conclusion::Outcome(Outcome::Delivered(reply) | Outcome::Refused { reply, .. }) => reply.text(),
+        Conclusion::Outcome(_) | Conclusion::LocalError(_) => story(record),
     };
     let own = reply.and_then(Reply::enhanced).map(|e| e.to_string());
     let by_table = (reply.is_none()).then(|| judgement.status.to_string());

@@ -14,11 +14,11 @@ use lmtp_send::lmtp::{Event, Stage, printable};
 pub use answer::Answer;
 
 use crate::cli::ReportFormat;
-use crate::delivery::{Fate, Record, Witness};
+use crate::delivery::{Conclusion, Record, Reporter};
 use crate::exit::{self, Judgement, Kind, Policy};
 use crate::job::Output;
+use crate::local_error::LocalError;
 use crate::process::was_closed;
-use crate::trouble::Trouble;
 
 /// Hears of every outcome, and says at the end what the exit code is.
 pub struct Report {
@@ -43,8 +43,8 @@ impl Report {
     ///
     /// # Errors
     ///
-    /// [`Trouble`] where that cannot be written, before anything is delivered.
-    pub fn open(policy: Policy, output: Output, several: bool) -> Result<Self, Trouble> {
+    /// [`LocalError`] where that cannot be written, before anything is delivered.
+    pub fn open(policy: Policy, output: Output, several: bool) -> Result<Self, LocalError> {
         let sink = match (&output.report, &output.report_file) {
             (None, _) => None,
             (Some(_), Some(path)) => {
@@ -94,7 +94,7 @@ impl Report {
     }
 
     /// Tells a trouble that kept a question from being answered.
-    pub fn unanswered(&mut self, question: &str, trouble: &Trouble) {
+    pub fn unanswered(&mut self, question: &str, trouble: &LocalError) {
         let judgement = self.policy.trouble(trouble.kind, trouble.reply.as_ref());
         if self.output.report == Some(ReportFormat::Json) {
             let answer = Answer::trouble(question, trouble, judgement);
@@ -114,7 +114,7 @@ impl Report {
     }
 
     /// Tells a trouble that concerns nobody in particular.
-    fn trouble(&mut self, trouble: &Trouble) {
+    fn trouble(&mut self, trouble: &LocalError) {
         let judgement = self.policy.trouble(trouble.kind, trouble.reply.as_ref());
         self.lines.push(line::of_trouble(&self.policy, judgement, trouble));
         if self.decides(judgement) {
@@ -131,10 +131,10 @@ impl Report {
         }
     }
 
-    fn judge(&self, fate: &Fate) -> Judgement {
+    fn judge(&self, fate: &Conclusion) -> Judgement {
         match fate {
-            Fate::Outcome(outcome) => self.policy.judge(outcome),
-            Fate::Trouble(trouble) => self.policy.trouble(trouble.kind, trouble.reply.as_ref()),
+            Conclusion::Outcome(outcome) => self.policy.judge(outcome),
+            Conclusion::LocalError(trouble) => self.policy.trouble(trouble.kind, trouble.reply.as_ref()),
         }
     }
 
@@ -150,7 +150,7 @@ impl Report {
     }
 }
 
-impl Witness for Report {
+impl Reporter for Report {
     fn record(&mut self, record: Record) -> bool {
         let judgement = self.judge(&record.fate);
         self.write(&record, judgement);
@@ -191,7 +191,7 @@ impl Witness for Report {
 pub fn never_begun(
     policy: Policy,
     output: &Output,
-    trouble: &Trouble,
+    trouble: &LocalError,
     message: &str,
     sender: &str,
     to: &[String],
@@ -201,7 +201,7 @@ pub fn never_begun(
         message_id: None,
         sender: sender.into(),
         recipient: recipient.map(Into::into),
-        fate: Fate::Trouble(trouble.clone()),
+        fate: Conclusion::LocalError(trouble.clone()),
         server: None,
         attempts: 0,
         seconds: 0.0,
@@ -231,12 +231,12 @@ pub fn say(line: &str) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-fn lost(text: &str) -> Trouble {
-    Trouble::new(Kind::InputOutput, Stage::Input, format!("the report could not be written: {text}"))
+fn lost(text: &str) -> LocalError {
+    LocalError::new(Kind::InputOutput, Stage::Input, format!("the report could not be written: {text}"))
 }
 
 /// Standard output, if there is one.
-fn standard_output() -> Result<File, Trouble> {
+fn standard_output() -> Result<File, LocalError> {
     if was_closed(rustix::stdio::stdout()) {
         return Err(lost("standard output is closed"));
     }

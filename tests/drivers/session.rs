@@ -14,7 +14,8 @@ use std::rc::Rc;
 use lmtp_send::lmtp::auth::Mechanism;
 use lmtp_send::lmtp::session::{Body, Verb};
 use lmtp_send::lmtp::{
-    Address, Event, Failure, Fate, Go, Outcome, Reply, Secret, Session, Settled, Stage, Transaction,
+    Address, Event, Go, Outcome, Reply, Secret, Session, SessionError, Settled, Settlement, Stage,
+    Transaction,
 };
 
 use letter::Letter;
@@ -200,7 +201,7 @@ impl Courier {
         }
     }
 
-    fn converse(&mut self, batch: &Batch, ticket: u64) -> Result<(), Failure> {
+    fn converse(&mut self, batch: &Batch, ticket: u64) -> Result<(), SessionError> {
         let Some(line) = &mut self.line else { return Ok(()) };
         match line.session.go()? {
             Go::Ahead => line.session.content(&mut self.letters[batch.letter].open())?,
@@ -227,7 +228,7 @@ impl Courier {
         Ok(())
     }
 
-    fn follow_up(&mut self) -> Result<(), Failure> {
+    fn follow_up(&mut self) -> Result<(), SessionError> {
         let at_hand = !self.waiting.is_empty() || (!self.inputs.is_empty() && !self.settings.slow_input());
         let Some(line) = self.line.as_mut().filter(|line| line.session.pipelining()) else { return Ok(()) };
         if !at_hand || !line.session.may_follow()? {
@@ -311,7 +312,7 @@ impl Courier {
         }
     }
 
-    fn open(&self, peer: Peer, conversation: &Rc<Conversation>) -> Result<Session<Peer>, Failure> {
+    fn open(&self, peer: Peer, conversation: &Rc<Conversation>) -> Result<Session<Peer>, SessionError> {
         let log = Rc::clone(conversation);
         let observer = move |event: Event<'_>| log.observe(&event);
         let mut session = Session::open(peer, "client.example", Box::new(observer))?;
@@ -352,12 +353,12 @@ impl Courier {
             let begun = &line.begun[settled.ticket as usize];
             let (letter, recipient) = (begun.letter, begun.recipients[settled.recipient]);
             match settled.fate {
-                Fate::Known(outcome) => self.settle(letter, recipient, Known::Outcome(outcome)),
-                Fate::Again(reply) if self.settings.all_or_nothing() => {
+                Settlement::Known(outcome) => self.settle(letter, recipient, Known::Outcome(outcome)),
+                Settlement::Again(reply) if self.settings.all_or_nothing() => {
                     let refused = Outcome::Refused { stage: Stage::Rcpt, reply };
                     self.settle(letter, recipient, Known::Outcome(refused));
                 }
-                Fate::Again(_) | Fate::Untried(_) => again.push((letter, recipient)),
+                Settlement::Again(_) | Settlement::Untried(_) => again.push((letter, recipient)),
             }
         }
         for same in again.chunk_by(|a, b| a.0 == b.0).rev() {
@@ -389,7 +390,7 @@ impl Courier {
 }
 
 /// What is told of a failure can be shown, and gives nothing away.
-fn assert_tellable(failure: &Failure) {
+fn assert_tellable(failure: &SessionError) {
     let text = failure.to_string();
     assert_printable(&text);
     assert_secret(&text);

@@ -1,19 +1,19 @@
 //! From the greeting to the first transaction.
 
 use super::super::auth::{self, AuthError, Exchange, Mechanism};
-use super::super::{Cause, Extensions, Failure, Insecure, Reply, Secret, Stage, Transport};
+use super::super::{Cause, Extensions, Insecure, Reply, Secret, SessionError, Stage, Transport};
 use super::{Event, Session};
 
 impl<T: Transport> Session<T> {
-    pub(super) fn greet(&mut self) -> Result<Reply, Failure> {
+    pub(super) fn greet(&mut self) -> Result<Reply, SessionError> {
         let reply = self.reply(Stage::Greeting)?;
         if reply.code() == 220 {
             return Ok(reply);
         }
-        Err(self.leave(Failure { stage: Stage::Greeting, cause: Cause::NotWelcome(reply) }))
+        Err(self.leave(SessionError { stage: Stage::Greeting, cause: Cause::NotWelcome(reply) }))
     }
 
-    pub(super) fn lhlo(&mut self) -> Result<(), Failure> {
+    pub(super) fn lhlo(&mut self) -> Result<(), SessionError> {
         let name = &self.name;
         self.say(&format!("LHLO {name}"));
         let reply = self.reply(Stage::Lhlo)?;
@@ -27,12 +27,12 @@ impl<T: Transport> Session<T> {
             let smtp = self.greeting.text().to_ascii_uppercase().contains("SMTP");
             Cause::NotLmtp { reply, smtp }
         };
-        Err(self.leave(Failure { stage: Stage::Lhlo, cause }))
+        Err(self.leave(SessionError { stage: Stage::Lhlo, cause }))
     }
 
     /// A server that refuses us, or is of no use to us, waits for QUIT before it closes (RFC 5321 §3.1), unless
     /// it closes by itself.
-    fn leave(&mut self, failure: Failure) -> Failure {
+    fn leave(&mut self, failure: SessionError) -> SessionError {
         if failure.reply().is_none_or(|refusal| refusal.code() != 421) {
             self.say("QUIT");
             let _ = self.reply(Stage::Quit);
@@ -40,14 +40,14 @@ impl<T: Transport> Session<T> {
         failure
     }
 
-    pub(super) fn try_starttls(&mut self) -> Result<(), Failure> {
+    pub(super) fn try_starttls(&mut self) -> Result<(), SessionError> {
         if !self.extensions.offers("STARTTLS") {
             let why = "the server does not offer STARTTLS";
             return Err(self.leave(not_secure(Stage::Tls, why, None)));
         }
         // A reply that is there before the command was not made for it.
         if self.reader.has_input() {
-            return Err(Failure { stage: Stage::Tls, cause: Cause::Injected });
+            return Err(SessionError { stage: Stage::Tls, cause: Cause::Injected });
         }
         self.say("STARTTLS");
         let reply = self.reply(Stage::Tls)?;
@@ -58,7 +58,7 @@ impl<T: Transport> Session<T> {
         // The server speaks next only within TLS: whatever is there already was put there by somebody else.
         let connected = self.take_pending(Stage::Tls);
         if self.reader.has_input() {
-            return Err(Failure { stage: Stage::Tls, cause: Cause::Injected });
+            return Err(SessionError { stage: Stage::Tls, cause: Cause::Injected });
         }
         connected?;
         self.transport.secure().map_err(insecure)?;
@@ -70,7 +70,7 @@ impl<T: Transport> Session<T> {
         mechanism: Mechanism,
         user: &str,
         password: &Secret,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), SessionError> {
         let failed = |e: AuthError| not_secure(Stage::Auth, &format!("AUTH {}: {e}", mechanism.name()), None);
         let (mut exchange, initial) = match Exchange::start(mechanism, user, password, auth::random_nonce) {
             Ok(started) => started,
@@ -92,10 +92,12 @@ impl<T: Transport> Session<T> {
             zeroize::Zeroize::zeroize(&mut self.out);
             self.discard_output();
             match reply.code() {
-                _ if unsaid => return Err(Failure { stage: Stage::Auth, cause: Cause::OutOfPlace(reply) }),
+                _ if unsaid => {
+                    return Err(SessionError { stage: Stage::Auth, cause: Cause::OutOfPlace(reply) });
+                }
                 235 => return exchange.finish().map_err(failed),
                 334 => {}
-                421 => return Err(Failure { stage: Stage::Auth, cause: Cause::Closing(reply) }),
+                421 => return Err(SessionError { stage: Stage::Auth, cause: Cause::Closing(reply) }),
                 _ => {
                     let why = if reply.is_negative() { "is refused" } else { "has not 235 for an answer" };
                     let refused = not_secure(Stage::Auth, &format!("{verb} {why}"), Some(reply));
@@ -130,7 +132,7 @@ impl<T: Transport> Session<T> {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    pub(super) fn try_xclient(&mut self, attributes: &[String]) -> Result<(), Failure> {
+    pub(super) fn try_xclient(&mut self, attributes: &[String]) -> Result<(), SessionError> {
         self.say(&format!("XCLIENT {}", attributes.join(" ")));
         let reply = self.reply(Stage::Lhlo)?;
         if reply.code() != 220 {
@@ -140,23 +142,23 @@ impl<T: Transport> Session<T> {
         self.lhlo()
     }
 
-    pub(super) fn try_ask(&mut self, line: &str) -> Result<Reply, Failure> {
+    pub(super) fn try_ask(&mut self, line: &str) -> Result<Reply, SessionError> {
         self.say(line.split(['\r', '\n']).next().unwrap_or_default());
         let reply = self.reply(Stage::Query)?;
         match reply.code() {
-            421 => Err(Failure { stage: Stage::Query, cause: Cause::Closing(reply) }),
+            421 => Err(SessionError { stage: Stage::Query, cause: Cause::Closing(reply) }),
             _ => Ok(reply),
         }
     }
 }
 
-fn not_secure(stage: Stage, why: &str, reply: Option<Reply>) -> Failure {
-    Failure { stage, cause: Cause::NotSecure { why: why.to_owned(), reply } }
+fn not_secure(stage: Stage, why: &str, reply: Option<Reply>) -> SessionError {
+    SessionError { stage, cause: Cause::NotSecure { why: why.to_owned(), reply } }
 }
 
-fn insecure(error: Insecure) -> Failure {
+fn insecure(error: Insecure) -> SessionError {
     match error {
         Insecure::NotVerified(why) => not_secure(Stage::Tls, &why, None),
-        Insecure::Lost(error) => Failure::from_io(Stage::Tls, &error),
+        Insecure::Lost(error) => SessionError::from_io(Stage::Tls, &error),
     }
 }

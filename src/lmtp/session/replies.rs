@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::super::{Cause, EnhancedCode, Event, Failure, Fate, Outcome, Reply, Settled, Stage, Transport};
+use super::super::{
+    Cause, EnhancedCode, Event, Outcome, Reply, SessionError, Settled, Settlement, Stage, Transport,
+};
 use super::{Due, Flight, READ, Session, State};
 
 /// To MAIL with TRANSID: a checkpoint to go on from (RFC 1845 §5).
@@ -10,23 +12,23 @@ const RESTART: u16 = 355;
 
 impl<T: Transport> Session<T> {
     /// Takes a reply for the front of the queue, if one is there.
-    pub(super) fn take_reply(&mut self, stage: Stage) -> Result<bool, Failure> {
+    pub(super) fn take_reply(&mut self, stage: Stage) -> Result<bool, SessionError> {
         let Some(due) = self.front() else { return Ok(false) };
         let found = self.reader.next_reply().map_err(|m| self.malformed(stage, m))?;
         let Some(reply) = found.map(|reply| reply.without(&self.hidden)) else { return Ok(false) };
         (self.observer)(Event::Received(&reply));
         if matches!(due, Due::Delivery(ticket, _) if self.unsent().is_some_and(|f| f.ticket == ticket)) {
-            return Err(self.heard_early(Some(reply), Failure { stage, cause: Cause::Closed }));
+            return Err(self.heard_early(Some(reply), SessionError { stage, cause: Cause::Closed }));
         }
         let stage = due.stage();
         match (due, reply.code()) {
             (Due::Quit, 221) if self.extra.is_some() => self.surplus(reply)?,
             (Due::Quit, 221 | 421) => self.mark(due, reply),
             (Due::Quit, _) => self.surplus(reply)?,
-            (_, 421) => return Err(Failure { stage, cause: Cause::Closing(reply) }),
+            (_, 421) => return Err(SessionError { stage, cause: Cause::Closing(reply) }),
             // Said to nothing: in turn, a command has no reply before it is handed over.
             _ if !self.pipelining() && (self.broken.is_some() || self.out_at < self.out.len()) => {
-                let early = Failure { stage, cause: Cause::OutOfPlace(reply) };
+                let early = SessionError { stage, cause: Cause::OutOfPlace(reply) };
                 return Err(self.broken.take().unwrap_or(early));
             }
             (Due::Data(_), 354) => self.mark(due, reply),
@@ -49,7 +51,7 @@ impl<T: Transport> Session<T> {
 
     /// A reply whose place nothing contradicts. With PIPELINING a reply missing or too many before it would
     /// make it another command's: it is held until the reply that marks its place has come.
-    fn receive(&mut self, due: Due, reply: Reply) -> Result<(), Failure> {
+    fn receive(&mut self, due: Due, reply: Reply) -> Result<(), SessionError> {
         let fits = match due {
             // Nobody is told to go on from where nobody asked.
             Due::Mail(ticket) if reply.code() == RESTART => self.flight(ticket).is_some_and(|f| f.hold),
@@ -61,7 +63,7 @@ impl<T: Transport> Session<T> {
             Due::Quit => true,
         };
         if !fits {
-            return Err(Failure { stage: due.stage(), cause: Cause::OutOfPlace(reply) });
+            return Err(SessionError { stage: due.stage(), cause: Cause::OutOfPlace(reply) });
         }
         self.due.pop_front();
         self.note(due, &reply);
@@ -125,12 +127,12 @@ impl<T: Transport> Session<T> {
     /// Where the reply to QUIT is due, something else came. It may be an odd reply to QUIT, and then nothing
     /// follows and the outcomes stand; or a reply too many, and then 221 follows and nobody knows whose
     /// replies the others were. To chunks for nobody some servers send one that is not owed.
-    fn surplus(&mut self, reply: Reply) -> Result<(), Failure> {
+    fn surplus(&mut self, reply: Reply) -> Result<(), SessionError> {
         let extra = self.extra.get_or_insert_with(|| reply.clone()).clone();
         let known = Flight::is_known;
         let proven = reply.code() == 221 || extra != reply;
         if proven && !self.flights.iter().all(known) {
-            return Err(Failure { stage: Stage::Delivery, cause: Cause::OutOfPlace(extra) });
+            return Err(SessionError { stage: Stage::Delivery, cause: Cause::OutOfPlace(extra) });
         }
         if reply.code() == 221 {
             self.mark(Due::Quit, reply);
@@ -146,8 +148,8 @@ impl<T: Transport> Session<T> {
     /// The reply that marks its place has come too early: the server answered the message with fewer
     /// replies than it owes. A refusal that came last stands for the rest too; an acceptance stands for
     /// its own recipient only, and the rest is uncertain. What was taken for theirs moves on.
-    fn realign(&mut self, stage: Stage, reply: Reply) -> Result<(), Failure> {
-        let out_of_place = Failure { stage, cause: Cause::OutOfPlace(reply.clone()) };
+    fn realign(&mut self, stage: Stage, reply: Reply) -> Result<(), SessionError> {
+        let out_of_place = SessionError { stage, cause: Cause::OutOfPlace(reply.clone()) };
         let is_mark = |d: &Due| if reply.code() == 354 { matches!(d, Due::Data(_)) } else { *d == Due::Quit };
         let is_delivery = |d: &Due| matches!(d, Due::Delivery(..));
         let Some(missing) = self.due.iter().position(is_mark) else { return Err(out_of_place) };
@@ -183,9 +185,9 @@ impl<T: Transport> Session<T> {
         let outcome = if last.is_negative() {
             Outcome::Refused { stage: Stage::Delivery, reply: last.clone() }
         } else {
-            Outcome::Uncertain(Failure { stage: Stage::Delivery, cause: Cause::TooFewReplies })
+            Outcome::Uncertain(SessionError { stage: Stage::Delivery, cause: Cause::TooFewReplies })
         };
-        self.settle(ticket, recipient, Fate::Known(outcome));
+        self.settle(ticket, recipient, Settlement::Known(outcome));
     }
 
     /// What `reply` means for the command at `due`. Recipients that are settled stay as they are.
@@ -216,7 +218,7 @@ impl<T: Transport> Session<T> {
                 } else {
                     Outcome::Refused { stage: Stage::Delivery, reply: reply.clone() }
                 };
-                self.settle(ticket, recipient, Fate::Known(outcome));
+                self.settle(ticket, recipient, Settlement::Known(outcome));
             }
             Due::Mail(_) | Due::Chunk(_) | Due::Last(_) | Due::Reset | Due::Quit => {}
         }
@@ -226,10 +228,10 @@ impl<T: Transport> Session<T> {
         let Some(flight) = self.flights.iter_mut().find(|f| f.ticket == ticket) else { return };
         let full = reply.code() == 452 || (reply.code() == 552 && reply.enhanced().is_none());
         if reply.is_negative() && full && flight.first_accepted.is_some_and(|first| first < recipient) {
-            self.settle(ticket, recipient, Fate::Again(reply.clone()));
+            self.settle(ticket, recipient, Settlement::Again(reply.clone()));
         } else if reply.is_negative() {
             let outcome = Outcome::Refused { stage: Stage::Rcpt, reply: reply.clone() };
-            self.settle(ticket, recipient, Fate::Known(outcome));
+            self.settle(ticket, recipient, Settlement::Known(outcome));
         } else {
             flight.accept(recipient);
         }
@@ -238,12 +240,12 @@ impl<T: Transport> Session<T> {
     fn each_unsettled(&mut self, ticket: u64, outcome: &Outcome) {
         let Some(recipients) = self.flight(ticket).map(|f| f.recipients.len()) else { return };
         for recipient in 0..recipients {
-            self.settle(ticket, recipient, Fate::Known(outcome.clone()));
+            self.settle(ticket, recipient, Settlement::Known(outcome.clone()));
         }
     }
 
     /// Settles a recipient, once.
-    pub(super) fn settle(&mut self, ticket: u64, recipient: usize, fate: Fate) {
+    pub(super) fn settle(&mut self, ticket: u64, recipient: usize, fate: Settlement) {
         let Some(flight) = self.flights.iter_mut().find(|f| f.ticket == ticket) else { return };
         if let Some(state) = flight.recipients.get_mut(recipient).filter(|s| **s != State::Settled) {
             *state = State::Settled;
@@ -261,7 +263,7 @@ impl<T: Transport> Session<T> {
     /// read. Its refusals are verdicts, one for each recipient in turn, the last standing for those that
     /// got none; an acceptance counts for nothing. Either way the session is over, since the message's end
     /// can no longer be told from its middle.
-    pub(super) fn heard_early(&mut self, mut reply: Option<Reply>, failure: Failure) -> Failure {
+    pub(super) fn heard_early(&mut self, mut reply: Option<Reply>, failure: SessionError) -> SessionError {
         if !self.overlapping {
             self.release();
         }
@@ -274,15 +276,15 @@ impl<T: Transport> Session<T> {
             silent = heard.is_none();
             let Some(reply) = heard.or_else(|| last.clone().filter(Reply::is_negative)) else { break };
             if reply.code() == 421 {
-                return Failure { stage: Stage::Data, cause: Cause::Closing(reply) };
+                return SessionError { stage: Stage::Data, cause: Cause::Closing(reply) };
             }
             if reply.is_negative() {
                 let outcome = Outcome::Refused { stage: Stage::Data, reply: reply.clone() };
-                self.settle(ticket, recipient, Fate::Known(outcome));
+                self.settle(ticket, recipient, Settlement::Known(outcome));
             }
             last = Some(reply);
         }
-        last.map_or(failure, |reply| Failure { stage: Stage::Data, cause: Cause::OutOfPlace(reply) })
+        last.map_or(failure, |reply| SessionError { stage: Stage::Data, cause: Cause::OutOfPlace(reply) })
     }
 
     /// A reply that is there or comes within the moment that QUIT is given.
@@ -311,7 +313,7 @@ impl<T: Transport> Session<T> {
     }
 
     /// The session is over: whoever has no verdict is settled by how far things had come.
-    pub(super) fn end(&mut self, failure: &Failure) {
+    pub(super) fn end(&mut self, failure: &SessionError) {
         self.open = false;
         self.due.clear();
         // Replies that had come stand, unless their place is in doubt.
@@ -335,15 +337,17 @@ impl<T: Transport> Session<T> {
                     State::Waiting | State::Accepted
                         if ended && matches!(failure.cause, Cause::Closing(_)) && !had_reply() =>
                     {
-                        Fate::Known(Outcome::Unanswered(failure.clone()))
+                        Settlement::Known(Outcome::Unanswered(failure.clone()))
                     }
                     State::Waiting | State::Accepted if ended => {
-                        Fate::Known(Outcome::Uncertain(failure.clone()))
+                        Settlement::Known(Outcome::Uncertain(failure.clone()))
                     }
                     State::Waiting | State::Accepted if flight.follows && !flight.answered => {
-                        Fate::Untried(failure.clone())
+                        Settlement::Untried(failure.clone())
                     }
-                    State::Waiting | State::Accepted => Fate::Known(Outcome::Unanswered(failure.clone())),
+                    State::Waiting | State::Accepted => {
+                        Settlement::Known(Outcome::Unanswered(failure.clone()))
+                    }
                 };
                 self.settled.push_back(Settled { ticket: flight.ticket, recipient, fate });
             }

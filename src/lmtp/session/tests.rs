@@ -18,7 +18,7 @@ use std::rc::Rc;
 
 use super::super::content::Bytes;
 use super::*;
-use crate::lmtp::{Fate, Outcome};
+use crate::lmtp::{Outcome, Settlement};
 use model::{Model, Rules, Truth};
 use peer::{AT_ONCE, Cut, Log, Manner, Order, Peer, Server};
 
@@ -60,10 +60,10 @@ impl Letter {
 #[derive(Debug, Default)]
 struct Run {
     /// The session could not be opened, or ended before its work was done.
-    failure: Option<Failure>,
+    failure: Option<SessionError>,
     /// By ticket: the letter.
     begun: Vec<usize>,
-    fates: BTreeMap<(u64, usize), Fate>,
+    fates: BTreeMap<(u64, usize), Settlement>,
     cancelled: Vec<u64>,
 }
 
@@ -100,17 +100,17 @@ impl Run {
 }
 
 /// A fate in a few words: `delivered`, `refused rcpt 550`, `uncertain`.
-fn words(fate: &Fate) -> String {
+fn words(fate: &Settlement) -> String {
     match fate {
-        Fate::Known(Outcome::Delivered(_)) => "delivered".into(),
-        Fate::Known(Outcome::Refused { stage, reply }) => {
+        Settlement::Known(Outcome::Delivered(_)) => "delivered".into(),
+        Settlement::Known(Outcome::Refused { stage, reply }) => {
             format!("refused {} {}", stage.name(), reply.code())
         }
-        Fate::Known(Outcome::Unsuited(reply)) => format!("unsuited {}", reply.code()),
-        Fate::Known(Outcome::Unanswered(_)) => "unanswered".into(),
-        Fate::Known(Outcome::Uncertain(_)) => "uncertain".into(),
-        Fate::Again(reply) => format!("again {}", reply.code()),
-        Fate::Untried(_) => "untried".into(),
+        Settlement::Known(Outcome::Unsuited(reply)) => format!("unsuited {}", reply.code()),
+        Settlement::Known(Outcome::Unanswered(_)) => "unanswered".into(),
+        Settlement::Known(Outcome::Uncertain(_)) => "uncertain".into(),
+        Settlement::Again(reply) => format!("again {}", reply.code()),
+        Settlement::Untried(_) => "untried".into(),
     }
 }
 
@@ -150,7 +150,7 @@ fn converse<T: Transport>(
     ready: Option<u64>,
     waiting: &mut VecDeque<usize>,
     run: &mut Run,
-) -> Result<Option<u64>, Failure> {
+) -> Result<Option<u64>, SessionError> {
     let ticket = match ready {
         Some(ticket) => ticket,
         None if session.takes_another() => begin(session, letters, letter, run)?,
@@ -184,7 +184,7 @@ fn begin<T: Transport>(
     letters: &[Letter],
     letter: usize,
     run: &mut Run,
-) -> Result<u64, Failure> {
+) -> Result<u64, SessionError> {
     let Letter { from, to, body, declared, smtputf8, all_or_nothing, chunking, hold } = &letters[letter];
     let recipients: Vec<&Address> = to.iter().collect();
     run.begun.push(letter);
@@ -249,13 +249,15 @@ impl Scene {
                 truth.delivered.iter().any(|(to, message)| to == name && *message == letter.received());
             let named = fate_reply(fate).is_none_or(|reply| reply.text().contains(&format!("<{name}>")));
             match fate {
-                Fate::Known(Outcome::Delivered(_)) => {
+                Settlement::Known(Outcome::Delivered(_)) => {
                     assert!(accepted && named, "{name}: {fate:?}, but {truth:?}");
                 }
-                Fate::Known(Outcome::Uncertain(_)) => {}
-                Fate::Known(Outcome::Refused { .. } | Outcome::Unsuited(_) | Outcome::Unanswered(_))
-                | Fate::Again(_)
-                | Fate::Untried(_) => {
+                Settlement::Known(Outcome::Uncertain(_)) => {}
+                Settlement::Known(
+                    Outcome::Refused { .. } | Outcome::Unsuited(_) | Outcome::Unanswered(_),
+                )
+                | Settlement::Again(_)
+                | Settlement::Untried(_) => {
                     assert!(!accepted, "{name}: {fate:?}, but {truth:?}");
                     assert!(named || !each_has_a_reply, "{name}: {fate:?}");
                 }
@@ -265,14 +267,14 @@ impl Scene {
 }
 
 /// The reply that was credited to one recipient alone.
-fn fate_reply(fate: &Fate) -> Option<&Reply> {
+fn fate_reply(fate: &Settlement) -> Option<&Reply> {
     match fate {
-        Fate::Known(Outcome::Delivered(reply)) | Fate::Again(reply) => Some(reply),
-        Fate::Known(Outcome::Refused { stage: Stage::Rcpt | Stage::Delivery, reply }) => Some(reply),
-        Fate::Known(
+        Settlement::Known(Outcome::Delivered(reply)) | Settlement::Again(reply) => Some(reply),
+        Settlement::Known(Outcome::Refused { stage: Stage::Rcpt | Stage::Delivery, reply }) => Some(reply),
+        Settlement::Known(
             Outcome::Refused { .. } | Outcome::Unsuited(_) | Outcome::Unanswered(_) | Outcome::Uncertain(_),
         )
-        | Fate::Untried(_) => None,
+        | Settlement::Untried(_) => None,
     }
 }
 

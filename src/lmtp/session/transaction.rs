@@ -2,7 +2,9 @@
 
 use super::super::content::Content;
 use super::super::wire::{Encoder, Form};
-use super::super::{Cause, EnhancedCode, Failure, Fate, Outcome, Parameter, Reply, Stage, Transport};
+use super::super::{
+    Cause, EnhancedCode, Outcome, Parameter, Reply, SessionError, Settlement, Stage, Transport,
+};
 use super::{Body, Due, Event, Go, Session, State, Transaction, Verb};
 
 /// How much of a message is read and written at a time, in octets.
@@ -17,11 +19,15 @@ const TOGETHER: u64 = 64 * 1024;
 const GROUP: usize = 32 * 1024;
 
 impl<T: Transport> Session<T> {
-    pub(super) fn try_begin(&mut self, ticket: u64, transaction: &Transaction<'_>) -> Result<(), Failure> {
+    pub(super) fn try_begin(
+        &mut self,
+        ticket: u64,
+        transaction: &Transaction<'_>,
+    ) -> Result<(), SessionError> {
         // While the server waits for a message, whatever else is sent would be taken for it.
         if self.flights.iter().any(|f| f.go && f.end.is_none()) {
             let why = "the message before this one has not been sent".to_owned();
-            return Err(Failure { stage: Stage::Data, cause: Cause::Unreadable(why) });
+            return Err(SessionError { stage: Stage::Data, cause: Cause::Unreadable(why) });
         }
         self.check_in_step()?;
         self.refuse_unsuited(ticket, transaction);
@@ -64,7 +70,7 @@ impl<T: Transport> Session<T> {
     }
 
     /// Octets that nobody asked for, before a command is sent that could take them for its answer.
-    fn check_in_step(&mut self) -> Result<(), Failure> {
+    fn check_in_step(&mut self) -> Result<(), SessionError> {
         if !self.due.is_empty() || self.begun == 1 {
             return Ok(());
         }
@@ -74,7 +80,7 @@ impl<T: Transport> Session<T> {
         }
         let reply = self.reply(Stage::Mail)?;
         let cause = if reply.code() == 421 { Cause::Closing(reply) } else { Cause::OutOfPlace(reply) };
-        Err(Failure { stage: Stage::Mail, cause })
+        Err(SessionError { stage: Stage::Mail, cause })
     }
 
     /// Settles the recipients for whom this server will not do.
@@ -97,7 +103,7 @@ impl<T: Transport> Session<T> {
                 (!utf8 && !recipient.is_ascii()).then(|| no_smtputf8("this recipient's address needs"))
             });
             if let Some(reply) = refusal {
-                self.settle(ticket, i, Fate::Known(Outcome::Unsuited(reply)));
+                self.settle(ticket, i, Settlement::Known(Outcome::Unsuited(reply)));
             }
         }
     }
@@ -147,7 +153,7 @@ impl<T: Transport> Session<T> {
     }
 
     /// Without PIPELINING, waits for what the last command is owed; else writes only full groups.
-    fn in_turn(&mut self) -> Result<(), Failure> {
+    fn in_turn(&mut self) -> Result<(), SessionError> {
         if self.pipelining() {
             return if self.out.len() - self.out_at > GROUP { self.flush() } else { Ok(()) };
         }
@@ -157,7 +163,7 @@ impl<T: Transport> Session<T> {
         Ok(())
     }
 
-    pub(super) fn try_go(&mut self) -> Result<Go, Failure> {
+    pub(super) fn try_go(&mut self) -> Result<Go, SessionError> {
         let Some(ticket) = self.flights.back().map(|f| f.ticket) else { return Ok(Go::Nothing) };
         let Some(flight) = self.flight(ticket) else { return Ok(Go::Nothing) };
         let (hold, chunked) = (flight.hold, flight.chunks.is_some());
@@ -193,7 +199,7 @@ impl<T: Transport> Session<T> {
     }
 
     /// Waits for the replies to the commands of `ticket`.
-    fn answers(&mut self, ticket: u64) -> Result<(), Failure> {
+    fn answers(&mut self, ticket: u64) -> Result<(), SessionError> {
         let owed = |d: &Due| matches!(d, Due::Mail(t) | Due::Rcpt(t, _) | Due::Data(t) if *t == ticket);
         while self.due.iter().rev().any(owed) {
             self.try_step()?;
@@ -201,7 +207,7 @@ impl<T: Transport> Session<T> {
         Ok(())
     }
 
-    pub(super) fn try_may_follow(&mut self) -> Result<bool, Failure> {
+    pub(super) fn try_may_follow(&mut self) -> Result<bool, SessionError> {
         if !self.pipelining() || !self.takes_another() {
             return Ok(false);
         }
@@ -231,7 +237,7 @@ impl<T: Transport> Session<T> {
         self.open = false;
     }
 
-    pub(super) fn try_content(&mut self, content: &mut dyn Content) -> Result<(), Failure> {
+    pub(super) fn try_content(&mut self, content: &mut dyn Content) -> Result<(), SessionError> {
         let Some(ticket) = self.flights.back().filter(|f| f.go).map(|f| f.ticket) else { return Ok(()) };
         let chunks = self.flight(ticket).and_then(|f| f.chunks);
         // What is in its wire form already needs no encoder, which would only look for what to change.
@@ -292,7 +298,7 @@ impl<T: Transport> Session<T> {
         sending: &mut Sending,
         content: &mut dyn Content,
         done: u64,
-    ) -> Result<Option<u64>, Failure> {
+    ) -> Result<Option<u64>, SessionError> {
         self.head_chunk(sending, (self.out.len(), done), done + 1);
         // A block has the time of one, however many pieces it goes in.
         if done >= sending.timed {
@@ -329,7 +335,7 @@ impl<T: Transport> Session<T> {
     }
 
     /// Nobody is left to receive the message that is being sent: the server is spared the rest.
-    fn abandon(&mut self) -> Result<(), Failure> {
+    fn abandon(&mut self) -> Result<(), SessionError> {
         self.release();
         self.open = false;
         self.discard_output();
@@ -338,19 +344,19 @@ impl<T: Transport> Session<T> {
     }
 
     /// Writes what has been encoded, listening for a server that answers before the message's end.
-    fn write_block(&mut self) -> Result<(), Failure> {
+    fn write_block(&mut self) -> Result<(), SessionError> {
         self.transport.enter(Stage::Data);
         self.flush()
     }
 
     /// The final dot: from here on the message counts as sent as soon as the dot is handed over.
-    fn end_message(&mut self, ticket: u64) -> Result<(), Failure> {
+    fn end_message(&mut self, ticket: u64) -> Result<(), SessionError> {
         let chunked = self.flight(ticket).is_some_and(|f| f.chunks.is_some());
         if !chunked {
             self.transport.enter(Stage::Data);
             self.take_pending(Stage::Data)?;
             if self.reader.has_input() {
-                return Err(self.heard_early(None, Failure { stage: Stage::Data, cause: Cause::Closed }));
+                return Err(self.heard_early(None, SessionError { stage: Stage::Data, cause: Cause::Closed }));
             }
             self.say(".");
         }
@@ -378,12 +384,12 @@ struct Sending {
     timed: u64,
 }
 
-fn unreadable(error: std::io::Error) -> Failure {
-    Failure { stage: Stage::Data, cause: Cause::Unreadable(error.to_string()) }
+fn unreadable(error: std::io::Error) -> SessionError {
+    SessionError { stage: Stage::Data, cause: Cause::Unreadable(error.to_string()) }
 }
 
-fn changed(counted: u64, found: u64) -> Failure {
-    Failure { stage: Stage::Data, cause: Cause::Changed { counted, found } }
+fn changed(counted: u64, found: u64) -> SessionError {
+    SessionError { stage: Stage::Data, cause: Cause::Changed { counted, found } }
 }
 
 fn with_parameters(mut line: String, parameters: &[Parameter]) -> String {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use lmtp_send::lmtp::session::{Body, Verb};
 use lmtp_send::lmtp::wire::Form;
-use lmtp_send::lmtp::{Cause, Fate, Outcome, Reply};
+use lmtp_send::lmtp::{Cause, Outcome, Reply, Settlement};
 
 use super::letter::{Fault, Letter};
 use super::server::{Conversation, Said};
@@ -74,7 +74,7 @@ fn in_turn(conversation: &Conversation) {
 }
 
 /// What became of each recipient of each transaction: of each one thing, unless it was cancelled.
-fn fates(line: &Line) -> HashMap<(usize, usize), &Fate> {
+fn fates(line: &Line) -> HashMap<(usize, usize), &Settlement> {
     let mut fates = HashMap::new();
     for settled in &line.settled {
         let place = (settled.ticket as usize, settled.recipient);
@@ -89,40 +89,44 @@ fn fates(line: &Line) -> HashMap<(usize, usize), &Fate> {
 }
 
 /// What became of a recipient agrees with how far the transaction came.
-fn assert_fits(fate: &Fate, sent: &Sent, recipient: usize, pipelining: bool) {
+fn assert_fits(fate: &Settlement, sent: &Sent, recipient: usize, pipelining: bool) {
     let (ended, named) = (sent.end.is_some(), sent.named.binary_search(&recipient).is_ok());
     match fate {
-        Fate::Known(Outcome::Delivered(reply)) => assert!(ended && named && reply.is_positive()),
-        Fate::Known(Outcome::Uncertain(failure)) => assert!(ended && named, "{failure}"),
-        Fate::Known(Outcome::Refused { reply, .. }) => assert!(reply.is_negative()),
-        Fate::Known(Outcome::Unsuited(_)) => assert!(!ended || !named),
-        Fate::Known(Outcome::Unanswered(failure)) => {
+        Settlement::Known(Outcome::Delivered(reply)) => assert!(ended && named && reply.is_positive()),
+        Settlement::Known(Outcome::Uncertain(failure)) => assert!(ended && named, "{failure}"),
+        Settlement::Known(Outcome::Refused { reply, .. }) => assert!(reply.is_negative()),
+        Settlement::Known(Outcome::Unsuited(_)) => assert!(!ended || !named),
+        Settlement::Known(Outcome::Unanswered(failure)) => {
             assert!(!ended || matches!(failure.cause, Cause::Closing(_)), "uncertain, not {failure}");
         }
         // In a flight, the server may have answered what was not yet handed over: its place says whom it means.
-        Fate::Again(reply) => assert!((named || pipelining) && matches!(reply.code(), 452 | 552)),
-        Fate::Untried(failure) => assert!(!ended, "{failure}"),
+        Settlement::Again(reply) => assert!((named || pipelining) && matches!(reply.code(), 452 | 552)),
+        Settlement::Untried(failure) => assert!(!ended, "{failure}"),
     }
 }
 
 /// Each delivery has a reply that came behind the message's end and is no other delivery's; a refusal has one.
-fn each_has_a_reply_of_its_own(fates: &HashMap<(usize, usize), &Fate>, sent: &[Sent], replies: &[Said]) {
+fn each_has_a_reply_of_its_own(
+    fates: &HashMap<(usize, usize), &Settlement>,
+    sent: &[Sent],
+    replies: &[Said],
+) {
     let mut places: Vec<_> = fates.keys().copied().collect();
     places.sort_unstable();
     let mut left = replies.iter();
     for place in places {
         match fates[&place] {
-            Fate::Known(Outcome::Delivered(reply)) => {
+            Settlement::Known(Outcome::Delivered(reply)) => {
                 let Sent { end, by_data, .. } = sent[place.0];
                 let behind = |said: &Said| Some(if by_data { said.begun } else { said.ended }) >= end;
                 let own = left.find(|said| said.reply == *reply && behind(said));
                 assert!(own.is_some(), "{place:?} has no reply of its own: {reply}");
             }
-            Fate::Known(Outcome::Refused { reply, .. }) | Fate::Again(reply) => {
+            Settlement::Known(Outcome::Refused { reply, .. }) | Settlement::Again(reply) => {
                 assert!(replies.iter().any(|said| said.reply == *reply), "nobody said {reply}");
             }
-            Fate::Known(Outcome::Unsuited(_) | Outcome::Unanswered(_) | Outcome::Uncertain(_))
-            | Fate::Untried(_) => {}
+            Settlement::Known(Outcome::Unsuited(_) | Outcome::Unanswered(_) | Outcome::Uncertain(_))
+            | Settlement::Untried(_) => {}
         }
     }
 }
@@ -132,7 +136,7 @@ struct Reading<'a> {
     settings: Settings,
     letters: &'a [Letter],
     begun: &'a [Begun],
-    fates: &'a HashMap<(usize, usize), &'a Fate>,
+    fates: &'a HashMap<(usize, usize), &'a Settlement>,
     rest: &'a [u8],
     at: usize,
     /// The ticket that may be begun next.
@@ -202,9 +206,9 @@ impl<'a> Reading<'a> {
 
     /// MAIL of the next transaction that suits the server.
     fn begin(&mut self, line: &str) {
-        let unsuited = |fate: &Fate| match fate {
-            Fate::Known(Outcome::Unsuited(reply)) => reply.class() == 5,
-            Fate::Known(_) | Fate::Again(_) | Fate::Untried(_) => false,
+        let unsuited = |fate: &Settlement| match fate {
+            Settlement::Known(Outcome::Unsuited(reply)) => reply.class() == 5,
+            Settlement::Known(_) | Settlement::Again(_) | Settlement::Untried(_) => false,
         };
         let suits = |ticket: &usize| {
             let recipients = self.begun[*ticket].recipients.len();
@@ -240,10 +244,11 @@ impl<'a> Reading<'a> {
                 );
                 let recipients = self.begun[ticket].recipients.len();
                 let verdict = |i| match self.fates.get(&(ticket, i)) {
-                    Some(Fate::Known(Outcome::Refused { .. } | Outcome::Unsuited(_)) | Fate::Again(_)) => {
-                        true
-                    }
-                    Some(Fate::Known(_) | Fate::Untried(_)) | None => false,
+                    Some(
+                        Settlement::Known(Outcome::Refused { .. } | Outcome::Unsuited(_))
+                        | Settlement::Again(_),
+                    ) => true,
+                    Some(Settlement::Known(_) | Settlement::Untried(_)) | None => false,
                 };
                 assert!((0..recipients).all(verdict), "a lone dot, and somebody waits for the message");
                 self.take(self.rest.len().min(b".\r\n".len()));

@@ -8,7 +8,7 @@ use crate::exit::Kind;
 
 /// A failure on our side of the conversation, or of the way to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct LocalError {
     /// What sort of failure: this decides the exit code.
     pub kind: Kind,
     /// Where it happened.
@@ -19,7 +19,7 @@ pub struct Trouble {
     pub reply: Option<Reply>,
 }
 
-impl Trouble {
+impl LocalError {
     /// A trouble that no reply caused.
     pub fn new(kind: Kind, stage: Stage, text: impl fmt::Display) -> Self {
         Self { kind, stage, text: text.to_string(), reply: None }
@@ -31,7 +31,7 @@ impl Trouble {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for LocalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }

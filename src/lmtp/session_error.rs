@@ -6,7 +6,7 @@ use super::{Malformed, Reply, Stage};
 
 /// A session's end before its work was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct SessionError {
     /// What was being done.
     pub stage: Stage,
     /// What came in between.
@@ -61,7 +61,7 @@ pub enum Cause {
     Unreadable(String),
 }
 
-impl Failure {
+impl SessionError {
     /// The failure that `error` of the transport means at `stage`.
     #[must_use]
     pub fn from_io(stage: Stage, error: &io::Error) -> Self {
@@ -108,7 +108,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phrase = self.stage.phrase();
         match &self.cause {
@@ -147,4 +147,4 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for SessionError {}
