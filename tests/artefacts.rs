@@ -67,14 +67,19 @@ fn every_fragment_is_on_the_page() {
 }
 
 #[test]
-fn the_manual_page_is_sound() {
-    let page = at("man/lmtp-send.1");
-    match run("mandoc", &["-T", "lint", "-W", "error"], &page) {
+fn the_manual_pages_are_sound() {
+    for name in ["man/lmtp-send.1", "man/lmtp-send-mail-systems.7"] {
+        is_sound(&at(name));
+    }
+}
+
+fn is_sound(page: &Path) {
+    match run("mandoc", &["-T", "lint", "-W", "error"], page) {
         Some(checked) => assert_quiet("mandoc", &checked),
         None if std::env::var_os("CI").is_some() => panic!("mandoc is missing: .ci/packages names it"),
         None => skipped("mandoc", "the manual page"),
     }
-    match run("groff", &["-t", "-man", "-z", "-K", "utf8"], &page) {
+    match run("groff", &["-t", "-man", "-z", "-K", "utf8"], page) {
         Some(checked) => assert_quiet("groff", &checked),
         None => skipped("groff", "the manual page"),
     }

@@ -14,6 +14,6 @@ mod disasters;
 mod drivers;
 mod interop;
 mod interop_protocol;
-mod mta;
+mod mail_systems;
 mod scripted;
 mod servers;

@@ -5,9 +5,10 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use crate::mail_systems::page::lines;
+
 use super::{Account, Home, Place, installed, peers, private_mounts};
 
-/// Exim hands the addresses over in the environment: it refuses to put what strangers wrote into a command.
 const CONFIGURATION: &str = r#"
 exim_path = @EXIM@
 spool_directory = @HOME@/spool
@@ -22,17 +23,8 @@ everything:
   driver = accept
   transport = lmtp_send
 begin transports
-lmtp_send:
-  driver = pipe
-  use_shell
-  command = exec @PROGRAM@ --from="\$SENDER" --to="\$RECIPIENT"
-  user = @USER@
+@TRANSPORT@  user = @USER@
   group = @GROUP@
-  message_prefix =
-  message_suffix =
-  return_fail_output
-  log_fail_output
-  log_defer_output
 begin retry
 * * F,1h,1h
 "#;
@@ -53,9 +45,9 @@ impl Exim {
         let home = Home::new(Account::plain());
         let mounts = private_mounts(&home, &["Debian-exim"], &[])?;
         home.make(&["spool"]);
-        let program = format!("{} {}", home.program(), place.options().join(" "));
+        let transport = lines("exim-transport", &home.program(), place);
         let configuration =
-            CONFIGURATION.replace("@EXIM@", exim.to_str().unwrap()).replace("@PROGRAM@", &program);
+            CONFIGURATION.replace("@EXIM@", exim.to_str().unwrap()).replace("@TRANSPORT@", &transport);
         home.write("exim.conf", &home.fill_in(&configuration));
         Some(Self { home, mounts })
     }

@@ -6,13 +6,14 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 
+use crate::mail_systems::page::lines;
+
 use super::{Account, Daemon, Home, Place, free_port, installed, is_root, peers, private_mounts, skip};
 
 const CONFIGURATION: &str = r#"
 listen on 127.0.0.1 port @PORT@
 table everyone { "@" = "nobody" }
-action "lmtp" mda "@PROGRAM@ --from=%{sender} --to=%{rcpt}" virtual <everyone>
-match from any for any action "lmtp"
+@ACTION@match from any for any action "lmtp"
 "#;
 
 /// An OpenSMTPD that hands all its mail, bounces too, to the program.
@@ -41,8 +42,8 @@ impl OpenSmtpd {
         let folders = [folders.as_slice(), &[(libexec, "/usr/libexec")]].concat();
         let mut command = private_mounts(&home, &["opensmtpd", "opensmtpq"], &folders)?;
         let port = free_port();
-        let program = format!("{} {}", home.program(), place.options().join(" "));
-        let configuration = CONFIGURATION.replace("@PORT@", &port.to_string()).replace("@PROGRAM@", &program);
+        let action = lines("opensmtpd-action", &home.program(), place);
+        let configuration = CONFIGURATION.replace("@PORT@", &port.to_string()).replace("@ACTION@", &action);
         let file = home.write("smtpd.conf", &configuration);
         command.extend([smtpd.to_str().unwrap().to_owned(), "-d".into(), "-f".into(), file]);
         let command: Vec<_> = command.iter().map(String::as_str).collect();

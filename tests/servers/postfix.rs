@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::time::SystemTime;
 
+use crate::mail_systems::page::{lines, printed};
+
 use super::{Account, Daemon, Home, Place, installed, is_root, said, skip, until};
 
 const MASTER: &str = "/usr/lib/postfix/sbin/master";
@@ -21,7 +23,6 @@ alias_database =
 local_recipient_maps =
 local_transport = lmtpsend
 default_transport = lmtpsend
-lmtpsend_destination_recipient_limit = 1
 lmtpsend_destination_concurrency_limit = 5
 append_dot_mydomain = no
 biff = no
@@ -41,7 +42,6 @@ trace     unix - - n - 0 bounce
 error     unix - - n - - error
 retry     unix - - n - - error
 showq     unix n - n - - showq
-lmtpsend  unix - n n - 10 pipe
 ";
 
 /// A Postfix that hands all its mail, bounces too, to the program.
@@ -62,13 +62,10 @@ impl Postfix {
         let home = Home::new(Account::ours());
         make_queue(&home);
         let program = home.program();
-        let options = [place.options(), vec![options.to_owned()]].concat().join(" ");
-        let main = home.write("main.cf", &home.fill_in(MAIN));
+        let main = home.write("main.cf", &home.fill_in(&format!("{MAIN}{}", printed("postfix-main"))));
         // Every program of Postfix waits for a second and a half when this file is new.
         File::options().append(true).open(main).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
-        let pipe = format!(
-            "  flags=q user=nobody argv={program} {options} --from=${{sender}} --to=${{recipient}}\n"
-        );
+        let pipe = lines("postfix-master", &format!("{program} {options}"), place);
         home.write("master.cf", &format!("{SERVICES}{pipe}"));
         let folder = home.path("").to_str().unwrap().to_owned();
         // -d keeps it in its process group.

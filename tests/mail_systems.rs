@@ -1,4 +1,10 @@
 //! Mail systems that run the program as their delivery agent: what they make of its exit code and its words.
+//!
+//! Each is configured with the lines that the manual has for it (`man/lmtp-send-mail-systems.7`).
+
+mod fetchers;
+mod filters;
+pub mod page;
 
 use crate::servers::dovecot::Dovecot;
 use crate::servers::exim::Exim;
@@ -35,6 +41,8 @@ fn postfix_delivers() {
         until("the log says so", || !postfix.deliveries(&format!("{user}@example.net")).is_empty());
         let log = postfix.deliveries(&format!("{user}@example.net")).remove(0);
         assert!(log.contains("dsn=2.0.0, status=sent"), "{log}");
+        // By -v: under what name it is stored.
+        assert!(log.contains("said: 250 2.0.0 "), "{log}");
     }
 }
 
