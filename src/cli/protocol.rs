@@ -194,7 +194,7 @@ pub enum Notify {
     /// When the message was delivered.
     Success,
     /// When it could not be.
-    SessionError,
+    Failure,
     /// When it takes long.
     Delay,
 }

@@ -127,7 +127,7 @@ fn word(notify: Notify) -> &'static str {
     match notify {
         Notify::Never => "NEVER",
         Notify::Success => "SUCCESS",
-        Notify::SessionError => "FAILURE",
+        Notify::Failure => "FAILURE",
         Notify::Delay => "DELAY",
     }
 }
