@@ -8,11 +8,12 @@ mod local_error;
 mod process;
 mod query;
 mod report;
+mod stop;
 mod transport;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use lmtp_send::lmtp::ReversePath;
 
@@ -21,7 +22,7 @@ use exit::{Kind, Policy};
 use job::{Job, Output};
 use local_error::LocalError;
 use report::Report;
-use transport::stop::Stop;
+use stop::Stop;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
@@ -49,7 +50,7 @@ fn run(args: &Args) -> u8 {
 fn deliver(args: &Args, policy: Policy, output: Output) -> Result<u8, LocalError> {
     let stop = Stop::catch(policy.styled(exit::TEMPFAIL))
         .map_err(|e| LocalError::input(Kind::Exhausted, format!("signals cannot be caught: {e}")))?;
-    let stop = Rc::new(stop);
+    let stop = Arc::new(stop);
     let job = Job::new(args, &stop)?;
     let mut report = Report::open(policy, output, job.inputs.len() > 1)?;
     if job.questions.is_empty() {

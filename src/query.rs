@@ -4,6 +4,7 @@
 //! table as a delivery's.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lmtp_send::lmtp::{Reply, ReversePath, Session, SessionError, Stage};
@@ -14,11 +15,11 @@ use crate::exit::Kind;
 use crate::job::Job;
 use crate::local_error::LocalError;
 use crate::report::{Answer, Report};
+use crate::stop::Stop;
 use crate::transport::Link;
-use crate::transport::stop::Stop;
 
 /// Asks the first server that accepts a session.
-pub fn run(job: &Job, stop: &Rc<Stop>, report: &mut Report) {
+pub fn run(job: &Job, stop: &Arc<Stop>, report: &mut Report) {
     job.warnings.iter().for_each(|text| report.warning(text));
     let now = Instant::now();
     let deadline = now.checked_add(job.deadline).unwrap_or(now);

@@ -13,7 +13,7 @@ use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use crate::exit::Kind;
 use crate::local_error::LocalError;
 use crate::process::{denied, was_closed};
-use crate::transport::stop::Stop;
+use crate::stop::Stop;
 
 /// Octets that a pipe holds, unless it is told otherwise.
 const PIPE: u64 = 64 * 1024;

@@ -12,7 +12,7 @@ use super::{Conclusion, Record, input};
 use crate::exit::Kind;
 use crate::job::{self, Job};
 use crate::local_error::LocalError;
-use crate::transport::stop::Stop;
+use crate::stop::Stop;
 
 /// A message that has been read, with its envelope.
 pub struct Mail {

@@ -9,6 +9,7 @@ pub mod opening;
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use lmtp_send::lmtp::session::Body;
 use lmtp_send::lmtp::{
@@ -19,8 +20,8 @@ use lmtp_send::lmtp::{
 use crate::exit::Kind;
 use crate::job::{Job, Told};
 use crate::local_error::LocalError;
+use crate::stop::Stop;
 use crate::transport::Link;
-use crate::transport::stop::Stop;
 use mail::Mail;
 use opening::Opened;
 
@@ -66,11 +67,11 @@ pub trait Reporter {
 }
 
 /// Delivers all messages of `job`.
-pub fn run(job: &Job, stop: &Rc<Stop>, witness: &mut dyn Reporter) {
+pub fn run(job: &Job, stop: &Arc<Stop>, witness: &mut dyn Reporter) {
     job.warnings.iter().for_each(|text| witness.warning(text));
     let mut courier = Worker {
         job,
-        stop: Rc::clone(stop),
+        stop: Arc::clone(stop),
         witness,
         inputs: job.inputs.iter().cloned().collect(),
         mails: HashMap::new(),
@@ -105,7 +106,7 @@ struct Connection {
 
 struct Worker<'a> {
     job: &'a Job,
-    stop: Rc<Stop>,
+    stop: Arc<Stop>,
     witness: &'a mut dyn Reporter,
     inputs: VecDeque<PathBuf>,
     mails: HashMap<usize, Mail>,

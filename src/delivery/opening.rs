@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lmtp_send::lmtp::auth::Mechanism;
@@ -11,7 +12,7 @@ use super::Reporter;
 use crate::exit::Kind;
 use crate::job::{Credentials, Job, Start};
 use crate::local_error::LocalError;
-use crate::transport::stop::Stop;
+use crate::stop::Stop;
 use crate::transport::{Destination, Handshake, Limits, Link, Tls, Unreachable, connect};
 
 /// A session, and how long each step to it took.
@@ -34,7 +35,7 @@ pub type Unopened = (LocalError, Option<Rc<str>>);
 pub fn first(
     job: &Job,
     deadline: Instant,
-    stop: &Rc<Stop>,
+    stop: &Arc<Stop>,
     witness: &mut dyn Reporter,
 ) -> Result<(Opened, Rc<str>), Unopened> {
     let mut failed = (LocalError::new(Kind::Bug, Stage::Connect, "no destination"), None);
@@ -70,7 +71,7 @@ fn open(
     job: &Job,
     destination: &Destination,
     deadline: Instant,
-    stop: &Rc<Stop>,
+    stop: &Arc<Stop>,
     witness: &mut dyn Reporter,
 ) -> Result<Opened, LocalError> {
     let opening = Opening { job, destination, deadline, stop, server: destination.to_string() };
@@ -92,7 +93,7 @@ struct Opening<'a> {
     job: &'a Job,
     destination: &'a Destination,
     deadline: Instant,
-    stop: &'a Rc<Stop>,
+    stop: &'a Arc<Stop>,
     server: String,
 }
 

@@ -18,7 +18,7 @@ use lmtp_send::lmtp::{Address, ReversePath, Stage, drop_repeated};
 use crate::cli::{self, Args, ExitStyle, ReportFormat, Uncertain, Usual};
 use crate::exit::{Kind, Policy};
 use crate::local_error::LocalError;
-use crate::transport::stop::Stop;
+use crate::stop::Stop;
 use crate::transport::{Destination, Network, Tls, split_host};
 
 const PORT: u16 = 24;

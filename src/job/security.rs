@@ -16,7 +16,7 @@ use lmtp_send::lmtp::{Secret, Stage};
 use crate::cli::{self, Protocol, TlsMode};
 use crate::exit::Kind;
 use crate::local_error::LocalError;
-use crate::transport::stop::{Stop, end_by};
+use crate::stop::{Stop, end_by};
 use crate::transport::{Fingerprint, Identity, PASSWORD, Tls, TlsOptions, Verify};
 
 /// The longest password, in octets.

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::io::Errno;
@@ -19,10 +19,10 @@ use rustix::net::{
 
 use super::resolve::{self, resolve};
 use super::sink::{Server, SinkTransport};
-use super::stop::Stop;
 use super::stream::Stream;
 use super::{Limits, Link, Local, PASSWORD};
 use crate::process::denied;
+use crate::stop::Stop;
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,7 +149,7 @@ pub fn connect(
     destination: &Destination,
     network: Network,
     limits: Limits,
-    stop: &Rc<Stop>,
+    stop: &Arc<Stop>,
 ) -> Result<Link, Unreachable> {
     if stop.is_told() {
         return Err(Unreachable::Stopped);
@@ -164,7 +164,7 @@ pub fn connect(
             Ok(Local {
                 sink: SinkTransport::new(Server::new(dir.clone(), &name)),
                 limits,
-                stop: Rc::clone(stop),
+                stop: Arc::clone(stop),
             }
             .into())
         }
@@ -176,7 +176,7 @@ fn to_host(
     port: u16,
     network: Network,
     limits: Limits,
-    stop: &Rc<Stop>,
+    stop: &Arc<Stop>,
 ) -> Result<Link, Unreachable> {
     let found = resolve(name, port, limits.until(), stop).map_err(|e| match e {
         resolve::Unresolved::NoSuchName => Unreachable::NoSuchHost(name.to_owned()),
@@ -197,7 +197,7 @@ fn to_host(
         let share = left / u32::try_from(wanted.len() - tried).unwrap_or(u32::MAX);
         match to_address(address, network.bind, now + share, stop) {
             Ok(socket) => {
-                return Stream::tcp(socket, limits, Rc::clone(stop))
+                return Stream::tcp(socket, limits, Arc::clone(stop))
                     .map(Link::from)
                     .map_err(Unreachable::new);
             }
@@ -232,7 +232,7 @@ fn to_address(
 
 /// A Unix-domain connection waits while the server's backlog is full, which the socket's own time limit
 /// ends (connect(2) has no other here).
-fn to_socket(path: &Path, limits: Limits, stop: &Rc<Stop>) -> Result<Link, Unreachable> {
+fn to_socket(path: &Path, limits: Limits, stop: &Arc<Stop>) -> Result<Link, Unreachable> {
     let open = || -> io::Result<UnixStream> {
         let address = SocketAddrUnix::new(path)?;
         let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
@@ -250,7 +250,7 @@ fn to_socket(path: &Path, limits: Limits, stop: &Rc<Stop>) -> Result<Link, Unrea
     let refused = |e: &io::Error| e.kind() == io::ErrorKind::PermissionDenied;
     let socket = open()
         .map_err(|e| if refused(&e) { Unreachable::Denied(denied(path)) } else { Unreachable::new(e) })?;
-    Stream::unix(socket, limits, Rc::clone(stop)).map(Link::from).map_err(Unreachable::new)
+    Stream::unix(socket, limits, Arc::clone(stop)).map(Link::from).map_err(Unreachable::new)
 }
 
 /// Whether there is something at `path`, and no socket.
@@ -258,7 +258,7 @@ fn is_something_else(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| !metadata.file_type().is_socket())
 }
 
-fn to_program(words: &[String], limits: Limits, stop: &Rc<Stop>) -> Result<Link, Unreachable> {
+fn to_program(words: &[String], limits: Limits, stop: &Arc<Stop>) -> Result<Link, Unreachable> {
     let (program, arguments) =
         words.split_first().ok_or_else(|| Unreachable::NoProgram("no program".into()))?;
     let spawned = Command::new(program)
@@ -281,7 +281,7 @@ fn to_program(words: &[String], limits: Limits, stop: &Rc<Stop>) -> Result<Link,
     let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(Unreachable::NoProgram(format!("'{program}' has no standard input and output")));
     };
-    Stream::exec(child, input, output, limits, Rc::clone(stop))
+    Stream::exec(child, input, output, limits, Arc::clone(stop))
         .map(Link::from)
         .map_err(Unreachable::Exhausted)
 }

@@ -6,7 +6,6 @@ mod limits;
 mod resolve;
 mod secured;
 pub mod sink;
-pub mod stop;
 mod stream;
 mod tls;
 
@@ -14,17 +13,16 @@ pub use connect::{Destination, Network, Unreachable, connect, split_host};
 pub use limits::Limits;
 pub use tls::{Facts, Fingerprint, Identity, Tls, TlsOptions, Verify};
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 use std::{io, mem};
 
+use crate::stop::Stop;
 use lmtp_send::lmtp::{Insecure, Moved, Stage, Stretch, Transport};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use secured::Secured;
 use sink::SinkTransport;
-use stop::Stop;
 use stream::Stream;
 
 /// The variable of the environment that a password comes from if no option says so. No child process has it.
@@ -102,7 +100,7 @@ impl From<Local> for Link {
 pub struct Local {
     sink: SinkTransport,
     limits: Limits,
-    stop: Rc<Stop>,
+    stop: Arc<Stop>,
 }
 
 impl Transport for Local {

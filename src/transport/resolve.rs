@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::time::Instant;
 use std::{fs, io, thread};
 
-use super::stop::Stop;
+use crate::stop::Stop;
 
 /// Why there are no addresses.
 #[derive(Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdin, ChildStdout};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lmtp_send::lmtp::{Moved, Stage, Stretch, Transport};
@@ -15,7 +15,7 @@ use rustix::fs::sendfile;
 use rustix::io::Errno;
 
 use super::Limits;
-use super::stop::{Stop, end_by};
+use crate::stop::{Stop, end_by};
 
 /// How long a child process may take to end by itself once its input is closed.
 const CHILD_GRACE: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ const AT_ONCE: usize = 1024 * 1024;
 pub struct Stream {
     ends: Ends,
     limits: Limits,
-    stop: Rc<Stop>,
+    stop: Arc<Stop>,
 }
 
 /// What is read from and written to.
@@ -42,21 +42,21 @@ struct Process {
     /// Closed first, so that the child sees the end.
     input: Option<File>,
     output: File,
-    stop: Rc<Stop>,
+    stop: Arc<Stop>,
     /// How long it may take to end by itself.
     patience: Duration,
 }
 
 impl Stream {
     /// A connected TCP socket. Commands are not held back for more of them (TCP_NODELAY).
-    pub fn tcp(socket: TcpStream, limits: Limits, stop: Rc<Stop>) -> io::Result<Self> {
+    pub fn tcp(socket: TcpStream, limits: Limits, stop: Arc<Stop>) -> io::Result<Self> {
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
         Ok(Self { ends: Ends::Tcp(socket), limits, stop })
     }
 
     /// A connected Unix-domain socket.
-    pub fn unix(socket: UnixStream, limits: Limits, stop: Rc<Stop>) -> io::Result<Self> {
+    pub fn unix(socket: UnixStream, limits: Limits, stop: Arc<Stop>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self { ends: Ends::Unix(socket), limits, stop })
     }
@@ -67,13 +67,13 @@ impl Stream {
         input: ChildStdin,
         output: ChildStdout,
         limits: Limits,
-        stop: Rc<Stop>,
+        stop: Arc<Stop>,
     ) -> io::Result<Self> {
         let process = Process {
             child,
             input: Some(File::from(OwnedFd::from(input))),
             output: File::from(OwnedFd::from(output)),
-            stop: Rc::clone(&stop),
+            stop: Arc::clone(&stop),
             patience: CHILD_GRACE,
         };
         rustix::io::ioctl_fionbio(process.input.as_ref().map_or(process.output.as_fd(), AsFd::as_fd), true)?;
@@ -197,7 +197,7 @@ impl Stream {
         })
     }
 
-    fn wait(&self, input: bool, output: bool) -> io::Result<super::stop::Ready> {
+    fn wait(&self, input: bool, output: bool) -> io::Result<crate::stop::Ready> {
         let (read, write): (BorrowedFd<'_>, BorrowedFd<'_>) = match &self.ends {
             Ends::Tcp(socket) => (socket.as_fd(), socket.as_fd()),
             Ends::Unix(socket) => (socket.as_fd(), socket.as_fd()),

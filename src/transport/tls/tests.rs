@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,9 @@ use rustls::{ProtocolVersion, ServerConfig, ServerConnection, SupportedProtocolV
 use lmtp_send::lmtp::{Moved, Stage, Transport};
 
 use super::*;
+use crate::stop::Stop;
 use crate::transport::Limits;
 use crate::transport::secured::Secured;
-use crate::transport::stop::Stop;
 use crate::transport::stream::Stream;
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -491,7 +491,7 @@ fn what_was_given_up_is_not_completed_when_the_connection_is_dropped() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     let limits = Limits::new(Duration::from_secs(60), Duration::from_millis(200), deadline);
-    let stream = Stream::unix(ours, limits, Rc::new(Stop::catch(75).unwrap())).unwrap();
+    let stream = Stream::unix(ours, limits, Arc::new(Stop::catch(75).unwrap())).unwrap();
     let mut server = Holder::self_signed(leaf("mail.example.net")).server();
     let mut client = thread::scope(|scope| {
         // The client has done with the handshake before the server has heard its last word.
