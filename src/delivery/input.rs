@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Instant;
 
-use lmtp_send::message::{Message, Unreadable};
+use lmtp_send::message::{Message, Reading, Unreadable};
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
 use crate::exit::Kind;
@@ -27,12 +27,14 @@ const WIDE_PIPE: usize = 1024 * 1024;
 /// [`LocalError`] naming the file.
 pub fn read(path: &Path, deadline: Instant, stop: &Stop) -> Result<Message, LocalError> {
     let file = open(path).map_err(|e| LocalError::input(missing(path, &e), not_opened(path, &e)))?;
-    let kind = file.metadata().map(|m| m.file_type());
-    let message = match kind {
-        Ok(kind) if kind.is_dir() && path != Path::new("-") => {
+    let message = match file.metadata() {
+        Ok(metadata) if metadata.is_dir() && path != Path::new("-") => {
             return Err(LocalError::input(Kind::NoInput, format!("{}: is a directory", path.display())));
         }
-        Ok(kind) if kind.is_file() => Message::from_file_while(file, &|| in_time(deadline, stop)),
+        Ok(metadata) if metadata.is_file() => {
+            let how = Reading { until_lone_dot: false, go_on: &|| in_time(deadline, stop) };
+            Message::read_file(file, &metadata, &how)
+        }
         _ => Message::from_stream(Waiting { file, deadline, stop, taken: 0 }),
     };
     message.map_err(|e| unreadable(path, &e))

@@ -11,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 
-use super::source::{Reader, fill};
+use super::piece::{Reader, fill};
 use crate::lmtp::reply::printable;
 use crate::scan;
 

@@ -7,18 +7,26 @@
 //! Line ends and dots are not dealt with here: see [`lmtp::wire`](crate::lmtp::wire).
 
 pub mod header;
-mod source;
+mod lone_dot;
+mod piece;
+mod reading;
+mod store;
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::ops::Range;
+use std::sync::Arc;
 
 pub use header::{BadHeader, Field, Header};
+pub use lone_dot::UntilLoneDot;
+pub use store::Identity;
 
 use crate::lmtp::wire::Meter;
 use crate::lmtp::{Content, Stretch};
-use source::{Found, Reader, Source};
+use piece::{Piece, Reader};
+use reading::Found;
+use store::Store;
 
 /// Why an input is no message.
 #[derive(Debug)]
@@ -52,45 +60,64 @@ impl std::error::Error for Unreadable {
     }
 }
 
-/// A message that has been read to its end and can be read again.
+/// A message that has been read to its end and can be read again. Clones share what is stored.
+#[derive(Clone)]
 pub struct Message {
-    source: Source,
-    found: Found,
-    /// The parts of `found.message` that are sent.
-    kept: Vec<Range<u64>>,
-    /// Counts the kept parts.
+    store: Arc<Store>,
+    /// The message as it was given.
+    given: Part,
+    had_mbox_line: bool,
+    /// What was added before it.
+    added: Vec<u8>,
+    /// The octets of `given` that are left out: positions from its beginning.
+    removed: Vec<Range<u64>>,
+    /// What is sent, where that is not what was given.
+    edited: Option<Part>,
+}
+
+/// Pieces, and what is counted in them.
+#[derive(Clone)]
+struct Part {
+    pieces: Vec<Piece>,
     meter: Meter,
 }
 
+/// How a regular file is read.
+pub struct Reading<'a> {
+    /// A line of a lone dot ends the message, as for sendmail without `-i`.
+    pub until_lone_dot: bool,
+    /// Asked again and again: the error that is to end the reading.
+    pub go_on: &'a (dyn Fn() -> io::Result<()> + Sync),
+}
+
 impl Message {
-    /// The message in a regular file, from the file's current position on. The file is read once, and not copied.
+    /// The message in a regular file, from the file's current position on. The file is read once; one of more than
+    /// 64 KiB is not copied.
     ///
     /// # Errors
     ///
     /// [`Unreadable::Empty`], or [`Unreadable::Input`].
     pub fn from_file(file: File) -> Result<Self, Unreadable> {
-        Self::from_file_while(file, &|| Ok(()))
+        let metadata = file.metadata().map_err(Unreadable::Input)?;
+        Self::read_file(file, &metadata, &Reading { until_lone_dot: false, go_on: &|| Ok(()) })
     }
 
-    /// As [`Message::from_file`], as long as `go_on` returns no error: it is asked again and again.
+    /// As [`Message::from_file`], for a file whose `metadata` is known already.
     ///
     /// # Errors
     ///
-    /// [`Unreadable::Empty`], or [`Unreadable::Input`], also with the error of `go_on`.
-    pub fn from_file_while(
-        file: File,
-        go_on: &(dyn Fn() -> io::Result<()> + Sync),
-    ) -> Result<Self, Unreadable> {
-        Source::from_file(file, go_on).map(Self::new)
+    /// Any [`Unreadable`]; [`Unreadable::Input`] also with the error of `go_on`.
+    pub fn read_file(file: File, metadata: &Metadata, how: &Reading<'_>) -> Result<Self, Unreadable> {
+        reading::file(file, metadata, how.until_lone_dot, how.go_on).map(Self::new)
     }
 
-    /// Whether the file in which the message stands still is what was read.
+    /// Whether the file in which the message stands still is what was read. What is kept in memory always is.
     ///
     /// # Errors
     ///
     /// It has been written to, or that cannot be told.
     pub fn is_unchanged(&self) -> io::Result<()> {
-        self.source.is_unchanged(self.found.message.end)
+        self.store.is_unchanged()
     }
 
     /// The message that comes from `input` until its end: kept in memory, or when it is long in an unlinked
@@ -100,30 +127,43 @@ impl Message {
     ///
     /// Any [`Unreadable`]. Whatever error `input` returns ends the reading, `Interrupted` too.
     pub fn from_stream(input: impl Read) -> Result<Self, Unreadable> {
-        Source::from_stream(input).map(Self::new)
+        reading::stream(input).map(Self::new)
     }
 
-    fn new((source, found): (Source, Found)) -> Self {
-        Self { source, kept: vec![found.message.clone()], meter: found.meter, found }
+    fn new((store, found): (Store, Found)) -> Self {
+        let given = Part { pieces: vec![Piece::Own(found.message)], meter: found.meter };
+        Self {
+            store: Arc::new(store),
+            given,
+            had_mbox_line: found.had_mbox_line,
+            added: Vec::new(),
+            removed: Vec::new(),
+            edited: None,
+        }
+    }
+
+    /// What is sent.
+    fn part(&self) -> &Part {
+        self.edited.as_ref().unwrap_or(&self.given)
     }
 
     /// The octets of the message as RFC 1870 §4 counts them: with CRLF line ends, without stuffed dots.
     #[must_use]
     pub fn octets(&self) -> u64 {
-        self.meter.octets()
+        self.part().meter.octets()
     }
 
     /// The octets of the message as they are read.
     #[must_use]
     pub fn raw_octets(&self) -> u64 {
-        self.meter.raw_octets()
+        self.part().meter.raw_octets()
     }
 
     /// Whether all line ends are CRLF, the last one too, and no CR or LF stands alone: then the octets as they
     /// are read are the message's wire form for BDAT.
     #[must_use]
     pub fn is_wire_form(&self) -> bool {
-        self.meter.is_wire_form()
+        self.part().meter.is_wire_form()
     }
 
     /// The header of the message as it was given, read anew.
@@ -132,14 +172,13 @@ impl Message {
     ///
     /// [`BadHeader`].
     pub fn header(&self) -> Result<Header, BadHeader> {
-        let reader = self.source.reader(std::slice::from_ref(&self.found.message));
-        Header::read(reader, self.first_line())
+        Header::read(Reader::new(&self.store, &self.given.pieces), self.first_line())
     }
 
     /// The line of the input that the message begins with: the second behind an mbox line.
     #[must_use]
     pub fn first_line(&self) -> usize {
-        1 + usize::from(self.found.had_mbox_line)
+        1 + usize::from(self.had_mbox_line)
     }
 
     /// The Message-ID for a report; `None` when there is none or no header to find it in.
@@ -160,37 +199,65 @@ impl Message {
         header: &Header,
         mut unwanted: impl FnMut(&Field<'_>) -> bool,
     ) -> Result<(), Unreadable> {
-        let whole = &self.found.message;
-        let (mut kept, mut removed) = (Vec::new(), Vec::new());
-        let mut kept_from = whole.start;
-        for field in header.fields().filter(|field| unwanted(field)) {
-            let octets = whole.start + field.octets.start..whole.start + field.octets.end;
-            kept.push(kept_from..octets.start);
-            kept_from = octets.end;
-            removed.push(octets);
+        let fields = header.fields().filter(|field| unwanted(field));
+        let removed: Vec<Range<u64>> = fields.map(|field| field.octets).collect();
+        self.edited = self.edit(&self.added, &removed)?;
+        self.removed = removed;
+        Ok(())
+    }
+
+    /// Puts `fields` (whole lines, with CRLF) before the message, behind an mbox line that is dropped anyway. A
+    /// message that begins with neither a field nor an empty line has no header: then an empty line is put between
+    /// the two. What was put there by an earlier call is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable::Input`] when the message cannot be read again. It is unchanged then.
+    pub fn add_fields(&mut self, fields: &str) -> Result<(), Unreadable> {
+        let mut added = fields.as_bytes().to_vec();
+        match self.header() {
+            Err(BadHeader::Input(error)) => return Err(Unreadable::Input(error)),
+            Err(BadHeader::NotAField(line, _)) if line == self.first_line() && !added.is_empty() => {
+                added.extend_from_slice(b"\r\n");
+            }
+            Ok(_) | Err(BadHeader::NotAField(..) | BadHeader::TooLong) => {}
         }
-        kept.push(kept_from..whole.end);
-        kept.retain(|range| !range.is_empty());
-        if kept.is_empty() {
-            return Err(Unreadable::Empty);
+        self.edited = self.edit(&added, &self.removed)?;
+        self.added = added;
+        Ok(())
+    }
+
+    /// What is sent with `added` before the message, and without what stands at the positions `removed`.
+    fn edit(&self, added: &[u8], removed: &[Range<u64>]) -> Result<Option<Part>, Unreadable> {
+        if added.is_empty() && removed.is_empty() {
+            return Ok(None);
         }
         let mut lines = Meter::default();
-        self.source
-            .reader(&removed)
-            .visit(|piece| {
-                lines.push(piece);
-                Ok(())
-            })
-            .map_err(Unreadable::Input)?;
-        self.meter = self.found.meter.without_lines(&lines);
-        self.kept = kept;
-        Ok(())
+        let unwanted: Vec<Piece> =
+            removed.iter().flat_map(|range| piece::part(&self.given.pieces, range.clone())).collect();
+        let counted = Reader::new(&self.store, &unwanted).visit(|piece| {
+            lines.push(piece);
+            Ok(())
+        });
+        counted.map_err(Unreadable::Input)?;
+        let mut meter = Meter::default();
+        meter.push(added);
+        let meter = meter.followed_by(&self.given.meter.without_lines(&lines));
+        if meter.is_empty() {
+            return Err(Unreadable::Empty);
+        }
+        let mut pieces = piece::without(&self.given.pieces, removed);
+        if !added.is_empty() {
+            pieces.insert(0, Piece::Added(added.into()));
+        }
+        Ok(Some(Part { pieces, meter }))
     }
 
     /// Opens the message at its beginning, without what is left out.
     #[must_use]
     pub fn open(&self) -> Body<'_> {
-        Body { message: self, reader: self.source.reader(&self.kept), passed: false }
+        let reader = Reader::new(&self.store, &self.part().pieces);
+        Body { message: self, reader, passed: false }
     }
 }
 
@@ -256,7 +323,7 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use super::source::MAX_HELD;
+    use super::reading::{MAX_HELD, MAX_KEPT};
     use super::*;
     use crate::lmtp::wire::{Encoder, Form};
 
@@ -357,41 +424,147 @@ mod tests {
         }
     }
 
+    /// Text that makes a file too long to be kept.
+    fn long_text() -> String {
+        "and so on\n".repeat(7_000)
+    }
+
     #[test]
     fn a_file_begins_where_its_offset_is() {
-        let mut file = file(b"first\nFrom a\nsecond: b\n");
-        file.seek(SeekFrom::Start(6)).unwrap();
-        let other = file.try_clone().unwrap();
-        let message = Message::from_file(file).unwrap();
-        assert_eq!(sent(&message), b"second: b\n");
-        (&other).seek(SeekFrom::End(0)).unwrap();
-        assert_eq!(sent(&message), b"second: b\n", "nobody else's seeking matters");
+        for rest in [String::new(), long_text()] {
+            let mut file = file(format!("first\nFrom a\nsecond: b\n\n{rest}").as_bytes());
+            file.seek(SeekFrom::Start(6)).unwrap();
+            let other = file.try_clone().unwrap();
+            let message = Message::from_file(file).unwrap();
+            let expected = format!("second: b\n\n{rest}");
+            assert_eq!(sent(&message), expected.as_bytes());
+            (&other).seek(SeekFrom::End(0)).unwrap();
+            assert_eq!(sent(&message), expected.as_bytes(), "nobody else's seeking matters");
+            let header = message.header().unwrap();
+            assert_eq!(header.fields().next().map(|field| field.octets), Some(0..10));
+            (&other).seek(SeekFrom::Start(100_000)).unwrap();
+            assert!(matches!(Message::from_file(other).err(), Some(Unreadable::Empty)));
+        }
+    }
+
+    #[test]
+    fn a_small_file_is_kept_and_a_larger_one_is_not() {
+        for octets in [1, 100, 8_191, 8_192, 8_193, 65_535, 65_536, 65_537, 100_000] {
+            let text = vec![b'x'; octets];
+            let file = file(&text);
+            let message = Message::from_file(file.try_clone().unwrap()).unwrap();
+            assert_eq!(matches!(&*message.store, Store::Memory(_)), octets as u64 <= MAX_KEPT, "{octets}");
+            assert_eq!(sent(&message), text);
+            if octets as u64 <= MAX_KEPT {
+                file.set_len(0).unwrap();
+                assert_eq!(sent(&message), text, "what becomes of the file is of no interest");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_whose_length_is_not_known_is_read_to_its_end() {
+        let mut file = file(long_text().as_bytes());
+        for known in [0, 1, 10_000, MAX_KEPT] {
+            let shorter = tempfile::tempfile().unwrap();
+            shorter.set_len(known).unwrap();
+            file.rewind().unwrap();
+            let how = Reading { until_lone_dot: false, go_on: &|| Ok(()) };
+            let metadata = shorter.metadata().unwrap();
+            let message = Message::read_file(file.try_clone().unwrap(), &metadata, &how).unwrap();
+            assert_eq!(sent(&message), long_text().as_bytes(), "{known}");
+        }
+    }
+
+    #[test]
+    fn a_lone_dot_ends_a_file_that_is_typed() {
+        let body = long_text();
+        for text in ["", &body] {
+            for (given, expected) in [
+                (format!("To: a\n\n{text}b\n.\nrest\n"), Some(format!("To: a\n\n{text}b\n"))),
+                (format!("From x\nTo: a\n\n{text}.\r\n"), Some(format!("To: a\n\n{text}"))),
+                (format!("{text}..\n.a\n.\n{text}"), Some(format!("{text}..\n.a\n"))),
+                (format!("a\n{text}"), Some(format!("a\n{text}"))),
+                (format!(".\n{text}"), None),
+            ] {
+                let file = file(given.as_bytes());
+                let metadata = file.metadata().unwrap();
+                let how = Reading { until_lone_dot: true, go_on: &|| Ok(()) };
+                let message = Message::read_file(file, &metadata, &how);
+                assert_eq!(message.map(|m| sent(&m)).ok(), expected.map(String::into_bytes));
+            }
+        }
+    }
+
+    #[test]
+    fn fields_are_added_before_the_header() {
+        let fields = "Date: now\r\nFrom: me\r\n";
+        for (given, expected) in [
+            ("To: a\n\nb\n", "To: a\n\nb\n"),
+            ("From x\nTo: a\n\nb\n", "To: a\n\nb\n"),
+            ("\nb\n", "\nb\n"),
+            ("body\nTo: a\n", "\r\nbody\nTo: a\n"),
+            ("From x\nbody\n", "\r\nbody\n"),
+            ("To: a\nno field\n", "To: a\nno field\n"),
+            ("To: a\r\n\r\nb", "To: a\r\n\r\nb"),
+        ] {
+            for message in both(given.as_bytes()) {
+                let mut message = message.unwrap();
+                message.add_fields(fields).unwrap();
+                assert_eq!(sent(&message), [fields, expected].concat().as_bytes(), "{given:?}");
+                message.add_fields("").unwrap();
+                assert!(given.as_bytes().ends_with(&sent(&message)), "{given:?}: as it was");
+            }
+        }
+    }
+
+    #[test]
+    fn fields_are_added_and_others_removed() {
+        let mut message = Message::from_stream(b"Bcc: a\nTo: b\n".as_slice()).unwrap();
         let header = message.header().unwrap();
-        assert_eq!(header.fields().next().map(|field| field.octets), Some(0..10));
-        (&other).seek(SeekFrom::Start(1_000)).unwrap();
-        assert!(matches!(Message::from_file(other).err(), Some(Unreadable::Empty)));
+        message.add_fields("X: 1\r\n").unwrap();
+        message.remove(&header, |field| field.is("Bcc")).unwrap();
+        assert_eq!(sent(&message), b"X: 1\r\nTo: b\n");
+        message.add_fields("Y: 2\r\n").unwrap();
+        assert_eq!(sent(&message), b"Y: 2\r\nTo: b\n");
+        message.remove(&header, |_| true).unwrap();
+        assert_eq!(sent(&message), b"Y: 2\r\n");
+        assert!(matches!(message.add_fields(""), Err(Unreadable::Empty)));
+        assert_eq!(sent(&message.clone()), b"Y: 2\r\n");
     }
 
     #[test]
     fn a_file_that_changes_is_noticed() {
-        let file = file(b"To: a\n\n0123456789");
+        let text = long_text();
+        let length = text.len();
+        let file = file(text.as_bytes());
         let other = file.try_clone().unwrap();
         let message = Message::from_file(file).unwrap();
         // The clock that files are stamped by ticks some hundred times a second.
         thread::sleep(Duration::from_millis(50));
-        other.write_all_at(b"more", 17).unwrap();
-        let mut body = message.open();
-        assert_eq!(body.read(&mut [0; 100]).unwrap(), 17, "what came later is not sent");
-        assert!(body.read(&mut [0; 100]).unwrap_err().to_string().contains("has grown"));
+        other.write_all_at(b"more", length as u64).unwrap();
+        assert_eq!(read_until_it_fails(&message, "has grown"), length, "what came later is not sent");
         other.set_len(12).unwrap();
-        let mut body = message.open();
-        assert_eq!(body.read(&mut [0; 100]).unwrap(), 12, "what has gone is missing");
-        assert!(body.read(&mut [0; 100]).unwrap_err().to_string().contains("has been changed"));
+        assert_eq!(read_until_it_fails(&message, "has been changed"), 12, "what has gone is missing");
         // As long as it was, with other octets.
-        other.write_all_at(b"\n\n\n\n\n", 12).unwrap();
+        other.set_len(length as u64).unwrap();
+        assert_eq!(read_until_it_fails(&message, "has been changed"), length);
+    }
+
+    /// How many octets of `message` can be read before its end fails for this reason.
+    fn read_until_it_fails(message: &Message, why: &str) -> usize {
         let mut body = message.open();
-        assert_eq!(body.read(&mut [0; 100]).unwrap(), 17);
-        assert!(body.read(&mut [0; 100]).unwrap_err().to_string().contains("has been changed"));
+        let mut octets = 0;
+        loop {
+            match body.read(&mut [0; 1_000]) {
+                Ok(0) => panic!("the end came"),
+                Ok(read) => octets += read,
+                Err(error) => {
+                    assert!(error.to_string().contains(why), "{error}");
+                    return octets;
+                }
+            }
+        }
     }
 
     /// Gives `octets` in pieces, and then its error.
@@ -446,7 +619,7 @@ mod tests {
             let [stream, file] = both(&octets).map(Result::unwrap);
             assert_eq!(file.octets(), stream.octets());
             assert_eq!(file.raw_octets(), stream.raw_octets());
-            assert_eq!(file.found.message, stream.found.message);
+            assert_eq!(file.given.pieces, stream.given.pieces);
         }
         let file = Message::from_file(file(&b"x".repeat(20 * 1024 * 1024))).unwrap();
         assert_eq!(file.octets(), 20 * 1024 * 1024 + 2, "no line begins in the middle");
@@ -457,9 +630,9 @@ mod tests {
         for size in [1, 10_000, MAX_HELD - 1, MAX_HELD, MAX_HELD + 1, 10 * 1024 * 1024] {
             let message = Message::from_stream(Producer(size)).unwrap();
             assert_eq!(message.raw_octets(), size as u64);
-            match &message.source {
-                Source::Memory(held) => assert!(held.capacity() <= MAX_HELD && size < MAX_HELD, "{size}"),
-                Source::File(..) => assert!(size >= MAX_HELD, "{size}"),
+            match &*message.store {
+                Store::Memory(held) => assert!(held.capacity() <= MAX_HELD && size < MAX_HELD, "{size}"),
+                Store::File(..) => assert!(size >= MAX_HELD, "{size}"),
             }
             assert_eq!(sent(&message).len(), size);
         }
