@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use lmtp_send::lmtp::{Reply, ReversePath, Session, SessionError, Stage};
 
-use crate::delivery::Reporter;
 use crate::delivery::opening::{self, Opened};
+use crate::delivery::{Listener, Reporter};
 use crate::exit::Kind;
 use crate::job::Job;
 use crate::local_error::LocalError;
@@ -51,7 +51,7 @@ impl Asking<'_> {
         session.close();
     }
 
-    fn questions(&mut self, job: &Job, session: &mut Session<Link>) -> Result<(), SessionError> {
+    fn questions(&mut self, job: &Job, session: &mut Session<Link, Listener>) -> Result<(), SessionError> {
         if job.questions.probe && !job.to.is_empty() {
             self.envelope(job, session)?;
         }
@@ -64,7 +64,7 @@ impl Asking<'_> {
     /// Asks one thing, and tells the answer.
     fn one(
         &mut self,
-        session: &mut Session<Link>,
+        session: &mut Session<Link, Listener>,
         command: &str,
         stage: Stage,
     ) -> Result<Reply, SessionError> {
@@ -76,7 +76,7 @@ impl Asking<'_> {
     }
 
     /// Who would be accepted: MAIL and RCPT, and no data.
-    fn envelope(&mut self, job: &Job, session: &mut Session<Link>) -> Result<(), SessionError> {
+    fn envelope(&mut self, job: &Job, session: &mut Session<Link, Listener>) -> Result<(), SessionError> {
         let sender = job.from.clone().unwrap_or(ReversePath::Null);
         if self.one(session, &format!("MAIL FROM:<{sender}>"), Stage::Mail)?.is_positive() {
             for recipient in &job.to {
@@ -87,7 +87,7 @@ impl Asking<'_> {
     }
 
     /// What the server said of itself, and how long each step took.
-    fn describe(&mut self, session: &mut Session<Link>, steps: &[(Stage, Duration)]) {
+    fn describe(&mut self, session: &mut Session<Link, Listener>, steps: &[(Stage, Duration)]) {
         for (stage, time) in steps {
             self.tell(&format!("step {}", stage.name()), "", Some(*time));
         }

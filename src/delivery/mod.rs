@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use lmtp_send::lmtp::session::Body;
 use lmtp_send::lmtp::{
-    Address, Cause, EnhancedCode, Event, Go, Outcome, Reply, Session, SessionError, Settlement, Stage,
-    Transaction,
+    Address, Cause, DataReply, EnhancedCode, Event, Outcome, Reply, Session, SessionError, Settlement, Stage,
+    Transaction, TransactionId,
 };
 
 use crate::exit::Kind;
@@ -55,6 +55,9 @@ pub struct Record {
     pub seconds: f64,
 }
 
+/// Who listens to a session.
+pub type Listener = Box<dyn FnMut(Event<'_>)>;
+
 /// Whoever is told what happens.
 pub trait Reporter {
     /// The outcome of a recipient, in the order of the recipients. `false`: it could not be told, and
@@ -63,7 +66,7 @@ pub trait Reporter {
     /// Something that is worth knowing and no failure.
     fn warning(&mut self, text: &str);
     /// Who listens to a session with `server`.
-    fn listener(&self, server: &str) -> Box<dyn FnMut(Event<'_>)>;
+    fn listener(&self, server: &str) -> Listener;
 }
 
 /// Delivers all messages of `job`.
@@ -91,17 +94,17 @@ struct Batch {
     mail: usize,
     recipients: Vec<usize>,
     /// Begun behind the transaction before, in the session that stands.
-    ticket: Option<u64>,
+    ticket: Option<TransactionId>,
 }
 
 /// A session and what was begun in it.
 struct Connection {
-    session: Session<Link>,
+    session: Session<Link, Listener>,
     server: Rc<str>,
     /// The parameters that this server is told.
     told: Told,
     /// By ticket: the message and its recipients in the order of the transaction.
-    begun: HashMap<u64, (usize, Vec<usize>)>,
+    begun: HashMap<TransactionId, (usize, Vec<usize>)>,
 }
 
 struct Worker<'a> {
@@ -192,23 +195,23 @@ impl Worker<'_> {
     }
 
     /// One transaction, from the replies to its commands to the replies to its message.
-    fn converse(&mut self, batch: &Batch, ticket: u64) -> Result<(), SessionError> {
+    fn converse(&mut self, batch: &Batch, ticket: TransactionId) -> Result<(), SessionError> {
         let Some(mail) = self.mails.get_mut(&batch.mail) else { return Ok(()) };
         let Some(line) = &mut self.line else { return Ok(()) };
         line.session.transport().set_deadline(mail.deadline);
-        match line.session.go()? {
-            Go::Ahead => {
+        match line.session.await_data_reply()? {
+            DataReply::GoAhead => {
                 let mut body = mail.message.open();
-                let sent = line.session.content(&mut body);
+                let sent = line.session.send_message(&mut body);
                 // The transaction before may still wait for its replies.
                 mail.from_file |= body.went_from_file();
                 sent?;
             }
-            Go::Nothing => {
+            DataReply::Nothing => {
                 self.collect();
                 return Ok(());
             }
-            Go::Cancelled => {
+            DataReply::Cancelled => {
                 self.collect();
                 self.cancel(batch);
                 return Ok(());
@@ -217,10 +220,10 @@ impl Worker<'_> {
         self.collect();
         self.follow_up()?;
         while let Some(line) = &mut self.line
-            && line.session.owes(ticket)
-            && line.session.waits()
+            && line.session.is_pending(ticket)
+            && line.session.has_pending_replies()
         {
-            line.session.step()?;
+            line.session.read_reply()?;
             self.collect();
         }
         Ok(())
@@ -253,7 +256,7 @@ impl Worker<'_> {
     }
 
     /// Begins a transaction for as many recipients as the server takes in one (RFC 9422, RCPTMAX).
-    fn begin(&mut self, batch: &mut Batch) -> Option<u64> {
+    fn begin(&mut self, batch: &mut Batch) -> Option<TransactionId> {
         let mail = self.mails.get_mut(&batch.mail)?;
         let line = self.line.as_mut()?;
         if let Some(refusal) = line.told.refusal.clone() {
@@ -287,15 +290,15 @@ impl Worker<'_> {
             verb: self.job.verb,
             body: self.job.body,
             chunking: self.job.chunking,
-            hold: self.job.hold,
+            confirm_envelope: self.job.hold,
             mail: &line.told.mail,
             rcpt: &line.told.rcpt,
         };
-        let ticket = line.session.upcoming();
+        let ticket = line.session.next_id();
         log::debug!("transaction {ticket} with {}: {} recipients", line.server, recipients.len());
         line.begun.insert(ticket, (batch.mail, batch.recipients.clone()));
         // Behind another message's end it is that message that is waited for, and its deadline holds.
-        if !line.session.waits() {
+        if !line.session.has_pending_replies() {
             line.session.transport().set_deadline(mail.deadline);
         }
         match line.session.begin(&transaction) {
@@ -351,10 +354,10 @@ impl Worker<'_> {
         while let Some(line) = &mut self.line
             && let Some(settled) = line.session.settled()
         {
-            let Some((mail, recipients)) = line.begun.get(&settled.ticket) else { continue };
+            let Some((mail, recipients)) = line.begun.get(&settled.transaction) else { continue };
             let Some(&recipient) = recipients.get(settled.recipient) else { continue };
             let (mail, server) = (*mail, Rc::clone(&line.server));
-            let outcome = match settled.fate {
+            let outcome = match settled.settlement {
                 Settlement::Known(outcome) => self.as_sent(mail, outcome),
                 Settlement::Again(reply) if self.job.all_or_nothing => {
                     Outcome::Refused { stage: Stage::Rcpt, reply }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lmtp_send::lmtp::auth::Mechanism;
 use lmtp_send::lmtp::{Cause, Event, Insecure, Session, SessionError, Stage, Transport};
 
-use super::Reporter;
+use super::{Listener, Reporter};
 use crate::exit::Kind;
 use crate::job::{Credentials, Job, Start};
 use crate::local_error::LocalError;
@@ -18,7 +18,7 @@ use crate::transport::{Destination, Handshake, Limits, Link, Tls, Unreachable, c
 /// A session, and how long each step to it took.
 pub struct Opened {
     /// The session.
-    pub session: Session<Link>,
+    pub session: Session<Link, Listener>,
     /// Each step with its time, in their order.
     pub steps: Vec<(Stage, Duration)>,
 }
@@ -115,13 +115,13 @@ impl Opening<'_> {
         let mut listener = witness.listener(&self.server);
         let greeted = Rc::new(Cell::new(None));
         let first = Rc::clone(&greeted);
-        let observer = Box::new(move |event: Event<'_>| {
+        let observer: Listener = Box::new(move |event: Event<'_>| {
             if matches!(event, Event::Received(_)) && first.get().is_none() {
                 first.set(Some(Instant::now()));
             }
             listener(event);
         });
-        let mut session = Session::open(link, &self.job.lhlo, observer).map_err(failed)?;
+        let mut session = Session::open_observed(link, &self.job.lhlo, observer).map_err(failed)?;
         watch.step_at(Stage::Greeting, greeted.get().unwrap_or_else(Instant::now));
         watch.step(Stage::Lhlo);
         let offered = session.extensions().offers("STARTTLS");
@@ -159,7 +159,7 @@ impl Opening<'_> {
     }
 
     /// XCLIENT, to servers that offer it to us.
-    fn introduce(&self, session: &mut Session<Link>) -> Result<(), SessionError> {
+    fn introduce(&self, session: &mut Session<Link, Listener>) -> Result<(), SessionError> {
         if self.job.xclient.is_empty() {
             return Ok(());
         }
@@ -208,7 +208,7 @@ impl Opening<'_> {
 }
 
 /// A session that is of no use to us, though the server did nothing wrong, is left in good order.
-fn left(session: &mut Session<Link>, result: Result<(), SessionError>) -> Result<(), SessionError> {
+fn left(session: &mut Session<Link, Listener>, result: Result<(), SessionError>) -> Result<(), SessionError> {
     if result.is_err() {
         session.close();
     }
@@ -216,7 +216,10 @@ fn left(session: &mut Session<Link>, result: Result<(), SessionError>) -> Result
 }
 
 /// Authenticates by the mechanism asked for, else by the strongest that is offered and may be used here.
-fn authenticate(session: &mut Session<Link>, credentials: &Credentials) -> Result<(), SessionError> {
+fn authenticate(
+    session: &mut Session<Link, Listener>,
+    credentials: &Credentials,
+) -> Result<(), SessionError> {
     let impossible =
         |why: String| SessionError { stage: Stage::Auth, cause: Cause::NotSecure { why, reply: None } };
     let Some(offer) = session.extensions().argument("AUTH").map(str::to_owned) else {

@@ -9,7 +9,7 @@
 //! | to | call |
 //! | --- | --- |
 //! | begin a session | [`Session::open`], then as wanted [`starttls`](Session::starttls), [`authenticate`](Session::authenticate), [`xclient`](Session::xclient) |
-//! | deliver a message | [`begin`](Session::begin), [`go`](Session::go), [`content`](Session::content), then [`step`](Session::step) or [`close`](Session::close) |
+//! | deliver a message | [`begin`](Session::begin), [`await_data_reply`](Session::await_data_reply), [`send_message`](Session::send_message), then [`read_reply`](Session::read_reply) or [`close`](Session::close) |
 //! | hear what became of it | [`settled`](Session::settled) |
 //! | deliver the next one | [`begin`](Session::begin) again, before or after the replies to the one before have come |
 //! | ask something | [`ask`](Session::ask) |
@@ -31,7 +31,7 @@
 //!
 //! use lmtp_send::lmtp::content::Bytes;
 //! use lmtp_send::lmtp::{
-//!     Address, Content, SessionError, Settlement, Go, Moved, Outcome, ReversePath, Session, Stage, Transaction, Transport,
+//!     Address, Content, SessionError, Settlement, DataReply, Moved, Outcome, ReversePath, Session, Stage, Transaction, Transport,
 //! };
 //!
 //! struct Socket {
@@ -88,8 +88,8 @@
 //!     message: &mut dyn Content,
 //! ) -> Result<(), SessionError> {
 //!     session.begin(transaction)?;
-//!     if session.go()? == Go::Ahead {
-//!         session.content(message)?;
+//!     if session.await_data_reply()? == DataReply::GoAhead {
+//!         session.send_message(message)?;
 //!     }
 //!     Ok(())
 //! }
@@ -99,7 +99,7 @@
 //! # let server = std::thread::spawn(move || serve(server));
 //! stream.set_nonblocking(true)?;
 //! let socket = Socket { stream, until: Instant::now() };
-//! let mut session = Session::open(socket, "me.example.org", Box::new(|_| ()))?;
+//! let mut session = Session::open(socket, "me.example.org")?;
 //!
 //! let (from, joe) = (ReversePath::parse("me@example.org")?, Address::parse("joe@example.net")?);
 //! let mut message = Bytes::new(b"Subject: hello\n\nHello, Joe.\n.\n");
@@ -107,7 +107,7 @@
 //! session.close(); // waits for the replies, says QUIT, settles whoever is left
 //!
 //! let settled = session.settled().expect("Joe has an outcome, whatever happened");
-//! match settled.fate {
+//! match settled.settlement {
 //!     Settlement::Known(Outcome::Delivered(reply)) => assert_eq!(reply.to_string(), "250 2.0.0 stored"),
 //!     other => panic!("{other:?}, {done:?}"),
 //! }
@@ -126,7 +126,7 @@
 //! # mod script { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lmtp/script.rs")); }
 //! # use script::script;
 //! use lmtp_send::lmtp::content::Bytes;
-//! use lmtp_send::lmtp::{Address, Content, Settlement, Go, Outcome, ReversePath, Session, Transaction};
+//! use lmtp_send::lmtp::{Address, Content, Settlement, DataReply, Outcome, ReversePath, Session, Transaction};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = script([
@@ -135,21 +135,21 @@
 //!     "250 2.1.0 ok\r\n250 2.1.5 ok\r\n550 5.1.1 no such user\r\n250 2.1.5 ok\r\n354 go on\r\n",
 //!     "250 2.0.0 stored\r\n452 4.2.2 over quota\r\n221 2.0.0 bye\r\n",
 //! ]);
-//! let mut session = Session::open(server, "me.example.org", Box::new(|_| ()))?;
+//! let mut session = Session::open(server, "me.example.org")?;
 //! let recipients = Address::parse_several("joe@example.net, nobody@example.net, ann@example.net")?;
 //! let everyone: Vec<&Address> = recipients.iter().collect();
 //! let mut message = Bytes::new(b"Subject: hello\n\nHello, all.\n");
 //!
 //! // The null reverse-path: nobody is told of a failure.
 //! session.begin(&Transaction::new(&ReversePath::Null, &everyone, message.octets()))?;
-//! if session.go()? == Go::Ahead {
-//!     session.content(&mut message)?;
+//! if session.await_data_reply()? == DataReply::GoAhead {
+//!     session.send_message(&mut message)?;
 //! }
 //! session.close();
 //!
 //! let mut outcomes = vec![String::new(); recipients.len()];
 //! while let Some(settled) = session.settled() {
-//!     outcomes[settled.recipient] = match settled.fate {
+//!     outcomes[settled.recipient] = match settled.settlement {
 //!         Settlement::Known(Outcome::Delivered(reply)) => format!("delivered: {reply}"),
 //!         Settlement::Known(Outcome::Refused { stage, reply }) => format!("refused at {}: {reply}", stage.name()),
 //!         Settlement::Known(Outcome::Unsuited(why)) => format!("not for this server: {why}"),
@@ -173,7 +173,7 @@
 //!
 //! # Several messages
 //!
-//! [`content`](Session::content) does not wait for the replies. With PIPELINING the next transaction is begun
+//! [`send_message`](Session::send_message) does not wait for the replies. With PIPELINING the next transaction is begun
 //! behind the message's end and goes with it, so that a further message costs no turn of its own.
 //! [`may_follow`](Session::may_follow) says whether that may be done now; else the replies are waited for.
 //!
@@ -181,7 +181,7 @@
 //! # mod script { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lmtp/script.rs")); }
 //! # use script::script;
 //! use lmtp_send::lmtp::content::Bytes;
-//! use lmtp_send::lmtp::{Address, Content, Settlement, Go, Outcome, ReversePath, Session, Transaction};
+//! use lmtp_send::lmtp::{Address, Content, Settlement, DataReply, Outcome, ReversePath, Session, Transaction};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = script([
@@ -191,28 +191,28 @@
 //!     "250 the first is stored\r\n250 ok\r\n250 ok\r\n354 go on\r\n", // in one flight
 //!     "250 the second is stored\r\n221 bye\r\n",
 //! ]);
-//! let mut session = Session::open(server, "me.example.org", Box::new(|_| ()))?;
+//! let mut session = Session::open(server, "me.example.org")?;
 //! let (from, joe) = (ReversePath::parse("me@example.org")?, Address::parse("joe@example.net")?);
-//! let mut tickets = Vec::new();
+//! let mut begun = Vec::new();
 //!
 //! for mut message in ["Subject: 1\n\none\n", "Subject: 2\n\ntwo\n"].map(|text| Bytes::new(text.as_bytes())) {
-//!     if !tickets.is_empty() && !session.may_follow()? {
-//!         while session.waits() {
-//!             session.step()?;
+//!     if !begun.is_empty() && !session.may_follow()? {
+//!         while session.has_pending_replies() {
+//!             session.read_reply()?;
 //!         }
 //!     }
 //!     assert!(session.takes_another(), "else the rest is for a new session");
-//!     tickets.push(session.begin(&Transaction::new(&from, &[&joe], message.octets()))?);
-//!     if session.go()? == Go::Ahead {
-//!         session.content(&mut message)?;
+//!     begun.push(session.begin(&Transaction::new(&from, &[&joe], message.octets()))?);
+//!     if session.await_data_reply()? == DataReply::GoAhead {
+//!         session.send_message(&mut message)?;
 //!     }
 //! }
 //! session.close();
 //!
-//! for (ticket, text) in tickets.into_iter().zip(["the first is stored", "the second is stored"]) {
+//! for (id, text) in begun.into_iter().zip(["the first is stored", "the second is stored"]) {
 //!     let settled = session.settled().expect("one for each");
-//!     assert_eq!(settled.ticket, ticket);
-//!     assert!(matches!(settled.fate, Settlement::Known(Outcome::Delivered(reply)) if reply.text() == text));
+//!     assert_eq!(settled.transaction, id);
+//!     assert!(matches!(settled.settlement, Settlement::Known(Outcome::Delivered(reply)) if reply.text() == text));
 //! }
 //! # Ok(())
 //! # }
@@ -233,7 +233,7 @@
 //!
 //! use lmtp_send::lmtp::content::Bytes;
 //! use lmtp_send::lmtp::session::Body;
-//! use lmtp_send::lmtp::{Address, Content, Event, Go, ReversePath, Session, Transaction};
+//! use lmtp_send::lmtp::{Address, Content, Event, DataReply, ReversePath, Session, Transaction};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = script([
@@ -250,12 +250,12 @@
 //!         Event::Received(_) | Event::Sending { .. } => {}
 //!     }
 //! };
-//! let mut session = Session::open(server, "me.example.org", Box::new(observer))?;
+//! let mut session = Session::open_observed(server, "me.example.org", observer)?;
 //! let (from, joe) = (ReversePath::parse("me@example.org")?, Address::parse("joe@example.net")?);
 //! let mut message = Bytes::new(b"Content-Transfer-Encoding: binary\r\n\r\n\0\r\n.\r\n\xff");
 //! session.begin(&Transaction { body: Body::Binary, ..Transaction::new(&from, &[&joe], message.raw_octets()) })?;
-//! if session.go()? == Go::Ahead {
-//!     session.content(&mut message)?;
+//! if session.await_data_reply()? == DataReply::GoAhead {
+//!     session.send_message(&mut message)?;
 //! }
 //! session.close();
 //!
@@ -290,7 +290,7 @@
 //! type Secured<T> = Result<Session<T>, Box<dyn std::error::Error>>;
 //!
 //! fn secured<T: Transport>(transport: T, user: &str, password: &Secret) -> Secured<T> {
-//!     let mut session = Session::open(transport, "me.example.org", Box::new(|_| ()))?;
+//!     let mut session = Session::open(transport, "me.example.org")?;
 //!     session.starttls()?; // a failure where STARTTLS is not offered: there is no falling back
 //!     let offered = session.extensions().argument("AUTH").unwrap_or_default().to_owned();
 //!     let offered: Vec<&str> = offered.split(' ').collect();
@@ -331,7 +331,7 @@
 //!     "250-Joe <joe@example.net>\r\n250 Ann <ann@example.net>\r\n",
 //!     "221 bye\r\n",
 //! ]);
-//! let mut session = Session::open(server, "me.example.org", Box::new(|_| ()))?;
+//! let mut session = Session::open(server, "me.example.org")?;
 //! assert_eq!(session.extensions().domain(), "mailbox.example.net");
 //! assert_eq!(session.extensions().size_limit(), Some(1_000_000));
 //! assert_eq!(session.ask("VRFY joe@example.net")?.code(), 252);
@@ -359,11 +359,11 @@ pub mod wire;
 pub use address::{Address, InvalidAddress, ReversePath, drop_repeated};
 pub use content::{Content, Stretch};
 pub use extension::{Extensions, Limits};
-pub use outcome::{Outcome, Settled, Settlement};
+pub use outcome::{Outcome, Settled, Settlement, TransactionId};
 pub use parameter::{InvalidParameter, Parameter};
 pub use reply::{EnhancedCode, Malformed, Reply, printable};
 pub use secret::Secret;
-pub use session::{Event, Go, Session, Transaction};
+pub use session::{DataReply, Event, NoObserver, Observer, Session, Transaction};
 pub use session_error::{Cause, SessionError};
 pub use stage::Stage;
 pub use transport::{Insecure, Moved, Transport};

@@ -1,5 +1,7 @@
 //! What became of a recipient.
 
+use std::fmt;
+
 use super::{Reply, SessionError, Stage};
 
 /// What became of one recipient in one transaction. Which exit code that is, is decided elsewhere.
@@ -23,15 +25,33 @@ pub enum Outcome {
     Uncertain(SessionError),
 }
 
+/// Which transaction of a session: what [`begin`](super::Session::begin) returned. Later ones are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TransactionId(pub(super) u64);
+
+impl TransactionId {
+    /// Its place among the transactions of its session, from 0.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for TransactionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// One recipient of one transaction has an outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// Which transaction: what [`begin`](super::Session::begin) returned.
-    pub ticket: u64,
+    /// In which transaction.
+    pub transaction: TransactionId,
     /// Which recipient of it: its place in the list.
     pub recipient: usize,
     /// What became of it there.
-    pub fate: Settlement,
+    pub settlement: Settlement,
 }
 
 /// What a transaction means for one recipient.

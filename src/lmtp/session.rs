@@ -5,8 +5,8 @@
 //! the one before, and QUIT stands behind the last; so waiting is for replies only, never for turns.
 //!
 //! ```text
-//! open ──> begin ──> go ──> content ──┬──> begin (the next) ──> step … ──> go ──> …
-//!            MAIL     354     … .     └──> quit ──> step … ──> close
+//! open ──> begin ──> await_data_reply ──> send_message ──┬──> begin (the next) ──> read_reply … ──> …
+//!            MAIL           354                … .       └──> quit ──> read_reply … ──> close
 //!            RCPT*
 //!            DATA
 //! ```
@@ -35,7 +35,7 @@ use super::reply::{self, Malformed, ReplyReader};
 use super::wire::Form;
 use super::{
     Address, Cause, Content, EnhancedCode, Extensions, Parameter, Reply, ReversePath, Secret, SessionError,
-    Settled, Stage, Stretch, Transport,
+    Settled, Stage, Stretch, TransactionId, Transport,
 };
 
 /// Octets read at once: most of what a server says in one go.
@@ -57,6 +57,26 @@ pub enum Event<'a> {
     SentMessage(u64),
     /// A reply.
     Received(&'a Reply),
+}
+
+/// Whoever is told what is said and heard in a session: any `FnMut(Event<'_>)`, or nobody.
+pub trait Observer {
+    /// Something was said or heard.
+    fn observe(&mut self, event: Event<'_>);
+}
+
+impl<F: FnMut(Event<'_>)> Observer for F {
+    fn observe(&mut self, event: Event<'_>) {
+        self(event);
+    }
+}
+
+/// An [`Observer`] that does not listen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {
+    fn observe(&mut self, _: Event<'_>) {}
 }
 
 /// What the message's body is declared to be (RFC 6152 §2, RFC 3030 §3).
@@ -106,7 +126,7 @@ pub struct Transaction<'a> {
     pub all_or_nothing: bool,
     /// The message is not asked for before MAIL and every RCPT have been answered: for what must be known
     /// first, as a checkpoint (RFC 1845).
-    pub hold: bool,
+    pub confirm_envelope: bool,
     /// Parameters for MAIL besides SIZE, BODY and SMTPUTF8, as they are.
     pub mail: &'a [Parameter],
     /// Parameters for each RCPT, as they are.
@@ -126,19 +146,20 @@ impl<'a> Transaction<'a> {
             chunking: true,
             smtputf8: false,
             all_or_nothing: false,
-            hold: false,
+            confirm_envelope: false,
             mail: &[],
             rcpt: &[],
         }
     }
 }
 
-/// Whether the message is to be sent.
+/// What the server answered to DATA, or what of that is known where the message goes by BDAT: whether the
+/// message is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a message that the server waits for must be sent"]
-pub enum Go {
-    /// The server waits for it: call [`Session::content`].
-    Ahead,
+pub enum DataReply {
+    /// The server waits for it: call [`Session::send_message`].
+    GoAhead,
     /// No recipient was accepted, or DATA was refused; each has its verdict.
     Nothing,
     /// A recipient was refused and the transaction was all or nothing: those accepted are not settled.
@@ -148,21 +169,21 @@ pub enum Go {
 /// A reply that is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Due {
-    Mail(u64),
-    Rcpt(u64, usize),
-    Data(u64),
+    Mail(TransactionId),
+    Rcpt(TransactionId, usize),
+    Data(TransactionId),
     /// To a chunk that is not the last.
-    Chunk(u64),
+    Chunk(TransactionId),
     /// To the last chunk: a reply for each recipient, who is accepted by the time that this is the front.
-    Last(u64),
-    Delivery(u64, usize),
+    Last(TransactionId),
+    Delivery(TransactionId, usize),
     Reset,
     Quit,
 }
 
 impl Due {
     /// The transaction that it is part of.
-    fn ticket(self) -> Option<u64> {
+    fn ticket(self) -> Option<TransactionId> {
         match self {
             Due::Mail(t)
             | Due::Rcpt(t, _)
@@ -196,7 +217,7 @@ enum State {
 /// A transaction that has been begun and is not settled.
 #[derive(Debug)]
 struct Flight {
-    ticket: u64,
+    ticket: TransactionId,
     recipients: Vec<State>,
     /// How many of them are not settled.
     unsettled: usize,
@@ -212,8 +233,8 @@ struct Flight {
     /// The form for BDAT; `None`: DATA.
     chunks: Option<Form>,
     /// The message goes in the flight of its envelope.
-    together: bool,
-    hold: bool,
+    pipelined_bdat: bool,
+    confirm_envelope: bool,
     all_or_nothing: bool,
     /// The server waits for the message.
     go: bool,
@@ -231,13 +252,13 @@ impl Flight {
     }
 
     /// Every RCPT has been answered, and nobody was accepted.
-    fn is_hopeless(&self) -> bool {
+    fn all_refused(&self) -> bool {
         self.replies == self.asked && self.first_accepted.is_none()
     }
 
     /// Nobody waits for a reply, but to chunks for nobody some servers send one.
     fn is_known(&self) -> bool {
-        self.unsettled == 0 || (self.chunks.is_some() && self.is_hopeless())
+        self.unsettled == 0 || (self.chunks.is_some() && self.all_refused())
     }
 
     /// The recipients that were accepted and wait for the reply to the message, in order.
@@ -246,10 +267,10 @@ impl Flight {
     }
 }
 
-/// A conversation with one server.
-pub struct Session<T> {
+/// A conversation with one server over `T`, which `O` listens to. It can be sent to another thread where both can.
+pub struct Session<T, O = NoObserver> {
     transport: T,
-    observer: Box<dyn FnMut(Event<'_>)>,
+    observer: O,
     reader: ReplyReader,
     extensions: Extensions,
     greeting: Reply,
@@ -262,14 +283,14 @@ pub struct Session<T> {
     /// Octets handed over since the session began.
     sent: u64,
     /// Writing has failed; what the server had sent before is still read.
-    broken: Option<SessionError>,
+    write_error: Option<SessionError>,
     due: VecDeque<Due>,
     /// Replies whose place no mark has confirmed.
     held: Vec<(Due, Reply)>,
     /// What came where the reply to QUIT was due, and is none.
-    extra: Option<Reply>,
+    surplus_reply: Option<Reply>,
     /// A transaction was begun behind a message's end, and the mark has not come.
-    overlapping: bool,
+    awaiting_resync: bool,
     flights: VecDeque<Flight>,
     settled: VecDeque<Settled>,
     begun: u64,
@@ -281,12 +302,21 @@ pub struct Session<T> {
 impl<T: Transport> Session<T> {
     /// Waits for the greeting and says LHLO with `name`, this host's own (RFC 2033 §4.1).
     ///
-    /// `observer` is told what is said and heard.
-    ///
     /// # Errors
     ///
     /// [`SessionError`] where the server does not greet with 220, does not speak LMTP, or the connection fails.
-    pub fn open(transport: T, name: &str, observer: Box<dyn FnMut(Event<'_>)>) -> Result<Self, SessionError> {
+    pub fn open(transport: T, name: &str) -> Result<Self, SessionError> {
+        Self::open_observed(transport, name, NoObserver)
+    }
+}
+
+impl<T: Transport, O: Observer> Session<T, O> {
+    /// As [`Session::open`]; `observer` is told what is said and heard from the greeting on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::open`].
+    pub fn open_observed(transport: T, name: &str, observer: O) -> Result<Self, SessionError> {
         let mut session = Self {
             transport,
             observer,
@@ -298,11 +328,11 @@ impl<T: Transport> Session<T> {
             out: Vec::new(),
             out_at: 0,
             sent: 0,
-            broken: None,
+            write_error: None,
             due: VecDeque::new(),
             held: Vec::new(),
-            extra: None,
-            overlapping: false,
+            surplus_reply: None,
+            awaiting_resync: false,
             flights: VecDeque::new(),
             settled: VecDeque::new(),
             begun: 0,
@@ -352,20 +382,20 @@ impl<T: Transport> Session<T> {
 
     /// Whether recipients of the transaction `ticket` wait for a reply.
     #[must_use]
-    pub fn owes(&self, ticket: u64) -> bool {
+    pub fn is_pending(&self, ticket: TransactionId) -> bool {
         self.flight(ticket).is_some_and(|f| f.unsettled > 0)
     }
 
     /// Begins a transaction: MAIL, RCPT for each recipient and DATA, in one group where PIPELINING is
-    /// offered, else one at a time. Returns its ticket. Nothing need be written yet when this returns.
+    /// offered, else one at a time. Nothing need be written yet when this returns.
     ///
     /// Recipients for whom this server will not do (SIZE, SMTPUTF8) are settled without being sent.
     ///
     /// # Errors
     ///
     /// A [`SessionError`] ends the session; every recipient in flight is settled by then.
-    pub fn begin(&mut self, transaction: &Transaction<'_>) -> Result<u64, SessionError> {
-        let ticket = self.begun;
+    pub fn begin(&mut self, transaction: &Transaction<'_>) -> Result<TransactionId, SessionError> {
+        let ticket = self.next_id();
         self.begun += 1;
         self.flights.push_back(Flight {
             ticket,
@@ -374,12 +404,12 @@ impl<T: Transport> Session<T> {
             asked: 0,
             first_accepted: None,
             unsettled: transaction.recipients.len(),
-            follows: ticket > 0,
+            follows: ticket.number() > 0,
             answered: false,
             refused: false,
             chunks: None,
-            together: false,
-            hold: transaction.hold || transaction.all_or_nothing,
+            pipelined_bdat: false,
+            confirm_envelope: transaction.confirm_envelope || transaction.all_or_nothing,
             all_or_nothing: transaction.all_or_nothing,
             go: false,
             end: None,
@@ -393,9 +423,9 @@ impl<T: Transport> Session<T> {
     /// # Errors
     ///
     /// As [`Session::begin`].
-    pub fn go(&mut self) -> Result<Go, SessionError> {
-        let go = self.try_go();
-        self.guard(go)
+    pub fn await_data_reply(&mut self) -> Result<DataReply, SessionError> {
+        let answer = self.try_await_data_reply();
+        self.guard(answer)
     }
 
     /// Whether another transaction may be begun behind the message just sent. After BDAT this waits for the
@@ -411,15 +441,15 @@ impl<T: Transport> Session<T> {
     }
 
     /// Sends the message of the last transaction begun, and its end. The last octets are not written
-    /// before [`Session::begin`], [`Session::quit`] or [`Session::step`] is called, so that what follows
+    /// before [`Session::begin`], [`Session::quit`] or [`Session::read_reply`] is called, so that what follows
     /// goes with them.
     ///
     /// # Errors
     ///
     /// As [`Session::begin`]. A message whose octets are not those counted before is cut short: the
     /// session ends, and nothing is delivered.
-    pub fn content(&mut self, content: &mut dyn Content) -> Result<(), SessionError> {
-        let done = self.try_content(content);
+    pub fn send_message(&mut self, content: &mut dyn Content) -> Result<(), SessionError> {
+        let done = self.try_send_message(content);
         self.guard(done)
     }
 
@@ -428,20 +458,20 @@ impl<T: Transport> Session<T> {
     /// # Errors
     ///
     /// As [`Session::begin`].
-    pub fn step(&mut self) -> Result<(), SessionError> {
-        let done = self.try_step();
+    pub fn read_reply(&mut self) -> Result<(), SessionError> {
+        let done = self.try_read_reply();
         self.guard(done)
     }
 
-    /// The ticket that the next transaction will have.
+    /// What [`Session::begin`] will return next.
     #[must_use]
-    pub fn upcoming(&self) -> u64 {
-        self.begun
+    pub fn next_id(&self) -> TransactionId {
+        TransactionId(self.begun)
     }
 
-    /// Whether a reply is owed, so that [`Session::step`] has something to wait for.
+    /// Whether a reply is owed, so that [`Session::read_reply`] has something to wait for.
     #[must_use]
-    pub fn waits(&self) -> bool {
+    pub fn has_pending_replies(&self) -> bool {
         !self.due.is_empty()
     }
 
@@ -458,9 +488,9 @@ impl<T: Transport> Session<T> {
     /// Says QUIT if that has not been said, and waits a moment for its reply. Whatever becomes of it, the
     /// outcomes stand. Every recipient is settled by then.
     pub fn close(&mut self) {
-        while !self.pipelining() && self.waits() && self.step().is_ok() {}
+        while !self.pipelining() && self.has_pending_replies() && self.read_reply().is_ok() {}
         self.quit();
-        while self.waits() && self.step().is_ok() {}
+        while self.has_pending_replies() && self.read_reply().is_ok() {}
         self.end(&SessionError { stage: Stage::Delivery, cause: Cause::TooFewReplies });
     }
 
@@ -531,7 +561,7 @@ impl<T: Transport> Session<T> {
                 let reply = reply.without(&self.hidden);
                 // With what SCRAM's server says of a password, it can be guessed at leisure.
                 let redacted = (stage == Stage::Auth && reply.code() == 334).then(|| reply.redacted());
-                (self.observer)(Event::Received(redacted.as_ref().unwrap_or(&reply)));
+                self.observer.observe(Event::Received(redacted.as_ref().unwrap_or(&reply)));
                 return Ok(reply);
             }
             self.exchange(stage, None)?;
@@ -549,7 +579,7 @@ impl<T: Transport> Session<T> {
     }
 
     fn say(&mut self, line: &str) {
-        (self.observer)(Event::Sent(line));
+        self.observer.observe(Event::Sent(line));
         self.out.extend_from_slice(line.as_bytes());
         self.out.extend_from_slice(b"\r\n");
     }
@@ -559,20 +589,20 @@ impl<T: Transport> Session<T> {
         self.due.push_back(due);
     }
 
-    fn try_step(&mut self) -> Result<(), SessionError> {
+    fn try_read_reply(&mut self) -> Result<(), SessionError> {
         let Some(due) = self.front() else { return self.flush() };
         let stage = due.stage();
         self.transport.enter(stage);
         match self.await_reply(stage) {
             // Where nothing but 221 marks the place of the replies before it, something else in its place moves them.
             Err(failure) if due == Due::Quit && !failure.is_doubt() && self.is_shifted() => {
-                let Some(extra) = self.extra.clone() else { return Err(failure) };
+                let Some(extra) = self.surplus_reply.clone() else { return Err(failure) };
                 Err(SessionError { stage: Stage::Delivery, cause: Cause::OutOfPlace(extra) })
             }
             // Every reply has come, and whatever becomes of QUIT the outcomes stand.
             Err(failure) if due == Due::Quit && !failure.is_doubt() => {
                 self.due.clear();
-                self.overlapping = false;
+                self.awaiting_resync = false;
                 self.release();
                 Ok(())
             }
@@ -590,7 +620,7 @@ impl<T: Transport> Session<T> {
     /// Writes all that is queued, taking replies that come meanwhile: a server may not read on before its
     /// replies are read (RFC 2920 §3.1). Where writing has failed, what the server had said is still taken.
     fn flush(&mut self) -> Result<(), SessionError> {
-        while self.out_at < self.out.len() || self.broken.is_some() {
+        while self.out_at < self.out.len() || self.write_error.is_some() {
             self.exchange_and_take(None)?;
         }
         Ok(())
@@ -601,7 +631,7 @@ impl<T: Transport> Session<T> {
     fn exchange_and_take(&mut self, stretch: Option<&Stretch<'_>>) -> Result<Option<usize>, SessionError> {
         let stage = self.due.front().map_or(Stage::Data, |d| d.stage());
         let mut written = Some(0);
-        if !self.due.is_empty() || self.broken.is_none() {
+        if !self.due.is_empty() || self.write_error.is_none() {
             written = self.exchange(stage, stretch)?;
         }
         while !self.due.is_empty() && self.take_reply(stage)? {
@@ -615,7 +645,7 @@ impl<T: Transport> Session<T> {
 
     /// Nothing is owed: has the server answered a message that is still being sent, or has writing failed?
     fn check_for_early_reply(&mut self) -> Result<(), SessionError> {
-        if let Some(failure) = self.broken.clone() {
+        if let Some(failure) = self.write_error.clone() {
             return Err(self.heard_early(None, failure));
         }
         if self.unsent().is_some() && self.reader.unused().contains(&b'\n') {
@@ -638,11 +668,11 @@ impl<T: Transport> Session<T> {
         stretch: Option<&Stretch<'_>>,
     ) -> Result<Option<usize>, SessionError> {
         let mut input = [0; READ];
-        if self.broken.is_some() {
+        if self.write_error.is_some() {
             self.discard_output();
         }
         let out = self.out.get(self.out_at..).unwrap_or_default();
-        let stretch = stretch.filter(|_| self.broken.is_none());
+        let stretch = stretch.filter(|_| self.write_error.is_none());
         let moved = match stretch {
             Some(stretch) => self.transport.exchange_file(stretch, &mut input),
             None => self.transport.exchange(out, &mut input).map(Some),
@@ -674,7 +704,7 @@ impl<T: Transport> Session<T> {
         }
         if moved.closed && moved.read == 0 {
             let closed = SessionError { stage, cause: Cause::Closed };
-            let failure = self.broken.take().unwrap_or(closed);
+            let failure = self.write_error.take().unwrap_or(closed);
             return Err(self.heard_at_the_end(failure));
         }
         Ok(Some(moved.written))
@@ -688,11 +718,11 @@ impl<T: Transport> Session<T> {
     ) -> Result<(), SessionError> {
         let failure = SessionError::from_io(stage, error);
         let final_word = matches!(failure.cause, Cause::TimedOut(_) | Cause::Stopped);
-        if final_word || self.broken.is_some() || !writes {
-            return Err(self.broken.take().filter(|_| !final_word).unwrap_or(failure));
+        if final_word || self.write_error.is_some() || !writes {
+            return Err(self.write_error.take().filter(|_| !final_word).unwrap_or(failure));
         }
         self.discard_output();
-        self.broken = Some(failure);
+        self.write_error = Some(failure);
         Ok(())
     }
 

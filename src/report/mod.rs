@@ -9,12 +9,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 
-use lmtp_send::lmtp::{Event, Stage, printable};
+use lmtp_send::lmtp::{Stage, printable};
 
 pub use answer::Answer;
 
 use crate::cli::ReportFormat;
-use crate::delivery::{Conclusion, Record, Reporter};
+use crate::delivery::{Conclusion, Listener, Record, Reporter};
 use crate::exit::{self, Judgement, Kind, Policy};
 use crate::job::Output;
 use crate::local_error::LocalError;
@@ -169,7 +169,7 @@ impl Reporter for Report {
         }
     }
 
-    fn listener(&self, server: &str) -> Box<dyn FnMut(Event<'_>)> {
+    fn listener(&self, server: &str) -> Listener {
         if self.output.verbosity >= 2 {
             let mut transcript = transcript::Transcript::new(server);
             return Box::new(move |event| transcript.line(&event).iter().for_each(|line| say(line)));

@@ -14,8 +14,8 @@ use std::rc::Rc;
 use lmtp_send::lmtp::auth::Mechanism;
 use lmtp_send::lmtp::session::{Body, Verb};
 use lmtp_send::lmtp::{
-    Address, Event, Go, Outcome, Reply, Secret, Session, SessionError, Settled, Settlement, Stage,
-    Transaction,
+    Address, DataReply, Event, Outcome, Reply, Secret, Session, SessionError, Settled, Settlement, Stage,
+    Transaction, TransactionId,
 };
 
 use letter::Letter;
@@ -108,17 +108,19 @@ impl Settings {
     }
 }
 
+type Listener = Box<dyn FnMut(Event<'_>)>;
+
 /// A message for some of its recipients: one transaction.
 struct Batch {
     letter: usize,
     recipients: Vec<usize>,
     /// Begun behind the transaction before.
-    ticket: Option<u64>,
+    ticket: Option<TransactionId>,
 }
 
 /// A session, what was begun in it, and what it has settled.
 struct Line {
-    session: Session<Peer>,
+    session: Session<Peer, Listener>,
     conversation: Rc<Conversation>,
     begun: Vec<Begun>,
     settled: Vec<Settled>,
@@ -201,16 +203,16 @@ impl Courier {
         }
     }
 
-    fn converse(&mut self, batch: &Batch, ticket: u64) -> Result<(), SessionError> {
+    fn converse(&mut self, batch: &Batch, ticket: TransactionId) -> Result<(), SessionError> {
         let Some(line) = &mut self.line else { return Ok(()) };
-        match line.session.go()? {
-            Go::Ahead => line.session.content(&mut self.letters[batch.letter].open())?,
-            Go::Nothing => {
+        match line.session.await_data_reply()? {
+            DataReply::GoAhead => line.session.send_message(&mut self.letters[batch.letter].open())?,
+            DataReply::Nothing => {
                 self.collect();
                 return Ok(());
             }
-            Go::Cancelled => {
-                line.begun[ticket as usize].cancelled = true;
+            DataReply::Cancelled => {
+                line.begun[ticket.number() as usize].cancelled = true;
                 self.collect();
                 self.cancel(batch);
                 return Ok(());
@@ -219,10 +221,10 @@ impl Courier {
         self.collect();
         self.follow_up()?;
         while let Some(line) = &mut self.line
-            && line.session.owes(ticket)
-            && line.session.waits()
+            && line.session.is_pending(ticket)
+            && line.session.has_pending_replies()
         {
-            line.session.step()?;
+            line.session.read_reply()?;
             self.collect();
         }
         Ok(())
@@ -250,7 +252,7 @@ impl Courier {
         Ok(())
     }
 
-    fn begin(&mut self, batch: &mut Batch) -> Option<u64> {
+    fn begin(&mut self, batch: &mut Batch) -> Option<TransactionId> {
         let line = self.line.as_mut()?;
         let letter = &self.letters[batch.letter];
         let limit = line.session.extensions().limits().rcpt_max.unwrap_or(usize::MAX);
@@ -268,12 +270,12 @@ impl Courier {
             chunking: self.settings.chunking(),
             smtputf8: self.settings.smtputf8(),
             all_or_nothing: self.settings.all_or_nothing(),
-            hold: self.settings.hold(),
+            confirm_envelope: self.settings.hold(),
             mail: &[],
             rcpt: &[],
         };
-        let ticket = line.session.upcoming();
-        assert_eq!(ticket, line.begun.len() as u64);
+        let ticket = line.session.next_id();
+        assert_eq!(ticket.number(), line.begun.len() as u64);
         let recipients = batch.recipients.clone();
         line.begun.push(Begun { letter: batch.letter, recipients, cancelled: false });
         match line.session.begin(&transaction) {
@@ -312,10 +314,14 @@ impl Courier {
         }
     }
 
-    fn open(&self, peer: Peer, conversation: &Rc<Conversation>) -> Result<Session<Peer>, SessionError> {
+    fn open(
+        &self,
+        peer: Peer,
+        conversation: &Rc<Conversation>,
+    ) -> Result<Session<Peer, Listener>, SessionError> {
         let log = Rc::clone(conversation);
-        let observer = move |event: Event<'_>| log.observe(&event);
-        let mut session = Session::open(peer, "client.example", Box::new(observer))?;
+        let observer: Listener = Box::new(move |event: Event<'_>| log.observe(&event));
+        let mut session = Session::open_observed(peer, "client.example", observer)?;
         if self.settings.starttls() {
             session.starttls()?;
         }
@@ -350,9 +356,9 @@ impl Courier {
             && let Some(settled) = line.session.settled()
         {
             line.settled.push(settled.clone());
-            let begun = &line.begun[settled.ticket as usize];
+            let begun = &line.begun[settled.transaction.number() as usize];
             let (letter, recipient) = (begun.letter, begun.recipients[settled.recipient]);
-            match settled.fate {
+            match settled.settlement {
                 Settlement::Known(outcome) => self.settle(letter, recipient, Known::Outcome(outcome)),
                 Settlement::Again(reply) if self.settings.all_or_nothing() => {
                     let refused = Outcome::Refused { stage: Stage::Rcpt, reply };

@@ -2,9 +2,9 @@
 
 use super::super::auth::{self, AuthError, Exchange, Mechanism};
 use super::super::{Cause, Extensions, Insecure, Reply, Secret, SessionError, Stage, Transport};
-use super::{Event, Session};
+use super::{Event, Observer, Session};
 
-impl<T: Transport> Session<T> {
+impl<T: Transport, O: Observer> Session<T, O> {
     pub(super) fn greet(&mut self) -> Result<Reply, SessionError> {
         let reply = self.reply(Stage::Greeting)?;
         if reply.code() == 220 {
@@ -125,7 +125,7 @@ impl<T: Transport> Session<T> {
 
     /// A line with a secret in it, which the transcript does not show.
     fn say_secret(&mut self, before: &str, secret: &Secret) {
-        (self.observer)(Event::Sent(&format!("{before}[redacted]")));
+        self.observer.observe(Event::Sent(&format!("{before}[redacted]")));
         self.hidden.push(secret.expose().to_vec().into());
         self.out.extend_from_slice(before.as_bytes());
         self.out.extend_from_slice(secret.expose());

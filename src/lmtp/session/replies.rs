@@ -3,33 +3,34 @@
 use std::collections::HashSet;
 
 use super::super::{
-    Cause, EnhancedCode, Event, Outcome, Reply, SessionError, Settled, Settlement, Stage, Transport,
+    Cause, EnhancedCode, Event, Outcome, Reply, SessionError, Settled, Settlement, Stage, TransactionId,
+    Transport,
 };
-use super::{Due, Flight, READ, Session, State};
+use super::{Due, Flight, Observer, READ, Session, State};
 
 /// To MAIL with TRANSID: a checkpoint to go on from (RFC 1845 §5).
 const RESTART: u16 = 355;
 
-impl<T: Transport> Session<T> {
+impl<T: Transport, O: Observer> Session<T, O> {
     /// Takes a reply for the front of the queue, if one is there.
     pub(super) fn take_reply(&mut self, stage: Stage) -> Result<bool, SessionError> {
         let Some(due) = self.front() else { return Ok(false) };
         let found = self.reader.next_reply().map_err(|m| self.malformed(stage, m))?;
         let Some(reply) = found.map(|reply| reply.without(&self.hidden)) else { return Ok(false) };
-        (self.observer)(Event::Received(&reply));
+        self.observer.observe(Event::Received(&reply));
         if matches!(due, Due::Delivery(ticket, _) if self.unsent().is_some_and(|f| f.ticket == ticket)) {
             return Err(self.heard_early(Some(reply), SessionError { stage, cause: Cause::Closed }));
         }
         let stage = due.stage();
         match (due, reply.code()) {
-            (Due::Quit, 221) if self.extra.is_some() => self.surplus(reply)?,
+            (Due::Quit, 221) if self.surplus_reply.is_some() => self.surplus(reply)?,
             (Due::Quit, 221 | 421) => self.mark(due, reply),
             (Due::Quit, _) => self.surplus(reply)?,
             (_, 421) => return Err(SessionError { stage, cause: Cause::Closing(reply) }),
             // Said to nothing: in turn, a command has no reply before it is handed over.
-            _ if !self.pipelining() && (self.broken.is_some() || self.out_at < self.out.len()) => {
+            _ if !self.pipelining() && (self.write_error.is_some() || self.out_at < self.out.len()) => {
                 let early = SessionError { stage, cause: Cause::OutOfPlace(reply) };
-                return Err(self.broken.take().unwrap_or(early));
+                return Err(self.write_error.take().unwrap_or(early));
             }
             (Due::Data(_), 354) => self.mark(due, reply),
             (_, 221 | 354) => self.realign(stage, reply)?,
@@ -54,7 +55,9 @@ impl<T: Transport> Session<T> {
     fn receive(&mut self, due: Due, reply: Reply) -> Result<(), SessionError> {
         let fits = match due {
             // Nobody is told to go on from where nobody asked.
-            Due::Mail(ticket) if reply.code() == RESTART => self.flight(ticket).is_some_and(|f| f.hold),
+            Due::Mail(ticket) if reply.code() == RESTART => {
+                self.flight(ticket).is_some_and(|f| f.confirm_envelope)
+            }
             Due::Mail(_) | Due::Rcpt(..) | Due::Chunk(_) | Due::Last(_) | Due::Delivery(..) => {
                 reply.is_positive() || reply.is_negative()
             }
@@ -67,12 +70,12 @@ impl<T: Transport> Session<T> {
         }
         self.due.pop_front();
         self.note(due, &reply);
-        if self.is_first(due) && !self.overlapping {
+        if self.is_first(due) && !self.awaiting_resync {
             self.credit(due, &reply);
         }
         let decides = matches!(due, Due::Data(_)) || (matches!(due, Due::Chunk(_)) && reply.is_negative());
         self.held.push((due, reply));
-        if !self.overlapping && (decides || self.due.is_empty() || !self.pipelining()) {
+        if !self.awaiting_resync && (decides || self.due.is_empty() || !self.pipelining()) {
             self.release();
         }
         self.forget_settled();
@@ -81,13 +84,13 @@ impl<T: Transport> Session<T> {
 
     /// What a reply tells of the course of things before it is credited.
     fn note(&mut self, due: Due, reply: &Reply) {
-        let overlapping = self.overlapping;
+        let awaiting_resync = self.awaiting_resync;
         let Some(flight) = self.flights.iter_mut().find(|f| due.ticket() == Some(f.ticket)) else { return };
         match due {
             Due::Mail(_) => flight.answered = true,
             Due::Rcpt(_, recipient) => {
                 flight.replies += 1;
-                if reply.is_positive() && !overlapping {
+                if reply.is_positive() && !awaiting_resync {
                     flight.accept(recipient);
                 }
             }
@@ -106,11 +109,11 @@ impl<T: Transport> Session<T> {
     /// The reply that marks its place has come in its place: all before it stand where they are.
     fn mark(&mut self, due: Due, reply: Reply) {
         self.due.pop_front();
-        self.overlapping = false;
+        self.awaiting_resync = false;
         self.held.push((due, reply));
         self.release();
         if let Due::Data(ticket) = due
-            && !self.owes(ticket)
+            && !self.is_pending(ticket)
         {
             self.end_nothing(ticket);
         }
@@ -128,7 +131,7 @@ impl<T: Transport> Session<T> {
     /// follows and the outcomes stand; or a reply too many, and then 221 follows and nobody knows whose
     /// replies the others were. To chunks for nobody some servers send one that is not owed.
     fn surplus(&mut self, reply: Reply) -> Result<(), SessionError> {
-        let extra = self.extra.get_or_insert_with(|| reply.clone()).clone();
+        let extra = self.surplus_reply.get_or_insert_with(|| reply.clone()).clone();
         let known = Flight::is_known;
         let proven = reply.code() == 221 || extra != reply;
         if proven && !self.flights.iter().all(known) {
@@ -142,7 +145,7 @@ impl<T: Transport> Session<T> {
 
     /// Something else than 221 has come to QUIT behind a message in chunks, whose replies nothing else marks.
     pub(super) fn is_shifted(&self) -> bool {
-        self.extra.is_some() && self.flights.iter().any(|f| f.chunks.is_some() && !f.is_known())
+        self.surplus_reply.is_some() && self.flights.iter().any(|f| f.chunks.is_some() && !f.is_known())
     }
 
     /// The reply that marks its place has come too early: the server answered the message with fewer
@@ -224,7 +227,7 @@ impl<T: Transport> Session<T> {
         }
     }
 
-    fn credit_rcpt(&mut self, ticket: u64, recipient: usize, reply: &Reply) {
+    fn credit_rcpt(&mut self, ticket: TransactionId, recipient: usize, reply: &Reply) {
         let Some(flight) = self.flights.iter_mut().find(|f| f.ticket == ticket) else { return };
         let full = reply.code() == 452 || (reply.code() == 552 && reply.enhanced().is_none());
         if reply.is_negative() && full && flight.first_accepted.is_some_and(|first| first < recipient) {
@@ -237,7 +240,7 @@ impl<T: Transport> Session<T> {
         }
     }
 
-    fn each_unsettled(&mut self, ticket: u64, outcome: &Outcome) {
+    fn each_unsettled(&mut self, ticket: TransactionId, outcome: &Outcome) {
         let Some(recipients) = self.flight(ticket).map(|f| f.recipients.len()) else { return };
         for recipient in 0..recipients {
             self.settle(ticket, recipient, Settlement::Known(outcome.clone()));
@@ -245,12 +248,12 @@ impl<T: Transport> Session<T> {
     }
 
     /// Settles a recipient, once.
-    pub(super) fn settle(&mut self, ticket: u64, recipient: usize, fate: Settlement) {
+    pub(super) fn settle(&mut self, ticket: TransactionId, recipient: usize, settlement: Settlement) {
         let Some(flight) = self.flights.iter_mut().find(|f| f.ticket == ticket) else { return };
         if let Some(state) = flight.recipients.get_mut(recipient).filter(|s| **s != State::Settled) {
             *state = State::Settled;
             flight.unsettled -= 1;
-            self.settled.push_back(Settled { ticket, recipient, fate });
+            self.settled.push_back(Settled { transaction: ticket, recipient, settlement });
         }
     }
 
@@ -264,7 +267,7 @@ impl<T: Transport> Session<T> {
     /// got none; an acceptance counts for nothing. Either way the session is over, since the message's end
     /// can no longer be told from its middle.
     pub(super) fn heard_early(&mut self, mut reply: Option<Reply>, failure: SessionError) -> SessionError {
-        if !self.overlapping {
+        if !self.awaiting_resync {
             self.release();
         }
         let Some(flight) = self.unsent() else { return failure };
@@ -293,7 +296,7 @@ impl<T: Transport> Session<T> {
         self.transport.enter(Stage::Quit);
         loop {
             if let Some(reply) = self.reader.next_reply().ok()? {
-                (self.observer)(Event::Received(&reply));
+                self.observer.observe(Event::Received(&reply));
                 return Some(reply);
             }
             let mut input = [0; READ];
@@ -302,11 +305,11 @@ impl<T: Transport> Session<T> {
         }
     }
 
-    pub(super) fn flight(&self, ticket: u64) -> Option<&Flight> {
+    pub(super) fn flight(&self, ticket: TransactionId) -> Option<&Flight> {
         self.flights.iter().find(|f| f.ticket == ticket)
     }
 
-    /// Transactions whose recipients are all settled need no memory. The last one begun is kept for [`Session::go`].
+    /// Transactions whose recipients are all settled need no memory. The last one begun is kept for [`Session::await_data_reply`].
     pub(super) fn forget_settled(&mut self) {
         let newest = self.flights.back().map(|f| f.ticket);
         self.flights.retain(|f| Some(f.ticket) == newest || f.unsettled > 0);
@@ -317,7 +320,7 @@ impl<T: Transport> Session<T> {
         self.open = false;
         self.due.clear();
         // Replies that had come stand, unless their place is in doubt.
-        if !self.overlapping && !failure.is_doubt() {
+        if !self.awaiting_resync && !failure.is_doubt() {
             self.release();
         }
         let held = std::mem::take(&mut self.held);
@@ -332,7 +335,7 @@ impl<T: Transport> Session<T> {
             let ended = flight.end.is_some_and(|end| self.sent >= end);
             for (recipient, state) in flight.recipients.iter().enumerate() {
                 let had_reply = || held.contains(&Due::Delivery(flight.ticket, recipient));
-                let fate = match state {
+                let settlement = match state {
                     State::Settled => continue,
                     State::Waiting | State::Accepted
                         if ended && matches!(failure.cause, Cause::Closing(_)) && !had_reply() =>
@@ -349,7 +352,7 @@ impl<T: Transport> Session<T> {
                         Settlement::Known(Outcome::Unanswered(failure.clone()))
                     }
                 };
-                self.settled.push_back(Settled { ticket: flight.ticket, recipient, fate });
+                self.settled.push_back(Settled { transaction: flight.ticket, recipient, settlement });
             }
         }
     }

@@ -75,8 +75,8 @@ impl Run {
 
     fn collect<T: Transport>(&mut self, session: &mut Session<T>) {
         while let Some(settled) = session.settled() {
-            let place = (settled.ticket, settled.recipient);
-            let before = self.fates.insert(place, settled.fate);
+            let place = (settled.transaction.number(), settled.recipient);
+            let before = self.fates.insert(place, settled.settlement);
             assert_eq!(before, None, "{place:?} was settled twice");
         }
     }
@@ -117,7 +117,7 @@ fn words(fate: &Settlement) -> String {
 /// Sends `letters` in one session, as `delivery` does.
 fn send<S: Server>(peer: Peer<S>, letters: &[Letter]) -> Run {
     let mut run = Run::default();
-    let mut session = match Session::open(peer, "client.example", Box::new(|_| ())) {
+    let mut session = match Session::open(peer, "client.example") {
         Ok(session) => session,
         Err(failure) => {
             run.failure = Some(failure);
@@ -142,25 +142,25 @@ fn send<S: Server>(peer: Peer<S>, letters: &[Letter]) -> Run {
     run
 }
 
-/// One transaction, and the beginning of the next behind it, whose ticket is returned.
+/// One transaction, and the beginning of the next behind it, which is returned.
 fn converse<T: Transport>(
     session: &mut Session<T>,
     letters: &[Letter],
     letter: usize,
-    ready: Option<u64>,
+    ready: Option<TransactionId>,
     waiting: &mut VecDeque<usize>,
     run: &mut Run,
-) -> Result<Option<u64>, SessionError> {
+) -> Result<Option<TransactionId>, SessionError> {
     let ticket = match ready {
         Some(ticket) => ticket,
         None if session.takes_another() => begin(session, letters, letter, run)?,
         None => return Ok(None),
     };
-    match session.go()? {
-        Go::Ahead => session.content(&mut Bytes::new(&letters[letter].body))?,
-        Go::Nothing => return Ok(None),
-        Go::Cancelled => {
-            run.cancelled.push(ticket);
+    match session.await_data_reply()? {
+        DataReply::GoAhead => session.send_message(&mut Bytes::new(&letters[letter].body))?,
+        DataReply::Nothing => return Ok(None),
+        DataReply::Cancelled => {
+            run.cancelled.push(ticket.number());
             return Ok(None);
         }
     }
@@ -172,8 +172,8 @@ fn converse<T: Transport>(
             _ => session.quit(),
         }
     }
-    while session.owes(ticket) && session.waits() {
-        session.step()?;
+    while session.is_pending(ticket) && session.has_pending_replies() {
+        session.read_reply()?;
         run.collect(session);
     }
     Ok(behind)
@@ -184,11 +184,11 @@ fn begin<T: Transport>(
     letters: &[Letter],
     letter: usize,
     run: &mut Run,
-) -> Result<u64, SessionError> {
+) -> Result<TransactionId, SessionError> {
     let Letter { from, to, body, declared, smtputf8, all_or_nothing, chunking, hold } = &letters[letter];
     let recipients: Vec<&Address> = to.iter().collect();
     run.begun.push(letter);
-    assert_eq!(session.upcoming() + 1, run.begun.len() as u64);
+    assert_eq!(session.next_id().number() + 1, run.begun.len() as u64);
     session.begin(&Transaction {
         reverse_path: from,
         recipients: &recipients,
@@ -198,7 +198,7 @@ fn begin<T: Transport>(
         verb: Verb::Mail,
         body: Body::EightBit,
         chunking: *chunking,
-        hold: *hold,
+        confirm_envelope: *hold,
         mail: &[],
         rcpt: &[],
     })

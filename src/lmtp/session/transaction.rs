@@ -3,9 +3,9 @@
 use super::super::content::Content;
 use super::super::wire::{Encoder, Form};
 use super::super::{
-    Cause, EnhancedCode, Outcome, Parameter, Reply, SessionError, Settlement, Stage, Transport,
+    Cause, EnhancedCode, Outcome, Parameter, Reply, SessionError, Settlement, Stage, TransactionId, Transport,
 };
-use super::{Body, Due, Event, Go, Session, State, Transaction, Verb};
+use super::{Body, DataReply, Due, Event, Observer, Session, State, Transaction, Verb};
 
 /// How much of a message is read and written at a time, in octets.
 const BLOCK: usize = 128 * 1024;
@@ -14,14 +14,14 @@ const CHUNK: u64 = 4 * 1024 * 1024;
 /// The octets of a message that goes by BDAT in the flight of its envelope: so many are handed over at once, and
 /// the chunk is whole when it turns out to be for nobody. Dovecot 2.3 never lets go of a session that ends in the
 /// middle of such a chunk. A longer message waits for the replies to RCPT, which takes little beside sending it.
-const TOGETHER: u64 = 64 * 1024;
+const PIPELINED_BDAT: u64 = 64 * 1024;
 /// How many octets of commands are put together before they are written.
 const GROUP: usize = 32 * 1024;
 
-impl<T: Transport> Session<T> {
+impl<T: Transport, O: Observer> Session<T, O> {
     pub(super) fn try_begin(
         &mut self,
-        ticket: u64,
+        ticket: TransactionId,
         transaction: &Transaction<'_>,
     ) -> Result<(), SessionError> {
         // While the server waits for a message, whatever else is sent would be taken for it.
@@ -31,23 +31,23 @@ impl<T: Transport> Session<T> {
         }
         self.check_in_step()?;
         self.refuse_unsuited(ticket, transaction);
-        if !self.owes(ticket) {
+        if !self.is_pending(ticket) {
             self.forget_settled();
             return Ok(());
         }
         let chunks = self.chunks(transaction);
         let hold = self.flights.back_mut().is_some_and(|flight| {
             flight.chunks = chunks;
-            flight.together = chunks.is_some() && transaction.octets <= TOGETHER;
-            flight.hold
+            flight.pipelined_bdat = chunks.is_some() && transaction.octets <= PIPELINED_BDAT;
+            flight.confirm_envelope
         });
         if hold {
             // What is asked first has to be known for certain.
             while !self.due.is_empty() {
-                self.try_step()?;
+                self.try_read_reply()?;
             }
         }
-        self.overlapping |= self.due.iter().any(|d| matches!(d, Due::Delivery(..) | Due::Last(_)));
+        self.awaiting_resync |= self.due.iter().any(|d| matches!(d, Due::Delivery(..) | Due::Last(_)));
         self.reset();
         self.in_turn()?;
         self.dirty = true;
@@ -84,7 +84,7 @@ impl<T: Transport> Session<T> {
     }
 
     /// Settles the recipients for whom this server will not do.
-    fn refuse_unsuited(&mut self, ticket: u64, transaction: &Transaction<'_>) {
+    fn refuse_unsuited(&mut self, ticket: TransactionId, transaction: &Transaction<'_>) {
         let utf8 = self.extensions.offers("SMTPUTF8");
         let everyone = if let Some(limit) = self.extensions.size_limit().filter(|&l| transaction.octets > l) {
             let text =
@@ -142,8 +142,10 @@ impl<T: Transport> Session<T> {
     /// Whether, and in which form, the message goes by BDAT: where it must, and where that saves a turn. It
     /// saves none behind a message whose replies are owed, and 354 marks the place there.
     fn chunks(&self, transaction: &Transaction<'_>) -> Option<Form> {
-        let quiet =
-            self.due.is_empty() && !self.overlapping && !transaction.hold && !transaction.all_or_nothing;
+        let quiet = self.due.is_empty()
+            && !self.awaiting_resync
+            && !transaction.confirm_envelope
+            && !transaction.all_or_nothing;
         match transaction.body {
             Body::Binary => Some(Form::Binary),
             Body::EightBit | Body::SevenBit => {
@@ -158,37 +160,37 @@ impl<T: Transport> Session<T> {
             return if self.out.len() - self.out_at > GROUP { self.flush() } else { Ok(()) };
         }
         while !self.due.is_empty() {
-            self.try_step()?;
+            self.try_read_reply()?;
         }
         Ok(())
     }
 
-    pub(super) fn try_go(&mut self) -> Result<Go, SessionError> {
-        let Some(ticket) = self.flights.back().map(|f| f.ticket) else { return Ok(Go::Nothing) };
-        let Some(flight) = self.flight(ticket) else { return Ok(Go::Nothing) };
-        let (hold, chunked) = (flight.hold, flight.chunks.is_some());
-        if !flight.together || hold {
+    pub(super) fn try_await_data_reply(&mut self) -> Result<DataReply, SessionError> {
+        let Some(ticket) = self.flights.back().map(|f| f.ticket) else { return Ok(DataReply::Nothing) };
+        let Some(flight) = self.flight(ticket) else { return Ok(DataReply::Nothing) };
+        let (hold, chunked) = (flight.confirm_envelope, flight.chunks.is_some());
+        if !flight.pipelined_bdat || hold {
             self.answers(ticket)?;
         }
         let Some(flight) = self.flights.iter_mut().find(|f| f.ticket == ticket) else {
-            return Ok(Go::Nothing);
+            return Ok(DataReply::Nothing);
         };
         if flight.all_or_nothing && flight.unsettled < flight.recipients.len() {
             self.flights.retain(|f| f.ticket != ticket);
             self.reset();
-            return Ok(Go::Cancelled);
+            return Ok(DataReply::Cancelled);
         }
         flight.go |= chunked && flight.unsettled > 0;
         if hold && !chunked && flight.unsettled > 0 {
             self.command("DATA", Due::Data(ticket));
             self.answers(ticket)?;
         }
-        let Some(flight) = self.flight(ticket) else { return Ok(Go::Nothing) };
+        let Some(flight) = self.flight(ticket) else { return Ok(DataReply::Nothing) };
         if hold && flight.unsettled == 0 {
             self.reset();
-            return Ok(Go::Nothing);
+            return Ok(DataReply::Nothing);
         }
-        Ok(if flight.go && flight.unsettled > 0 { Go::Ahead } else { Go::Nothing })
+        Ok(if flight.go && flight.unsettled > 0 { DataReply::GoAhead } else { DataReply::Nothing })
     }
 
     /// The server is to forget what was begun.
@@ -199,10 +201,10 @@ impl<T: Transport> Session<T> {
     }
 
     /// Waits for the replies to the commands of `ticket`.
-    fn answers(&mut self, ticket: u64) -> Result<(), SessionError> {
+    fn answers(&mut self, ticket: TransactionId) -> Result<(), SessionError> {
         let owed = |d: &Due| matches!(d, Due::Mail(t) | Due::Rcpt(t, _) | Due::Data(t) if *t == ticket);
         while self.due.iter().rev().any(owed) {
-            self.try_step()?;
+            self.try_read_reply()?;
         }
         Ok(())
     }
@@ -214,7 +216,7 @@ impl<T: Transport> Session<T> {
         let Some(flight) = self.flights.back() else { return Ok(false) };
         let (ticket, chunked) = (flight.ticket, flight.chunks.is_some());
         // What is held, or can only go in chunks, has no mark to be told from what stands before it.
-        if flight.hold || flight.chunks == Some(Form::Binary) {
+        if flight.confirm_envelope || flight.chunks == Some(Form::Binary) {
             return Ok(false);
         }
         if chunked {
@@ -227,7 +229,7 @@ impl<T: Transport> Session<T> {
     /// DATA was answered 354 though nobody was accepted: a lone dot ends it, no reply is owed for that, and
     /// since some servers send one all the same the session ends. Where MAIL was refused too, a server
     /// could take the dot for a message: the connection is dropped.
-    pub(super) fn end_nothing(&mut self, ticket: u64) {
+    pub(super) fn end_nothing(&mut self, ticket: TransactionId) {
         let refused = self.flight(ticket).is_none_or(|f| f.refused);
         self.flights.retain(|f| f.ticket != ticket);
         if !refused {
@@ -237,7 +239,7 @@ impl<T: Transport> Session<T> {
         self.open = false;
     }
 
-    pub(super) fn try_content(&mut self, content: &mut dyn Content) -> Result<(), SessionError> {
+    pub(super) fn try_send_message(&mut self, content: &mut dyn Content) -> Result<(), SessionError> {
         let Some(ticket) = self.flights.back().filter(|f| f.go).map(|f| f.ticket) else { return Ok(()) };
         let chunks = self.flight(ticket).and_then(|f| f.chunks);
         // What is in its wire form already needs no encoder, which would only look for what to change.
@@ -250,11 +252,11 @@ impl<T: Transport> Session<T> {
         content.rewind().map_err(unreadable)?;
         let mut from_file = as_it_is && self.transport.sends_files();
         loop {
-            if !self.owes(ticket) || self.flight(ticket).is_none_or(|f| f.is_hopeless()) {
+            if !self.is_pending(ticket) || self.flight(ticket).is_none_or(|f| f.all_refused()) {
                 return self.abandon();
             }
             let done = encoder.octets();
-            (self.observer)(Event::Sending { octets: done, of: counted });
+            self.observer.observe(Event::Sending { octets: done, of: counted });
             // The last octets are read, and sent when they are known to be the last.
             if from_file && counted - done > BLOCK as u64 {
                 let sent = self.send_from_file(&mut sending, content, done)?;
@@ -287,7 +289,7 @@ impl<T: Transport> Session<T> {
         if found != counted {
             return Err(changed(counted, found));
         }
-        (self.observer)(Event::SentMessage(found));
+        self.observer.observe(Event::SentMessage(found));
         self.end_message(ticket)
     }
 
@@ -327,7 +329,7 @@ impl<T: Transport> Session<T> {
         let octets = size.min(counted - begins);
         let last = begins + octets == counted;
         let line = format!("BDAT {octets}{}", if last { " LAST" } else { "" });
-        (self.observer)(Event::Sent(&line));
+        self.observer.observe(Event::Sent(&line));
         let place = place + usize::try_from(begins - from).unwrap_or(0);
         self.out.splice(place..place, line.bytes().chain(*b"\r\n"));
         self.due.push_back(if last { Due::Last(ticket) } else { Due::Chunk(ticket) });
@@ -350,7 +352,7 @@ impl<T: Transport> Session<T> {
     }
 
     /// The final dot: from here on the message counts as sent as soon as the dot is handed over.
-    fn end_message(&mut self, ticket: u64) -> Result<(), SessionError> {
+    fn end_message(&mut self, ticket: TransactionId) -> Result<(), SessionError> {
         let chunked = self.flight(ticket).is_some_and(|f| f.chunks.is_some());
         if !chunked {
             self.transport.enter(Stage::Data);
@@ -373,7 +375,7 @@ impl<T: Transport> Session<T> {
 
 /// A message on its way.
 struct Sending {
-    ticket: u64,
+    ticket: TransactionId,
     /// By BDAT.
     chunked: bool,
     /// The octets that it has to have.

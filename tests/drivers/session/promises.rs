@@ -77,9 +77,9 @@ fn in_turn(conversation: &Conversation) {
 fn fates(line: &Line) -> HashMap<(usize, usize), &Settlement> {
     let mut fates = HashMap::new();
     for settled in &line.settled {
-        let place = (settled.ticket as usize, settled.recipient);
-        let before = fates.insert(place, &settled.fate);
-        assert!(before.is_none(), "{place:?} was settled twice: {before:?}, {:?}", settled.fate);
+        let place = (settled.transaction.number() as usize, settled.recipient);
+        let before = fates.insert(place, &settled.settlement);
+        assert!(before.is_none(), "{place:?} was settled twice: {before:?}, {:?}", settled.settlement);
     }
     for (ticket, begun) in line.begun.iter().enumerate().filter(|(_, begun)| !begun.cancelled) {
         let settled = (0..begun.recipients.len()).filter(|i| fates.contains_key(&(ticket, *i))).count();

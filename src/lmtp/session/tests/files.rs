@@ -23,9 +23,11 @@ fn send(message: &Message, peer: Peer<Model>) -> (Vec<String>, Rc<RefCell<Log>>)
     let letter = Letter::new("s@x.example", &["a@x.example", "b@x.example"], "");
     let log = peer.log();
     let mut run = Run::default();
-    let mut session = Session::open(peer.patient(), "client.example", Box::new(|_| ())).unwrap();
+    let mut session = Session::open(peer.patient(), "client.example").unwrap();
     begin(&mut session, std::slice::from_ref(&letter), 0, &mut run).unwrap();
-    if session.go() == Ok(Go::Ahead) && session.content(&mut message.open()).is_ok() {
+    if session.await_data_reply() == Ok(DataReply::GoAhead)
+        && session.send_message(&mut message.open()).is_ok()
+    {
         session.quit();
     }
     session.close();

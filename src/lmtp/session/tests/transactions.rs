@@ -146,12 +146,12 @@ fn play_declared(rules: &Rules, letter: &Letter) -> Scene {
     let peer = Peer::new(model, AT_ONCE, None);
     let log = peer.log();
     let mut run = Run::default();
-    let mut session = Session::open(peer, "client.example", Box::new(|_| ())).unwrap();
+    let mut session = Session::open(peer, "client.example").unwrap();
     begin(&mut session, std::slice::from_ref(letter), 0, &mut run).unwrap();
-    if session.go().unwrap() == Go::Ahead {
+    if session.await_data_reply().unwrap() == DataReply::GoAhead {
         let counted = letter.declared.unwrap_or_else(|| Bytes::new(&letter.body).octets());
         let mut content = Flawed::counted(&letter.body, counted);
-        run.failure = session.content(&mut content).err();
+        run.failure = session.send_message(&mut content).err();
     }
     session.close();
     run.collect(&mut session);
@@ -269,11 +269,11 @@ fn a_message_that_is_not_what_was_counted_is_never_ended() {
             let mut run = Run::default();
             let peer = Peer::new(model, AT_ONCE, None);
             let log = peer.log();
-            let mut session = Session::open(peer, "client.example", Box::new(|_| ())).unwrap();
+            let mut session = Session::open(peer, "client.example").unwrap();
             begin(&mut session, std::slice::from_ref(&letter), 0, &mut run).unwrap();
-            assert_eq!(session.go(), Ok(Go::Ahead));
+            assert_eq!(session.await_data_reply(), Ok(DataReply::GoAhead));
             let mut content = Flawed { fails, ..Flawed::counted(body.as_bytes(), counted) };
-            let failure = session.content(&mut content).unwrap_err();
+            let failure = session.send_message(&mut content).unwrap_err();
             assert_eq!(matches!(failure.cause, Cause::Changed { .. }), fails.is_none(), "{failure}");
             session.close();
             run.collect(&mut session);
