@@ -15,8 +15,9 @@ const ORDERS: [Order; 3] = [Order::Write, Order::Read, Order::Both];
 fn pieces_of_any_size_make_no_difference() {
     for rules in servers() {
         for order in ORDERS {
-            for take in (1..20).chain([100, usize::MAX]) {
-                for give in (1..20).chain([100, usize::MAX]) {
+            let sizes = (1..20).chain([100, usize::MAX]);
+            for (take, give) in sizes.clone().flat_map(|take| sizes.clone().map(move |give| (take, give))) {
+                if thorough() || take == give || take.min(give) == 1 {
                     let manner = Manner { order, take, give, room: usize::MAX };
                     let scene = play(&rules, manner, None, &two_letters());
                     assert_mixed(&scene);
@@ -47,8 +48,11 @@ fn each_cut(mut look: impl FnMut(&Rules, Cut, Scene)) {
             // To what the client says, a close and half of one are the same.
             let ways = WAYS.into_iter().filter(|how| (side, *how) != (Side::Client, How::HalfClose));
             for (how, at) in ways.flat_map(|how| (0..=length).map(move |at| (how, at))) {
+                // Without optimisation, one size at each place.
+                let sizes = [(Order::Write, usize::MAX), (Order::Write, 1), (Order::Both, 7)];
+                let sizes = sizes.into_iter().enumerate().filter(|(i, _)| thorough() || i == &(at % 3));
                 let cut = Cut { side, at, how };
-                for (order, piece) in [(Order::Write, usize::MAX), (Order::Write, 1), (Order::Both, 7)] {
+                for (_, (order, piece)) in sizes {
                     let manner = Manner { order, take: piece, give: piece, room: usize::MAX };
                     look(&rules, cut, play(&rules, manner, Some(cut), &two_letters()));
                 }
@@ -67,7 +71,7 @@ fn wherever_the_connection_ends_the_outcomes_are_true() {
         let waits = scene.log.borrow().waits;
         assert!(waits <= 2, "{waits} waits: {cut:?} {rules:?}");
     });
-    assert!(played > 10_000, "{played}");
+    assert!(played > 7_000, "{played}");
 }
 
 /// A message whose end was not handed over is not delivered, and no doubt is left about it.

@@ -350,14 +350,19 @@ fn a_chunk_for_nobody_is_answered_or_not() {
 #[test]
 fn a_refused_chunk_refuses_the_message() {
     let mut large = letters(&[2]);
-    large[0].body.extend_from_slice(&b"0123456789012345678901234567890123456789\n".repeat(250_000));
+    large[0].body.extend_from_slice(&b"0123456789012345678901234567890123456789\n".repeat(if thorough() {
+        250_000
+    } else {
+        110_000
+    }));
     for (reply, fate) in [
         ("552 5.3.4 too big", "refused data 552"),
         ("451 4.3.0 later", "refused data 451"),
         ("421 4.3.2 bye", "unanswered"),
         ("250 ok", "delivered"),
     ] {
-        for order in ORDERS {
+        let orders = ORDERS.into_iter().filter(|order| thorough() || *order == Order::Write);
+        for order in orders {
             let manner = Manner { order, take: 100_000, ..AT_ONCE };
             let offers = vec!["PIPELINING", "CHUNKING"];
             let rules = Rules { offers, answers: vec![("BDAT", reply)], ..Rules::default() };
