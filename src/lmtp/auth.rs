@@ -12,6 +12,7 @@
 mod cram_md5;
 mod line;
 mod mechanism;
+#[cfg(feature = "scram")]
 mod scram;
 
 use std::fmt;
@@ -39,8 +40,10 @@ enum State<'s> {
     /// CRAM-MD5: the keyed challenge.
     Digest(&'s str, &'s Secret),
     /// SCRAM: the client's proof.
+    #[cfg(feature = "scram")]
     Proof(scram::First<'s>),
     /// SCRAM: nothing; it brings the server's proof.
+    #[cfg(feature = "scram")]
     ServerProof(scram::Last),
     /// Nothing; no challenge is expected.
     Done,
@@ -65,8 +68,12 @@ impl<'s> Exchange<'s> {
         nonce: impl FnOnce() -> Result<String, AuthError>,
     ) -> Result<(Self, Option<Secret>), AuthError> {
         check(mechanism, user, password)?;
+        #[cfg(not(feature = "scram"))]
+        let _ = nonce;
         let (state, response) = match mechanism {
+            #[cfg(feature = "scram")]
             Mechanism::ScramSha256 => scram(&scram::SHA256, user, password, nonce()?),
+            #[cfg(feature = "scram")]
             Mechanism::ScramSha1 => scram(&scram::SHA1, user, password, nonce()?),
             Mechanism::CramMd5 => (State::Digest(user, password), None),
             Mechanism::Plain => (State::Done, Some(plain(user, password))),
@@ -94,10 +101,12 @@ impl<'s> Exchange<'s> {
             State::User(user, password) => (State::Password(password), user.to_owned().into()),
             State::Password(password) => (State::Done, password.expose().to_vec().into()),
             State::Digest(user, password) => (State::Done, cram_md5::respond(user, password, challenge)),
+            #[cfg(feature = "scram")]
             State::Proof(first) => {
                 let (last, response) = first.prove(challenge)?;
                 (State::ServerProof(last), response)
             }
+            #[cfg(feature = "scram")]
             State::ServerProof(last) => {
                 last.verify(challenge)?;
                 (State::Done, Vec::new().into())
@@ -117,7 +126,9 @@ impl<'s> Exchange<'s> {
     /// that prove nothing take the server's word at any time.
     pub fn finish(self) -> Result<(), AuthError> {
         match self.state {
-            State::Proof(_) | State::ServerProof(_) | State::Failed => Err(AuthError::Unproven),
+            #[cfg(feature = "scram")]
+            State::Proof(_) | State::ServerProof(_) => Err(AuthError::Unproven),
+            State::Failed => Err(AuthError::Unproven),
             State::User(..) | State::Password(_) | State::Digest(..) | State::Done => Ok(()),
         }
     }
@@ -195,6 +206,7 @@ impl fmt::Display for AuthError {
 impl std::error::Error for AuthError {}
 
 /// Begins SCRAM.
+#[cfg(feature = "scram")]
 fn scram<'s>(
     hash: &'static scram::Hash,
     user: &str,
@@ -230,4 +242,5 @@ fn check(mechanism: Mechanism, user: &str, password: &Secret) -> Result<(), Auth
 }
 
 #[cfg(test)]
+#[cfg(feature = "scram")]
 mod tests;

@@ -6,6 +6,7 @@
 //!
 //! Line ends and dots are not dealt with here: see [`lmtp::wire`](crate::lmtp::wire).
 
+#[cfg(feature = "header")]
 pub mod header;
 mod lone_dot;
 mod piece;
@@ -18,6 +19,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
+#[cfg(feature = "header")]
 pub use header::{BadHeader, Field, Header};
 pub use lone_dot::UntilLoneDot;
 pub use store::Identity;
@@ -171,6 +173,7 @@ impl Message {
     /// # Errors
     ///
     /// [`BadHeader`].
+    #[cfg(feature = "header")]
     pub fn header(&self) -> Result<Header, BadHeader> {
         Header::read(Reader::new(&self.store, &self.given.pieces), self.first_line())
     }
@@ -183,6 +186,7 @@ impl Message {
 
     /// The Message-ID for a report; `None` when there is none or no header to find it in.
     #[must_use]
+    #[cfg(feature = "header")]
     pub fn message_id(&self) -> Option<String> {
         self.header().ok()?.message_id()
     }
@@ -194,6 +198,7 @@ impl Message {
     ///
     /// [`Unreadable::Empty`] when nothing is left, [`Unreadable::Input`] when the fields cannot be read again.
     /// The message is unchanged then.
+    #[cfg(feature = "header")]
     pub fn remove(
         &mut self,
         header: &Header,
@@ -317,6 +322,7 @@ impl Content for Body<'_> {
 }
 
 #[cfg(test)]
+#[cfg(feature = "header")]
 mod tests {
     use std::io::{ErrorKind, Seek, SeekFrom, Write};
     use std::os::unix::fs::FileExt;

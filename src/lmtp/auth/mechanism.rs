@@ -3,8 +3,10 @@
 /// A SASL mechanism (RFC 4422 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mechanism {
+    #[cfg(feature = "scram")]
     /// RFC 7677: neither side learns the password, and the server proves that it knows it.
     ScramSha256,
+    #[cfg(feature = "scram")]
     /// RFC 5802: as [`Mechanism::ScramSha256`], over SHA-1.
     ScramSha1,
     /// RFC 2195: the password is not sent, but the server proves nothing.
@@ -19,14 +21,23 @@ pub enum Mechanism {
 
 impl Mechanism {
     /// The order of preference, and all that is ever chosen without being asked for by name.
-    const PREFERRED: [Self; 5] =
-        [Self::ScramSha256, Self::ScramSha1, Self::CramMd5, Self::Plain, Self::Login];
+    const PREFERRED: &[Self] = &[
+        #[cfg(feature = "scram")]
+        Self::ScramSha256,
+        #[cfg(feature = "scram")]
+        Self::ScramSha1,
+        Self::CramMd5,
+        Self::Plain,
+        Self::Login,
+    ];
 
     /// The name as registered, which is how it stands in AUTH.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            #[cfg(feature = "scram")]
             Self::ScramSha256 => "SCRAM-SHA-256",
+            #[cfg(feature = "scram")]
             Self::ScramSha1 => "SCRAM-SHA-1",
             Self::CramMd5 => "CRAM-MD5",
             Self::Plain => "PLAIN",
@@ -39,7 +50,7 @@ impl Mechanism {
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         let named = |mechanism: &Self| mechanism.name().eq_ignore_ascii_case(name);
-        Self::PREFERRED.into_iter().chain([Self::External]).find(named)
+        Self::PREFERRED.iter().copied().chain([Self::External]).find(named)
     }
 
     /// Whether the password itself is sent: not for an unencrypted connection.
@@ -59,11 +70,12 @@ impl Mechanism {
     #[must_use]
     pub fn strongest(offered: &[&str]) -> Option<Self> {
         let is_offered = |mechanism: &Self| offered.iter().any(|name| Self::parse(name) == Some(*mechanism));
-        Self::PREFERRED.into_iter().find(is_offered)
+        Self::PREFERRED.iter().copied().find(is_offered)
     }
 }
 
 #[cfg(test)]
+#[cfg(feature = "scram")]
 mod tests {
     use super::*;
 
@@ -96,7 +108,7 @@ mod tests {
     #[test]
     fn only_plain_and_login_send_the_password() {
         let clear = ["PLAIN", "LOGIN"].map(Mechanism::parse);
-        for mechanism in Mechanism::PREFERRED.into_iter().chain([Mechanism::External]) {
+        for mechanism in Mechanism::PREFERRED.iter().copied().chain([Mechanism::External]) {
             assert_eq!(mechanism.is_clear(), clear.contains(&Some(mechanism)), "{mechanism:?}");
         }
         assert!(!Mechanism::External.needs_password());
