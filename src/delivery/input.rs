@@ -83,7 +83,7 @@ fn missing(path: &Path, error: &io::Error) -> Kind {
 fn unreadable(path: &Path, error: &Unreadable) -> LocalError {
     let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
     let kind = match error {
-        Unreadable::Empty => Kind::Message,
+        Unreadable::Empty | Unreadable::NotMbox => Kind::Message,
         Unreadable::Spool(_) => Kind::Exhausted,
         Unreadable::Input(e) if e.kind() == io::ErrorKind::Interrupted => Kind::Stopped,
         Unreadable::Input(_) => Kind::InputOutput,
@@ -93,7 +93,9 @@ fn unreadable(path: &Path, error: &Unreadable) -> LocalError {
             "it was not read to its end before --deadline was over".to_owned()
         }
         Unreadable::Input(e) if e.kind() == io::ErrorKind::Interrupted => "stopped by a signal".to_owned(),
-        Unreadable::Input(_) | Unreadable::Spool(_) | Unreadable::Empty => error.to_string(),
+        Unreadable::Input(_) | Unreadable::Spool(_) | Unreadable::Empty | Unreadable::NotMbox => {
+            error.to_string()
+        }
     };
     LocalError::input(kind, format!("{name}: {text}"))
 }

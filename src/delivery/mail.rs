@@ -186,7 +186,7 @@ fn address(job: &Job, message: &mut Message) -> Result<(ReversePath, Vec<Address
     }
     if !job.keep_bcc {
         message.remove(&header, |field| envelope::is_bcc(field.name)).map_err(|e| match &e {
-            Unreadable::Empty => wrong(&e),
+            Unreadable::Empty | Unreadable::NotMbox => wrong(&e),
             Unreadable::Input(_) | Unreadable::Spool(_) => LocalError::input(Kind::InputOutput, &e),
         })?;
     }

@@ -9,6 +9,7 @@
 #[cfg(feature = "header")]
 pub mod header;
 mod lone_dot;
+pub mod mbox;
 mod piece;
 mod reading;
 mod store;
@@ -37,6 +38,8 @@ pub enum Unreadable {
     ///
     /// A single line end is something: the message of one empty line.
     Empty,
+    /// It is to be an mbox, and does not begin with a line of `From `.
+    NotMbox,
     /// It could not be read to its end.
     Input(io::Error),
     /// The temporary file for it could not be written: our own disk, not the input, is in trouble.
@@ -47,6 +50,7 @@ impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unreadable::Empty => f.write_str("the message is empty"),
+            Unreadable::NotMbox => f.write_str("not an mbox: it does not begin with a line 'From ...'"),
             Unreadable::Input(error) => write!(f, "cannot read the message to its end: {error}"),
             Unreadable::Spool(error) => write!(f, "cannot keep the message in a temporary file: {error}"),
         }
@@ -56,7 +60,7 @@ impl fmt::Display for Unreadable {
 impl std::error::Error for Unreadable {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Unreadable::Empty => None,
+            Unreadable::Empty | Unreadable::NotMbox => None,
             Unreadable::Input(error) | Unreadable::Spool(error) => Some(error),
         }
     }
@@ -142,6 +146,12 @@ impl Message {
             removed: Vec::new(),
             edited: None,
         }
+    }
+
+    /// A message out of an mbox.
+    fn of_mbox(store: Arc<Store>, pieces: Vec<Piece>, meter: Meter) -> Self {
+        let given = Part { pieces, meter };
+        Self { store, given, had_mbox_line: true, added: Vec::new(), removed: Vec::new(), edited: None }
     }
 
     /// What is sent.

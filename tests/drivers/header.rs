@@ -19,7 +19,7 @@ pub fn drive(data: &[u8]) {
     let mut message = match Message::from_stream(Trickle { rest: input, dice: Dice::new((*manner).into()) }) {
         Ok(message) => message,
         Err(Unreadable::Empty) => return assert!(given.is_empty()),
-        Err(error @ (Unreadable::Input(_) | Unreadable::Spool(_))) => panic!("{error}"),
+        Err(error @ (Unreadable::NotMbox | Unreadable::Input(_) | Unreadable::Spool(_))) => panic!("{error}"),
     };
     assert_eq!(sent(&message, *manner), given);
     let header = match message.header() {
