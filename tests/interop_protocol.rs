@@ -18,6 +18,11 @@ use crate::servers::smtp_sink::SmtpSink;
 
 /// A Dovecot that offers STARTTLS, and speaks TLS from the first octet on a port of its own.
 fn dovecot_with_tls(made: &Certificates, more: &str) -> Option<Dovecot> {
+    dovecot_showing(made, "server", more)
+}
+
+/// Such a Dovecot with one of the certificates that were made.
+fn dovecot_showing(made: &Certificates, name: &str, more: &str) -> Option<Dovecot> {
     let tls = format!(
         "
 ssl = yes
@@ -31,8 +36,8 @@ service lmtp {{
   }}
 }}
 ",
-        made.certificate("server"),
-        made.key("server")
+        made.certificate(name),
+        made.key(name)
     );
     Dovecot::start(&["ann", "bob"], &format!("{tls}{more}"))
 }
@@ -57,6 +62,37 @@ fn dovecot_proves_who_it_is() {
     for mailbox in ["ann", "bob"].map(|user| dovecot.mailbox(user)) {
         assert_eq!(mailbox.len(), good.len());
         assert!(mailbox.iter().all(|mail| mail.added.contains("with LMTPS")), "{}", mailbox[0].added);
+    }
+}
+
+/// Where nobody is to be verified, or a fingerprint is compared, it does not matter what chain verification makes of
+/// the certificate: mail goes, and goes encrypted.
+#[test]
+fn dovecot_has_a_certificate_that_no_chain_could_hold() {
+    let made = Certificates::new();
+    made.issue_version_1("old");
+    made.issue_with_unknown_extension("odd");
+    made.issue_with_unknown_key("large");
+    for (name, pinned) in [("old", true), ("odd", true), ("large", false)] {
+        let Some(dovecot) = dovecot_showing(&made, name, "") else { return };
+        let fingerprint = made.fingerprint(name);
+        let pin = ["--tls-fingerprint", fingerprint.as_str()];
+        let all = [("starttls", &["--tls-insecure"][..]), ("opportunistic", &[]), ("starttls", &pin)];
+        let all = all.into_iter().filter(|(_, options)| pinned || options.len() < 2);
+        let mut sent = 0;
+        for (mode, options) in all {
+            to(&dovecot.tcp()).args(["--tls", mode, "-t", "ann"]).args(options).run().exits(0);
+            if mode == "starttls" {
+                to(&dovecot.tls()).args(["--tls", "implicit", "-t", "ann"]).args(options).run().exits(0);
+                sent += 1;
+            }
+            sent += 1;
+        }
+        let mailbox = dovecot.mailbox("ann");
+        assert_eq!(mailbox.len(), sent);
+        assert!(mailbox.iter().all(|mail| mail.added.contains("with LMTPS")), "{name}: in clear");
+        let pinned = to(&dovecot.tcp()).args(["--tls", "starttls", "-t", "ann"]).args(pin).run();
+        assert_eq!(pinned.code() == 0, name != "large", "{}", pinned.stderr);
     }
 }
 

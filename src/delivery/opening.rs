@@ -82,7 +82,7 @@ fn open(
                 && matches!(trouble.kind, Kind::Denied | Kind::Lost)
                 && opening.starts() == Some(Start::IfOffered) =>
         {
-            witness.warning(&format!("{}; sent without TLS", trouble.text));
+            witness.warning(&format!("{}; sent in clear, without TLS", trouble.text));
             opening.run(witness, false)
         }
         result => result,
@@ -102,7 +102,7 @@ impl Opening<'_> {
         self.job.tls.as_ref().map(|(start, _)| *start)
     }
 
-    fn run(&self, witness: &dyn Reporter, encrypt: bool) -> Result<Opened, LocalError> {
+    fn run(&self, witness: &mut dyn Reporter, encrypt: bool) -> Result<Opened, LocalError> {
         let mut watch = Watch { steps: Vec::new(), since: Instant::now() };
         let mut link = self.connect()?;
         watch.step(Stage::Connect);
@@ -131,6 +131,7 @@ impl Opening<'_> {
             session.starttls().map_err(failed)?;
             watch.step(Stage::Tls);
         }
+        self.tell_unverified(&mut session, witness);
         if let Some(credentials) = &self.job.credentials {
             let done = authenticate(&mut session, credentials);
             left(&mut session, done).map_err(failed)?;
@@ -141,13 +142,25 @@ impl Opening<'_> {
         Ok(Opened { session, steps: watch.steps })
     }
 
+    /// Says so where the server may be anybody.
+    fn tell_unverified(&self, session: &mut Session<Link, Listener>, witness: &mut dyn Reporter) {
+        let Some((start, tls)) = &self.job.tls else { return };
+        if tls.verifies() || !session.transport().is_encrypted() {
+            return;
+        }
+        let option = if *start == Start::IfOffered { "--tls opportunistic" } else { "--tls-insecure" };
+        let server = &self.server;
+        witness.warning(&format!("{server}: encrypted, and not verified who the server is ({option})"));
+    }
+
     fn connect(&self) -> Result<Link, LocalError> {
+        let handshake = self.job.tls.as_ref().map(|(_, tls)| self.identity(tls)).transpose()?;
         let limits = Limits::new(self.job.timeout, self.job.data_timeout, self.deadline);
         let link = connect(self.destination, self.job.network, limits, self.stop);
         let mut link = link.map_err(|e| self.unreachable(&e))?;
         log::debug!("connected to {}", self.server);
-        if let Some((_, tls)) = &self.job.tls {
-            link.set_tls(self.identity(tls)?);
+        if let Some(handshake) = handshake {
+            link.set_tls(handshake);
         }
         Ok(link)
     }

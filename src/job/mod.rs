@@ -130,6 +130,7 @@ impl Job {
         let data_timeout = usual.data_timeout.or(usual.timeout).unwrap_or(DATA_TIMEOUT);
         let output = output(usual);
         let policy = policy(usual);
+        let (tls, warning) = security::tls(options)?;
         let mut job = Self {
             destinations: destinations(usual)?,
             network: Network { ipv6: (usual.ipv4 || usual.ipv6).then_some(usual.ipv6), bind: usual.bind },
@@ -154,9 +155,9 @@ impl Job {
             parameters: Parameters::new(options)?,
             questions: Questions::new(options)?,
             xclient: xclient(&options.xclient)?,
-            tls: security::tls(options)?,
+            tls,
             credentials: None,
-            warnings: Vec::new(),
+            warnings: warning.into_iter().collect(),
             inputs: if usual.files.is_empty() { vec!["-".into()] } else { usual.files.clone() },
             policy,
             output,

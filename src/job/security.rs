@@ -11,13 +11,13 @@ use std::{env, fs, io};
 
 use anyhow::{Context, bail, ensure};
 use lmtp_send::lmtp::auth::Mechanism;
-use lmtp_send::lmtp::{Secret, Stage};
+use lmtp_send::lmtp::{Secret, Stage, printable};
 
 use crate::cli::{self, Protocol, TlsMode};
 use crate::exit::Kind;
 use crate::local_error::LocalError;
 use crate::stop::{Stop, end_by};
-use crate::transport::{Fingerprint, Identity, PASSWORD, Tls, TlsOptions, Verify};
+use crate::transport::{Fingerprint, Identity, PASSWORD, Tls, TlsError, TlsOptions, Verify};
 
 /// The longest password, in octets.
 const MAX_PASSWORD: u64 = 4096;
@@ -46,41 +46,70 @@ pub enum Start {
     AtOnce,
 }
 
-/// When and how TLS is used; `None`: not at all.
+/// When and how TLS is used, `None`: not at all.
+pub type Security = Option<(Start, Tls)>;
+
+/// What is to be done about TLS; and what is worth a warning.
 ///
 /// # Errors
 ///
 /// [`LocalError`] where a file is wrong or missing.
-pub fn tls(options: &Protocol) -> Result<Option<(Start, Tls)>, LocalError> {
+pub fn tls(options: &Protocol) -> Result<(Security, Option<String>), LocalError> {
     let start = match options.tls.unwrap_or(TlsMode::Off) {
-        TlsMode::Off => return unused(options).map(|()| None),
+        TlsMode::Off => return unused(options).map(|()| (None, None)),
         TlsMode::Opportunistic => Start::IfOffered,
         TlsMode::Starttls => Start::Required,
         TlsMode::Implicit => Start::AtOnce,
     };
-    let verify = if let Some(text) = &options.tls_fingerprint {
-        let usage = |e| LocalError::new(Kind::Usage, Stage::Tls, format!("--tls-fingerprint: {e}"));
-        Verify::Pin(text.parse::<Fingerprint>().map_err(usage)?)
-    } else if options.tls_insecure || start == Start::IfOffered {
-        Verify::Nothing
-    } else {
-        Verify::Chain { ca: options.tls_ca.clone() }
-    };
-    if start == Start::IfOffered && (options.tls_fingerprint.is_some() || options.tls_ca.is_some()) {
-        let text =
-            "--tls opportunistic verifies nothing: --tls-ca and --tls-fingerprint need starttls or implicit";
+    let asked =
+        TlsOptions { verify: verify(options)?, identity: identity(options)?, name: options.tls_name.clone() };
+    if let Some(name) = asked.bad_name() {
+        let text = format!("--tls-name '{}': no certificate can have this name", printable(name.as_bytes()));
         return Err(LocalError::new(Kind::Usage, Stage::Tls, text));
     }
-    let identity = match (&options.tls_cert, &options.tls_key) {
-        (None, None) => None,
-        (Some(certificate), Some(key)) => {
-            Some(Identity { certificate: certificate.clone(), key: key.clone() })
-        }
-        _ => return Err(LocalError::new(Kind::Usage, Stage::Tls, "--tls-cert and --tls-key go together")),
+    // Opportunistic TLS is for whoever answers, as Postfix' `may` is.
+    let of_anybody = TlsOptions { verify: Verify::Nothing, identity: asked.identity.clone(), name: None };
+    let (asked, warning) = match start {
+        Start::IfOffered => (of_anybody, not_used(options)),
+        Start::Required | Start::AtOnce => (asked, None),
     };
-    let options = TlsOptions { verify, identity, name: options.tls_name.clone() };
-    let tls = Tls::new(options).map_err(|e| LocalError::new(Kind::Config, Stage::Tls, e))?;
-    Ok(Some((start, tls)))
+    Ok((Some((start, Tls::new(asked).map_err(|e| unusable(&e))?)), warning))
+}
+
+fn verify(options: &Protocol) -> Result<Verify, LocalError> {
+    if let Some(text) = &options.tls_fingerprint {
+        let usage = |e| LocalError::new(Kind::Usage, Stage::Tls, format!("--tls-fingerprint: {e}"));
+        return Ok(Verify::Pin(text.parse::<Fingerprint>().map_err(usage)?));
+    }
+    Ok(if options.tls_insecure { Verify::Nothing } else { Verify::Chain { ca: options.tls_ca.clone() } })
+}
+
+fn identity(options: &Protocol) -> Result<Option<Identity>, LocalError> {
+    match (&options.tls_cert, &options.tls_key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => {
+            Ok(Some(Identity { certificate: certificate.clone(), key: key.clone() }))
+        }
+        _ => Err(LocalError::new(Kind::Usage, Stage::Tls, "--tls-cert and --tls-key go together")),
+    }
+}
+
+/// What opportunistic TLS makes no use of.
+fn not_used(options: &Protocol) -> Option<String> {
+    let given = [
+        ("--tls-ca", options.tls_ca.is_some()),
+        ("--tls-name", options.tls_name.is_some()),
+        ("--tls-fingerprint", options.tls_fingerprint.is_some()),
+    ];
+    let given: Vec<&str> = given.iter().filter(|(_, given)| *given).map(|(option, _)| *option).collect();
+    let text = format!("--tls opportunistic verifies nobody: {} is not used", given.join(", "));
+    (!given.is_empty()).then_some(text)
+}
+
+/// A file that we may not read is told apart from one that is wrong.
+fn unusable(error: &TlsError) -> LocalError {
+    let denied = matches!(error, TlsError::Unreadable { error, .. } if error.kind() == io::ErrorKind::PermissionDenied);
+    LocalError::new(if denied { Kind::Denied } else { Kind::Config }, Stage::Tls, error)
 }
 
 /// Options of TLS without TLS are a mistake that would send mail in clear.

@@ -11,7 +11,7 @@ mod tls;
 
 pub use connect::{Destination, Network, Unreachable, connect, split_host};
 pub use limits::Limits;
-pub use tls::{Facts, Fingerprint, Identity, Tls, TlsOptions, Verify};
+pub use tls::{Facts, Fingerprint, Identity, Tls, TlsError, TlsOptions, Verify};
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,6 +57,11 @@ impl Link {
     /// What TLS came to, if there is any.
     pub fn facts(&self) -> Option<Facts> {
         if let Ends::Secured(secured) = &self.ends { secured.facts() } else { None }
+    }
+
+    /// Whether TLS is spoken.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(&self.ends, Ends::Secured(_))
     }
 
     /// Whether others could overhear what is said: TCP without TLS.

@@ -10,24 +10,30 @@
 //! What is not here: STARTTLS, revocation, session resumption, and names in a certificate's subject (CN), which
 //! RFC 9525 §6.3 has done away with.
 
+mod certificate;
 mod fingerprint;
 mod stream;
 mod verifier;
+mod words;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{env, fmt, io};
+use std::{env, fmt, fs, io};
 
+use lmtp_send::lmtp::printable;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use zeroize::Zeroizing;
 
 pub use fingerprint::Fingerprint;
 pub use stream::{Facts, TlsStream};
 use verifier::Verifier;
+
+use crate::process::denied;
 
 /// What is asked of TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +62,12 @@ impl Tls {
     pub fn new(options: TlsOptions) -> Result<Self, TlsError> {
         let config = options.configure()?;
         Ok(Self { options, config })
+    }
+
+    /// Whether it matters who the server is.
+    #[must_use]
+    pub fn verifies(&self) -> bool {
+        self.options.verify != Verify::Nothing
     }
 
     /// What a connection to `host` needs for its handshake.
@@ -126,6 +138,12 @@ impl TlsOptions {
         Ok(Arc::new(config))
     }
 
+    /// The name that is asked for, if no certificate can have it.
+    #[must_use]
+    pub fn bad_name(&self) -> Option<&str> {
+        self.name.as_deref().filter(|name| name_of_server(name).is_none())
+    }
+
     /// The name to ask for and to verify on a connection to `host`: a name or an IP address, in brackets or not.
     ///
     /// # Errors
@@ -133,14 +151,11 @@ impl TlsOptions {
     /// [`TlsError::BadName`] when it is neither, and it matters.
     pub fn server_name(&self, host: &str) -> Result<ServerName<'static>, TlsError> {
         let name = self.name.as_deref().unwrap_or(host);
-        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-        // The zone of a link-local address means nothing to the server; nor does a name's final dot.
-        let bare = bare.split('%').next().unwrap_or(bare).trim_end_matches('.');
-        match ServerName::try_from(bare.to_owned()) {
-            Ok(name) => Ok(name),
-            Err(_) if matches!(self.verify, Verify::Chain { .. }) => Err(TlsError::BadName(name.to_owned())),
+        match name_of_server(name) {
+            Some(name) => Ok(name),
+            None if matches!(self.verify, Verify::Chain { .. }) => Err(TlsError::BadName(name.to_owned())),
             // Nobody looks at it, and an address is not even sent (RFC 6066 §3).
-            Err(_) => Ok(ServerName::from(IpAddr::from(Ipv4Addr::UNSPECIFIED))),
+            None => Ok(ServerName::from(IpAddr::from(Ipv4Addr::UNSPECIFIED))),
         }
     }
 
@@ -168,11 +183,22 @@ impl Identity {
         if matches!(error, rustls::Error::InconsistentKeys(_)) {
             unusable(&self.key, format!("it is not the key of {certificate}"))
         } else if matches!(error, rustls::Error::InvalidCertificate(_)) {
-            unusable(&self.certificate, error.to_string())
+            unusable(&self.certificate, "its first certificate cannot be read".into())
         } else {
-            unusable(&self.key, error.to_string())
+            unusable(
+                &self.key,
+                "it holds no key of a kind that is known here: RSA, P-256, P-384, Ed25519".into(),
+            )
         }
     }
+}
+
+/// A name or an IP address, in brackets or not, as a certificate has it.
+fn name_of_server(name: &str) -> Option<ServerName<'static>> {
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    // The zone of a link-local address means nothing to the server; nor does a name's final dot.
+    let bare = bare.split('%').next().unwrap_or(bare).trim_end_matches('.');
+    ServerName::try_from(bare.to_owned()).ok()
 }
 
 /// Where systems keep the authorities they trust, in one file: Debian, Fedora, RHEL, openSUSE, Alpine (also
@@ -205,26 +231,32 @@ fn roots(file: &Path, certificates: &[CertificateDer<'static>]) -> Result<RootCe
 
 /// The certificates in a PEM file, at least one.
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let all = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let all = all.map_err(|error| file_error(file, error))?;
-    if all.is_empty() { Err(unusable(file, "it holds no certificate in PEM form".into())) } else { Ok(all) }
+    let octets = read(file)?;
+    let all = CertificateDer::pem_slice_iter(&octets).collect::<Result<Vec<_>, _>>();
+    let all = all.map_err(|error| unusable(file, words::of_pem(&error)))?;
+    if !all.is_empty() {
+        return Ok(all);
+    }
+    // The first element of a certificate in DER.
+    let der = octets.starts_with(&[0x30]);
+    let form = if der { "it is in DER form: convert it by openssl x509 -inform der" } else { NO_CERTIFICATE };
+    Err(unusable(file, form.into()))
 }
+
+const NO_CERTIFICATE: &str = "it holds no certificate in PEM form";
 
 /// The private key in a PEM file.
 fn key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(file).map_err(|error| {
+    PrivateKeyDer::from_pem_slice(&Zeroizing::new(read(file)?)).map_err(|error| {
         let none = matches!(error, pem::Error::NoItemsFound);
         let why = "it holds no private key in PEM form that is not encrypted";
-        if none { unusable(file, why.into()) } else { file_error(file, error) }
+        unusable(file, if none { why.into() } else { words::of_pem(&error) })
     })
 }
 
-/// A failure to read PEM.
-fn file_error(file: &Path, error: pem::Error) -> TlsError {
-    if let pem::Error::Io(error) = error {
-        return TlsError::Unreadable { file: file.to_owned(), error };
-    }
-    unusable(file, format!("it is not PEM: {error}"))
+/// What is in a file.
+fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(file).map_err(|error| TlsError::Unreadable { file: file.to_owned(), error })
 }
 
 /// [`TlsError::Unusable`].
@@ -270,12 +302,19 @@ pub enum TlsError {
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { file, error } => write!(f, "cannot read {}: {error}", file.display()),
+            Self::Unreadable { file, error } if error.kind() == io::ErrorKind::PermissionDenied => {
+                write!(f, "cannot read {}: {}", file.display(), denied(file))
+            }
+            Self::Unreadable { file, error } => {
+                write!(f, "cannot read {}: {}", file.display(), words::of_system(error))
+            }
             Self::Unusable { file, why } => write!(f, "cannot use {}: {why}", file.display()),
             Self::NoRoots => {
                 f.write_str("this system has no file of trusted authorities where it is expected")
             }
-            Self::BadName(name) => write!(f, "no certificate can be verified for the name '{name}'"),
+            Self::BadName(name) => {
+                write!(f, "no certificate can be for the name '{}'", printable(name.as_bytes()))
+            }
             Self::NotVerified(why) => write!(f, "the server's certificate is not verified: {why}"),
             Self::Handshake(why) => write!(f, "the TLS handshake failed: {why}"),
             Self::Refused(alert) => write!(f, "the server refused TLS: {alert}"),

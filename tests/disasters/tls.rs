@@ -5,10 +5,12 @@
 
 mod sealed;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc::channel;
 
 use super::{At, TWO, saw_no_message};
-use crate::scripted::{Client, Peer, Played, Ran, Server, holds_final_dot};
+use crate::scripted::{Client, Peer, Played, Ran, Server, holds_final_dot, script};
 use sealed::{Certificates, End, Sealed};
 
 const MODES: [&str; 2] = ["implicit", "starttls"];
@@ -266,4 +268,82 @@ fn tls_replies_in_records_of_one_octet() {
         sealed.server.finish();
         ran.exits(0).outcomes(&["delivered"; 2]).within(4.0);
     }
+}
+
+#[test]
+fn tls_says_that_nobody_was_verified() {
+    for (mode, options, word) in [
+        ("implicit", "--tls implicit --tls-insecure", "--tls-insecure"),
+        ("starttls", "--tls starttls --tls-insecure", "--tls-insecure"),
+        ("starttls", "--tls opportunistic", "--tls opportunistic"),
+    ] {
+        for (verbose, said) in [("", false), ("-v", true)] {
+            let sealed = Sealed::tcp(mode, End::Notified, |peer| {
+                At::BetweenReplies.play(peer, true)?;
+                peer.say("250 delivered")?;
+                peer.expect("QUIT")?;
+                peer.say("221 bye")?;
+                peer.end()
+            });
+            let ran = Client::new().typed(TWO).typed(options).typed(verbose).args(&sealed.place).run();
+            sealed.server.finish();
+            assert_eq!(ran.code(), 0, "{}", ran.stderr);
+            let words = format!("not verified who the server is ({word})");
+            assert_eq!(ran.stderr.contains(&words), said, "{options}: {}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn tls_opportunistic_goes_on_in_clear_and_says_so() {
+    let failing = |peer: &mut Peer| {
+        before_tls(peer, "starttls")?;
+        peer.octets(5)?;
+        peer.say("454 no TLS after all")?;
+        peer.silence()
+    };
+    let clear = |peer: &mut Peer| {
+        At::BetweenReplies.play(peer, true)?;
+        peer.say("250 delivered")?;
+        peer.expect("QUIT")?;
+        peer.say("221 bye")?;
+        peer.end()
+    };
+    let server = Server::tcp_in_turn(vec![script(failing), script(clear)]);
+    let client = Client::new().typed(TWO).typed("--tls opportunistic -v").args(server.destination());
+    let ran = client.run().within(4.0);
+    server.finish();
+    assert_eq!(ran.code(), 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("what the server sent is not TLS; sent in clear"), "{}", ran.stderr);
+}
+
+/// A permission that was lost does not bounce mail, and what to look at is said.
+#[test]
+fn tls_files_that_may_not_be_read_are_named_with_who_we_are() {
+    let home = tempfile::tempdir().unwrap();
+    let closed = home.path().join("closed");
+    fs::create_dir(&closed).unwrap();
+    for name in ["cert.pem", "key.pem"] {
+        fs::copy(Certificates::path("ours.pem"), closed.join(name)).unwrap();
+    }
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    let (certificate, key) = (closed.join("cert.pem"), closed.join("key.pem"));
+    let readable = home.path().join("ours.pem");
+    fs::copy(Certificates::path("ours.pem"), &readable).unwrap();
+    for files in [
+        &[("--tls-ca", &certificate)][..],
+        &[("--tls-cert", &certificate), ("--tls-key", &readable)],
+        &[("--tls-cert", &readable), ("--tls-key", &key)],
+    ] {
+        let server = Server::unused();
+        let client =
+            Client::unprivileged(home.path()).typed(TWO).typed("--tls starttls").args(server.destination());
+        let client = files.iter().fold(client, |client, (option, file)| client.arg(option, file));
+        let ran = client.run();
+        server.finish();
+        let words = format!("permission denied at {}: we are uid ", closed.display());
+        assert!(ran.stderr.contains(&words), "{}", ran.stderr);
+        ran.exits(75).says("4.7.0", "cannot read");
+    }
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
 }

@@ -24,6 +24,27 @@ impl Certificates {
         made
     }
 
+    /// Makes `name` with a certificate that verifies itself only: of version 1, as `openssl x509 -req -signkey`
+    /// makes them without more options.
+    pub fn issue_version_1(&self, name: &str) {
+        let request = self.file(name, "csr");
+        let (certificate, key) = (self.certificate(name), self.key(name));
+        let new = ["req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"];
+        self.home.run("openssl", &[&new[..], &["-out", &request, "-keyout", &key]].concat(), "");
+        let sign = ["x509", "-req", "-signkey", &key, "-in", &request, "-out", &certificate];
+        self.home.run("openssl", &sign, "");
+    }
+
+    /// Makes `name` with a certificate that has a critical extension of nobody's.
+    pub fn issue_with_unknown_extension(&self, name: &str) {
+        self.issue(name, &["-subj", "/CN=localhost", "-addext", "1.3.6.1.4.1.55555.1=critical,DER:0500"]);
+    }
+
+    /// Makes `name` with a key whose signatures are unknown to the program.
+    pub fn issue_with_unknown_key(&self, name: &str) {
+        self.issue(name, &["-subj", "/CN=localhost", "-pkeyopt", "ec_paramgen_curve:P-521"]);
+    }
+
     /// The certificate `ca`, `server` or `client`.
     pub fn certificate(&self, name: &str) -> String {
         self.file(name, "pem")

@@ -7,11 +7,11 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use lmtp_send::lmtp::Moved;
-use lmtp_send::lmtp::reply::printable;
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection, Error, ProtocolVersion};
+use rustls::{ClientConfig, ClientConnection, Error, ProtocolVersion};
 
-use super::verifier::cause;
+use super::certificate::{Certificate, Description};
+use super::words::{self, Said};
 use super::{Fingerprint, TlsError};
 
 /// A TLS connection to a server.
@@ -35,6 +35,8 @@ pub struct Facts {
     pub cipher: String,
     /// The server's certificate, whether it was verified or not.
     pub fingerprint: Fingerprint,
+    /// What that certificate says of itself, where it can be read.
+    pub certificate: Option<Description>,
 }
 
 impl TlsStream {
@@ -64,6 +66,7 @@ impl TlsStream {
             version: version_name(self.connection.protocol_version()?),
             cipher: suite.as_str().unwrap_or("unknown").replace("TLS13_", "TLS_"),
             fingerprint: Fingerprint::of(leaf),
+            certificate: Certificate::read(leaf).and_then(|leaf| leaf.describe()),
         })
         .filter(|_| !self.is_handshaking())
     }
@@ -165,55 +168,10 @@ fn version_name(version: ProtocolVersion) -> &'static str {
 
 /// An error in words, and in its place.
 fn explain(error: Error, handshaking: bool) -> TlsError {
-    if let Error::InvalidCertificate(why) = error {
-        return TlsError::NotVerified(certificate_problem(&why));
+    match words::of_error(&error) {
+        Said::Certificate(why) => TlsError::NotVerified(why),
+        Said::Alert(why) => TlsError::Refused(why),
+        Said::Failure(why) if handshaking => TlsError::Handshake(why),
+        Said::Failure(why) => TlsError::Broken(why),
     }
-    if let Error::AlertReceived(alert) = error {
-        return TlsError::Refused(alert_name(alert));
-    }
-    let why = printable(error.to_string().as_bytes());
-    match (handshaking, error) {
-        (true, Error::InvalidMessage(_)) => TlsError::Handshake("what the server sent is not TLS".into()),
-        (true, _) => TlsError::Handshake(why),
-        (false, _) => TlsError::Broken(why),
-    }
-}
-
-/// The usual reasons in plain words; the others as the library has them.
-fn certificate_problem(why: &CertificateError) -> String {
-    if matches!(why, CertificateError::UnknownIssuer) {
-        return "it is signed by no authority that is trusted here".into();
-    }
-    if matches!(why, CertificateError::BadSignature) {
-        return "a signature is wrong, of its authority or of the server".into();
-    }
-    if matches!(cause(why), Some(webpki::Error::CaUsedAsEndEntity)) {
-        return "it is an authority's own, and not one that is trusted here".into();
-    }
-    if matches!(cause(why), Some(webpki::Error::UnsupportedCertVersion)) {
-        return "it is of X.509 version 1; only version 3 has names".into();
-    }
-    if let CertificateError::ExpiredContext { time, not_after } = why {
-        let days = time.as_secs().saturating_sub(not_after.as_secs()) / 86_400;
-        return format!("it expired {days} days ago");
-    }
-    if let CertificateError::NotValidYetContext { time, not_before } = why {
-        let days = not_before.as_secs().saturating_sub(time.as_secs()) / 86_400;
-        return format!("it is not valid until {days} days from now");
-    }
-    let words = if let CertificateError::Other(other) = why { other.to_string() } else { why.to_string() };
-    printable(words.as_bytes())
-}
-
-/// An alert's name in words: `CertificateRequired` is `certificate required`.
-fn alert_name(alert: AlertDescription) -> String {
-    let name = alert.as_str().map_or_else(|| format!("{alert:?}"), str::to_owned);
-    let mut words = String::with_capacity(name.len() + 4);
-    for (n, letter) in name.chars().enumerate() {
-        if n > 0 && letter.is_ascii_uppercase() {
-            words.push(' ');
-        }
-        words.push(letter.to_ascii_lowercase());
-    }
-    words
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, IsCa, KeyPair, SanType,
+};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ProtocolVersion, ServerConfig, ServerConnection, SupportedProtocolVersion};
@@ -158,8 +160,8 @@ fn verifying(verify: Verify) -> TlsOptions {
     TlsOptions { verify, ..TlsOptions::default() }
 }
 
-const UNKNOWN: &str =
-    "the server's certificate is not verified: it is signed by no authority that is trusted here";
+const UNKNOWN: &str = "the server's certificate is not verified: no authority that is trusted here has signed it; \
+                       --tls-ca names a file of those to trust";
 const BAD_SIGNATURE: &str =
     "the server's certificate is not verified: a signature is wrong, of its authority or of the server";
 
@@ -175,8 +177,8 @@ fn a_certificate_is_verified_by_authority_date_and_name() {
     assert_eq!(verdict(&trusting(&renewed_ca), "mail.example.net", good.server()), BAD_SIGNATURE);
     assert_eq!(
         verdict(&trusting(&ca), "mx.example.net", good.server()),
-        "the server's certificate is not verified: certificate not valid for name \"mx.example.net\"; \
-         certificate is only valid for DnsName(\"mail.example.net\")"
+        "the server's certificate is not verified: it is not for mx.example.net but for mail.example.net; \
+         --tls-name names another host to expect"
     );
     let named = TlsOptions { name: Some("mail.example.net".into()), ..trusting(&ca) };
     assert_eq!(verdict(&named, "10.0.0.1", good.server()), "verified");
@@ -197,12 +199,16 @@ fn a_certificate_without_alternative_names_is_told_apart() {
     let ours = authority("ours");
     let mut bare = CertificateParams::new(Vec::new()).unwrap();
     bare.distinguished_name.push(DnType::CommonName, "mail.example.net");
-    let said =
-        verdict(&trusting(&file(&ours.pem())), "mail.example.net", Holder::signed(bare, &ours).server());
-    assert!(
-        said.ends_with("is not valid for any names (according to its subjectAltName extension)"),
-        "{said}"
-    );
+    let mut of_a_person = bare.clone();
+    of_a_person.subject_alt_names.push(SanType::Rfc822Name("joe@example.net".try_into().unwrap()));
+    for params in [bare, of_a_person] {
+        let server = Holder::signed(params, &ours).server();
+        let said = verdict(&trusting(&file(&ours.pem())), "mail.example.net", server);
+        assert!(
+            said.ends_with("it is not for mail.example.net: it names no host at all (subjectAltName)"),
+            "{said}"
+        );
+    }
 }
 
 #[test]
@@ -217,7 +223,7 @@ fn addresses_are_names_too() {
         assert_eq!(verdict(&trusting(&ca), host, server.server()), "verified", "{host}");
     }
     let said = verdict(&trusting(&ca), "127.0.0.2", server.server());
-    assert!(said.contains("not valid for name \"127.0.0.2\""), "{said}");
+    assert!(said.contains("it is not for 127.0.0.2 but for 127.0.0.1, ::1, fe80::1;"), "{said}");
 }
 
 #[test]
@@ -234,7 +240,7 @@ fn a_self_signed_certificate_is_trusted_where_it_is_given() {
         let ca = file(&server.pem);
         assert_eq!(verdict(&trusting(&ca), "mail.example.net", server.server()), "verified");
         let said = verdict(&trusting(&ca), "mx.example.net", server.server());
-        assert!(said.contains("not valid for name \"mx.example.net\""), "{said}");
+        assert!(said.contains("it is not for mx.example.net but for mail.example.net"), "{said}");
 
         let twin = Holder::self_signed(params.clone());
         assert_eq!(verdict(&trusting(&ca), "mail.example.net", twin.server()), of_twin);
@@ -268,7 +274,7 @@ fn nothing_verified_still_encrypts_whatever_the_server_is_called() {
     }
     let ca = file(&server.pem);
     let said = verdict(&trusting(&ca), "/run/dovecot/lmtp", server.server());
-    assert_eq!(said, "no certificate can be verified for the name '/run/dovecot/lmtp'");
+    assert_eq!(said, "no certificate can be for the name '/run/dovecot/lmtp'");
 }
 
 #[test]
@@ -286,6 +292,60 @@ fn a_certificate_without_its_key_is_never_accepted() {
     }
 }
 
+/// Of version 1, as `openssl x509 -req -signkey` makes them; and its key.
+const VERSION_1: [&str; 2] = [
+    "-----BEGIN CERTIFICATE-----
+MIIBMDCB1wIULaAhlQlijyOeP6vkUN8vEk9gSUswCgYIKoZIzj0EAwIwGzEZMBcG
+A1UEAwwQbWFpbC5leGFtcGxlLm5ldDAeFw0yNjExMjUxNzE2MDBaFw0yNjExMjgx
+NzE2MDBaMBsxGTAXBgNVBAMMEG1haWwuZXhhbXBsZS5uZXQwWTATBgcqhkjOPQIB
+BggqhkjOPQMBBwNCAAR2tFw7h/wEwalNRHcec0YyNo0k6qnDz3kTi8tivf7d20tD
+QUlZ+tkPRR6/NEQPgD5snd7y0lurpqaVpeWpiGebMAoGCCqGSM49BAMCA0gAMEUC
+IQDz8xuymgfPy2K3eR1v73HRmeyephHNASvmdJcB/5BfwQIgY9iqH/eYEHzfskod
+OWP4UKwLWQH0F1gALgGjYfvHSwo=
+-----END CERTIFICATE-----
+",
+    "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgzPPrt5C72sW7XLrk
+IW3zdqFB5POkP3CoBxqOlcZuvEmhRANCAAR2tFw7h/wEwalNRHcec0YyNo0k6qnD
+z3kTi8tivf7d20tDQUlZ+tkPRR6/NEQPgD5snd7y0lurpqaVpeWpiGeb
+-----END PRIVATE KEY-----
+",
+];
+
+/// Mail must not go in clear, or nowhere, because of a certificate that nobody asked to verify.
+#[test]
+fn a_certificate_that_no_chain_could_hold_serves_where_none_is_asked_for() {
+    let mut odd = leaf("mail.example.net");
+    let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 55555, 1], vec![5, 0]);
+    extension.set_criticality(true);
+    odd.custom_extensions.push(extension);
+    let old = Holder {
+        certificate: CertificateDer::from_pem_slice(VERSION_1[0].as_bytes()).unwrap(),
+        pem: VERSION_1[0].to_owned(),
+        key: KeyPair::from_pem(VERSION_1[1]).unwrap(),
+    };
+    let thief = Holder::self_signed(leaf("mail.example.net"));
+    for (server, why) in [
+        (Holder::self_signed(odd), "it has a critical extension that is not known here"),
+        (old, "it is of X.509 version 1, which has no names of hosts; --tls-fingerprint can pin it"),
+    ] {
+        let pin = Verify::Pin(Fingerprint::of(&server.certificate));
+        for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+            for verify in [pin.clone(), Verify::Nothing] {
+                let genuine = impostor(&server, &server, version);
+                let said = verdict(&verifying(verify.clone()), "mail.example.net", genuine);
+                assert_eq!(said, "verified", "{verify:?} {version:?}");
+                let stolen = impostor(&server, &thief, version);
+                let said = verdict(&verifying(verify.clone()), "mail.example.net", stolen);
+                assert_eq!(said, BAD_SIGNATURE, "{verify:?} {version:?}");
+            }
+            let ca = file(&thief.pem);
+            let said = verdict(&trusting(&ca), "mail.example.net", impostor(&server, &server, version));
+            assert_eq!(said, format!("the server's certificate is not verified: {why}"));
+        }
+    }
+}
+
 #[test]
 fn the_facts_are_what_was_agreed_on() {
     let server = Holder::self_signed(leaf("mail.example.net"));
@@ -296,7 +356,9 @@ fn the_facts_are_what_was_agreed_on() {
         let mut peer = server.server_of(&[version]);
         let client = handshake(&verifying(Verify::Nothing), "mail.example.net", &mut peer).unwrap();
         let fingerprint = Fingerprint::of(&server.certificate);
-        assert_eq!(client.facts(), Some(Facts { version: name, cipher: cipher.into(), fingerprint }));
+        let facts = client.facts().unwrap();
+        assert_eq!((facts.version, facts.cipher.as_str(), facts.fingerprint), (name, cipher, fingerprint));
+        assert_eq!(facts.certificate.unwrap().names, ["mail.example.net"]);
         assert_ne!(peer.protocol_version(), Some(ProtocolVersion::TLSv1_0));
         assert_eq!(peer.server_name(), Some("mail.example.net"));
     }
@@ -315,7 +377,7 @@ fn a_client_certificate_is_shown_when_asked_for() {
     assert_eq!(peer.peer_certificates(), Some(&[client.certificate][..]));
 
     let said = verdict(&verifying(Verify::Nothing), "mail.example.net", server.server_with_clients(&ours));
-    assert_eq!(said, "the server refused TLS: certificate required");
+    assert_eq!(said, "the server refused TLS: it wants a certificate of ours (--tls-cert, --tls-key)");
 }
 
 #[test]
@@ -326,6 +388,10 @@ fn files_that_are_wrong_are_named_before_anything_is_connected() {
         (file(&holder.pem), file(&holder.key.serialize_pem()), file(&other.key.serialize_pem()));
     let (empty, cut) = (file(""), file(&holder.pem[..holder.pem.len() / 2]));
     let no_der = file("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let torn = file("-----BEGIN CERTIFICATE\nAAAA\n");
+    let scrambled = file(&holder.pem.replacen("MII", "M!I", 1));
+    let mut der = tempfile::NamedTempFile::new().unwrap();
+    der.write_all(&holder.certificate).unwrap();
     let missing = Path::new("/nonexistent/file.pem");
     let problem = |options: TlsOptions| options.configure().map(|_| ()).unwrap_err().to_string();
 
@@ -333,12 +399,16 @@ fn files_that_are_wrong_are_named_before_anything_is_connected() {
         (empty.path(), "it holds no certificate in PEM form"),
         (key.path(), "it holds no certificate in PEM form"),
         (no_der.path(), "it holds no certificate that can be used"),
-        (cut.path(), "it is not PEM: "),
+        (cut.path(), "its line '-----END CERTIFICATE-----' is missing"),
+        (torn.path(), "the line '-----BEGIN CERTIFICATE' is no line of PEM"),
+        (scrambled.path(), "what stands between BEGIN and END is not base64"),
+        (der.path(), "it is in DER form: convert it by openssl x509 -inform der"),
         (missing, "No such file or directory"),
         (Path::new("/"), "Is a directory"),
     ] {
         let said = problem(verifying(Verify::Chain { ca: Some(ca.into()) }));
         assert!(said.contains(&ca.display().to_string()) && said.contains(why), "{said}");
+        assert!(!said.contains("os error"), "{said}");
     }
     for (certificate, key, named, why) in [
         (missing, key.path(), missing, "No such file"),
@@ -565,7 +635,7 @@ fn what_was_tampered_with_is_never_read() {
     }
     *octets.last_mut().unwrap() ^= 1;
     let error = client.feed(&octets).unwrap_err();
-    assert_eq!(error.to_string(), "the TLS connection is broken: cannot decrypt peer's message");
+    assert_eq!(error.to_string(), "the TLS connection is broken: what came cannot be decrypted");
     assert!(!client.ciphertext().is_empty(), "the server is told");
     let mut got = [0; 100];
     let read = client.read(&mut got).unwrap().read;

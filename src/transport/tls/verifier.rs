@@ -1,4 +1,8 @@
 //! The verifier of the server's certificate, for each [`Verify`](super::Verify).
+//!
+//! Only [`Verify::Chain`](super::Verify::Chain) has to understand the certificate. The others need its key, which
+//! signs the handshake: a certificate of version 1, or with critical extensions that nobody here knows, is one like
+//! any other to them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,11 +11,16 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+    verify_tls13_signature_with_raw_key,
 };
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, RootCertStore,
+    SignatureScheme,
+};
 
+use super::certificate::Certificate;
 use super::{Fingerprint, TlsError};
 
 /// Decides about the certificate as it was told to; the handshake's signature it verifies in any case.
@@ -57,6 +66,22 @@ impl Verifier {
     fn new(accepts: Accepts, provider: &CryptoProvider) -> Self {
         Self { accepts, algorithms: provider.signature_verification_algorithms }
     }
+
+    fn key<'a>(&self, leaf: &'a CertificateDer<'_>) -> Result<Key<'a>, Error> {
+        if matches!(self.accepts, Accepts::Signed { .. }) {
+            return Ok(Key::OfChain);
+        }
+        let certificate = Certificate::read(leaf);
+        let kind = certificate.as_ref().map(Certificate::key_kind);
+        match (certificate, kind) {
+            (Some(certificate), Some((_, true))) => Ok(Key::Own(certificate.key())),
+            _ if matches!(self.accepts, Accepts::Any) => Ok(Key::NoMatter),
+            (_, kind) => {
+                let kind = kind.map(|(kind, _)| kind).unwrap_or_default();
+                Err(CertificateError::Other(OtherError(Arc::new(UnusableKey(kind)))).into())
+            }
+        }
+    }
 }
 
 impl ServerCertVerifier for Verifier {
@@ -88,7 +113,11 @@ impl ServerCertVerifier for Verifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, leaf, signature, &self.algorithms)
+        match self.key(leaf)? {
+            Key::OfChain => verify_tls12_signature(message, leaf, signature, &self.algorithms),
+            Key::Own(key) => verify_by_key(message, &key, signature, &self.algorithms),
+            Key::NoMatter => Ok(HandshakeSignatureValid::assertion()),
+        }
     }
 
     fn verify_tls13_signature(
@@ -97,12 +126,59 @@ impl ServerCertVerifier for Verifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, leaf, signature, &self.algorithms)
+        match self.key(leaf)? {
+            Key::OfChain => verify_tls13_signature(message, leaf, signature, &self.algorithms),
+            Key::Own(key) => verify_tls13_signature_with_raw_key(message, &key, signature, &self.algorithms),
+            Key::NoMatter => Ok(HandshakeSignatureValid::assertion()),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        let mut schemes = self.algorithms.supported_schemes();
+        if matches!(self.accepts, Accepts::Any) {
+            schemes.extend(UNVERIFIABLE);
+        }
+        schemes
     }
+}
+
+/// Signatures that cannot be verified here, and need not be where nobody is.
+const UNVERIFIABLE: [SignatureScheme; 7] = [
+    SignatureScheme::ECDSA_NISTP521_SHA512,
+    SignatureScheme::ED448,
+    // rsa_pss_pss_sha256, _sha384 and _sha512 (RFC 8446 §4.2.3).
+    SignatureScheme::Unknown(0x0809),
+    SignatureScheme::Unknown(0x080a),
+    SignatureScheme::Unknown(0x080b),
+    SignatureScheme::ECDSA_SHA1_Legacy,
+    SignatureScheme::RSA_PKCS1_SHA1,
+];
+
+/// By which key the handshake's signature is verified.
+enum Key<'a> {
+    /// By that of the certificate, which chain verification has understood.
+    OfChain,
+    /// By this one.
+    Own(SubjectPublicKeyInfoDer<'a>),
+    /// By none: it is of a kind that is not known here, and the certificate proves nothing anyway.
+    NoMatter,
+}
+
+/// Verifies a signature of TLS 1.2 by a key alone. A scheme may stand for several algorithms there, since it
+/// does not name the curve (RFC 5246 §7.4.1.4.1).
+fn verify_by_key(
+    message: &[u8],
+    key: &SubjectPublicKeyInfoDer<'_>,
+    signature: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error> {
+    let known = algorithms.mapping.iter().find(|(scheme, _)| *scheme == signature.scheme);
+    let (_, candidates) = known.ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
+    let key = webpki::RawPublicKeyEntity::try_from(key).map_err(|_| CertificateError::BadEncoding)?;
+    let fits = candidates
+        .iter()
+        .any(|algorithm| key.verify_signature(*algorithm, message, signature.signature()).is_ok());
+    if fits { Ok(HandshakeSignatureValid::assertion()) } else { Err(CertificateError::BadSignature.into()) }
 }
 
 /// Whether the only thing found wrong so far is that the server's certificate is an authority's. `openssl req
@@ -145,3 +221,16 @@ impl fmt::Display for WrongFingerprint {
 }
 
 impl std::error::Error for WrongFingerprint {}
+
+/// The pinned certificate's key is of a kind whose signatures cannot be verified here.
+#[derive(Debug)]
+struct UnusableKey(String);
+
+impl fmt::Display for UnusableKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(kind) = self;
+        write!(f, "its key is {kind}: known are RSA of 2048 to 8192 bits, P-256, P-384 and Ed25519")
+    }
+}
+
+impl std::error::Error for UnusableKey {}
