@@ -188,6 +188,15 @@ impl Message {
         Header::read(Reader::new(&self.store, &self.given.pieces), self.first_line())
     }
 
+    /// Shows the message as it was given to `visit`, in blocks.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read again; and those of `visit`.
+    pub fn visit_given(&self, visit: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        Reader::new(&self.store, &self.given.pieces).visit(visit)
+    }
+
     /// The line of the input that the message begins with: the second behind an mbox line.
     #[must_use]
     pub fn first_line(&self) -> usize {

@@ -1,0 +1,471 @@
+//! What is remembered from one run to the next: who has each message already.
+//!
+//! Each run writes a journal of its own into the ledger's directory, and has it locked while it lives. A line is
+//! added when a message is taken in hand, when a server has accepted it for a recipient, and when all its
+//! recipients are known. A run reads the journals of all others: of those that have ended, and again and again of
+//! those that are still going on.
+//!
+//! - A recipient that another run has delivered to is skipped: once for each time that it was delivered to, so that a
+//!   run that sends the same message twice does so.
+//! - A message that another run has in hand is waited for.
+//! - The end of a run that is to be repeated (exit 75) leaves its journal; any other end removes it, and what other
+//!   journals say of the same messages. A run that is killed leaves it as well.
+//!
+//! Guarantees: a line that was added outlasts the process, whatever ends that; after [`SYNC_EVERY`], and before
+//! the run ends, it outlasts a loss of power too. Lines have checksums, so one that was cut short is no line. Room on the disk
+//! is reserved before a message is taken in hand.
+//!
+//! What cannot be known: a run that is killed between a server's reply and the line for it has delivered what nobody
+//! remembers.
+
+mod journal;
+mod record;
+
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use journal::{Delivered, Journal, Other, is_unlocked, remove, take};
+pub use record::MessageId;
+use record::Record;
+
+/// The file that whoever looks for journals, begins or removes one has locked meanwhile. Its length changes when
+/// one is begun.
+const LOCK: &str = "lock";
+/// How the name of a journal ends.
+const JOURNAL: &str = "journal";
+/// How long what was added may wait until it outlasts a loss of power.
+const SYNC_EVERY: Duration = Duration::from_millis(250);
+/// The most old journals that are removed in a run.
+const MOST_REMOVED: usize = 1_000;
+
+/// The ledger, as this run sees it.
+pub struct Ledger {
+    path: PathBuf,
+    lock: File,
+    /// The length of the lock's file when the journals were looked for.
+    generation: Option<u64>,
+    own: Option<Journal>,
+    others: Vec<Other>,
+    /// Who has what by other runs, as far as that has not been counted in this one.
+    delivered: Delivered,
+    /// The messages of this run.
+    messages: HashSet<[u8; 16]>,
+    has_delivered: bool,
+    /// That there is a journal of this name outlasts a loss of power.
+    is_named: bool,
+    /// Since when something that was added is not on the disk.
+    unsynced: Option<Instant>,
+}
+
+/// What came of taking a message in hand.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is; and which of the recipients have it already.
+    InHand(Vec<bool>),
+    /// Another run is busy with it, or with the ledger: to be asked again soon.
+    Busy,
+}
+
+impl Ledger {
+    /// The ledger in the directory `path`, which is made where there is none. Journals of runs that ended longer
+    /// ago than `keep` are removed.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made or written to.
+    pub fn open(path: &Path, keep: Duration) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let mut options = OpenOptions::new();
+        let lock =
+            options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path.join(LOCK))?;
+        let mut ledger = Self {
+            path: path.to_owned(),
+            lock,
+            generation: None,
+            own: None,
+            others: Vec::new(),
+            delivered: Delivered::new(),
+            messages: HashSet::new(),
+            has_delivered: false,
+            is_named: false,
+            unsynced: None,
+        };
+        ledger.locked(|ledger| ledger.remove_old(keep))?;
+        Ok(ledger)
+    }
+
+    /// Takes the message `id` in hand for `recipients`.
+    ///
+    /// # Errors
+    ///
+    /// The ledger cannot be read, or no room is left in it: the message must not be sent.
+    pub fn take<'a>(
+        &mut self,
+        id: &MessageId,
+        recipients: impl Iterator<Item = &'a str> + Clone,
+    ) -> io::Result<Taken> {
+        let taken = self.locked(|ledger| {
+            ledger.look()?;
+            ledger.others.iter_mut().filter(|other| !other.has(id)).for_each(Other::let_go);
+            if ledger.others.iter().any(|other| other.has(id)) {
+                return Ok(Taken::Busy);
+            }
+            let delivered = &mut ledger.delivered;
+            let have: Vec<bool> = recipients.clone().map(|r| take(delivered, &id.key(r))).collect();
+            ledger.messages.insert(id.short());
+            if have.contains(&false) {
+                let octets = recipients.map(str::len).sum();
+                ledger.begin(id, have.len(), octets)?;
+            }
+            Ok(Taken::InHand(have))
+        })?;
+        Ok(taken.unwrap_or(Taken::Busy))
+    }
+
+    /// A server has accepted the message for `recipient`.
+    ///
+    /// # Errors
+    ///
+    /// That cannot be remembered.
+    pub fn delivered(&mut self, id: &MessageId, recipient: &str) -> io::Result<()> {
+        self.has_delivered = true;
+        self.add(&Record::Delivered(*id, recipient))?;
+        let now = Instant::now();
+        if now.duration_since(*self.unsynced.get_or_insert(now)) >= SYNC_EVERY { self.sync() } else { Ok(()) }
+    }
+
+    /// What became of each recipient of the message is known.
+    ///
+    /// # Errors
+    ///
+    /// Other runs cannot be told, and wait until this one ends.
+    pub fn let_go(&mut self, id: &MessageId) -> io::Result<()> {
+        self.add(&Record::Ended(*id))
+    }
+
+    /// What was added outlasts a loss of power.
+    ///
+    /// # Errors
+    ///
+    /// It may not.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.unsynced = None;
+        let Some(own) = self.own.as_ref().filter(|_| self.has_delivered) else { return Ok(()) };
+        own.sync()?;
+        if !std::mem::replace(&mut self.is_named, true) {
+            File::open(&self.path)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// The run ends: `again` when it is to be repeated, and what was delivered is to be remembered. `false`: the
+    /// ledger is locked, to be asked again soon.
+    ///
+    /// # Errors
+    ///
+    /// The ledger cannot be written to. What it remembers then is too much, and goes when it is old.
+    pub fn finish(&mut self, again: bool) -> io::Result<bool> {
+        let done = self.locked(|ledger| {
+            if !again {
+                ledger.look()?;
+                let messages = &ledger.messages;
+                ledger.others.iter().try_for_each(|other| other.forget(messages))?;
+            }
+            match ledger.own.take().filter(|_| !again || !ledger.has_delivered) {
+                Some(own) => remove(&own.path),
+                None => Ok(()),
+            }
+        })?;
+        Ok(done.is_some())
+    }
+
+    /// Does `work` while nobody else does; `None`: somebody else does.
+    fn locked<T>(&mut self, work: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<Option<T>> {
+        match flock(&self.lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
+            locked => locked?,
+        }
+        let done = work(self);
+        flock(&self.lock, FlockOperation::Unlock)?;
+        done.map(Some)
+    }
+
+    /// Looks for journals that are new, and reads on in the others.
+    fn look(&mut self) -> io::Result<()> {
+        let generation = self.lock.metadata()?.len();
+        if self.generation != Some(generation) {
+            for path in self.journals()? {
+                if self.own.as_ref().is_none_or(|own| own.path != path)
+                    && self.others.iter().all(|other| other.path != path)
+                {
+                    self.others.push(Other::new(path));
+                }
+            }
+            self.generation = Some(generation);
+        }
+        let delivered = &mut self.delivered;
+        self.others.iter_mut().try_for_each(|other| other.look(delivered))
+    }
+
+    fn journals(&self) -> io::Result<Vec<PathBuf>> {
+        let mut journals = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|end| end == JOURNAL) {
+                journals.push(path);
+            }
+        }
+        Ok(journals)
+    }
+
+    fn begin(&mut self, id: &MessageId, recipients: usize, octets: usize) -> io::Result<()> {
+        if self.own.is_none() {
+            self.own = Some(Journal::begin(self.path.join(name()))?);
+            let next = self.generation.map_or(1, |length| (length + 1) % 65_536);
+            self.lock.set_len(next)?;
+            self.generation = Some(next);
+        }
+        if let Some(own) = &mut self.own {
+            own.reserve(recipients + 2, octets)?;
+        }
+        self.add(&Record::Begun(*id))
+    }
+
+    fn add(&mut self, record: &Record<'_>) -> io::Result<()> {
+        self.own.as_mut().map_or(Ok(()), |own| own.add(record))
+    }
+
+    /// Removes the journals of runs that ended longer ago than `keep`: so many of them that it takes a moment.
+    fn remove_old(&self, keep: Duration) -> io::Result<()> {
+        let is_old = |path: &PathBuf| {
+            let modified = path.metadata().and_then(|metadata| metadata.modified());
+            modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > keep))
+        };
+        for path in self.journals()?.into_iter().filter(is_old).take(MOST_REMOVED) {
+            if File::open(&path).is_ok_and(|file| is_unlocked(&file).unwrap_or(false)) {
+                remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A name for a journal that no other has: when, who, and what nobody can guess.
+fn name() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut random = [0; 4];
+    // Without it, the time and the process are enough, or else the file is there already.
+    let _ = getrandom::fill(&mut random);
+    let random = u32::from_be_bytes(random);
+    format!("{}.{:09}-{}-{random:08x}.{JOURNAL}", now.as_secs(), now.subsec_nanos(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use lmtp_send::lmtp::ReversePath;
+    use lmtp_send::message::Message;
+
+    use super::*;
+
+    const WEEK: Duration = Duration::from_secs(7 * 86_400);
+
+    fn id(content: &str) -> MessageId {
+        let message = Message::from_stream(content.as_bytes()).unwrap();
+        MessageId::of(&ReversePath::parse("a@x.example").unwrap(), &message).unwrap()
+    }
+
+    fn open(home: &Path) -> Ledger {
+        Ledger::open(&home.join("ledger"), WEEK).unwrap()
+    }
+
+    fn take(ledger: &mut Ledger, content: &str, recipients: &[&str]) -> Option<Vec<bool>> {
+        match ledger.take(&id(content), recipients.iter().copied()).unwrap() {
+            Taken::InHand(have) => Some(have),
+            Taken::Busy => None,
+        }
+    }
+
+    fn journals(home: &Path) -> Vec<PathBuf> {
+        open(home).journals().unwrap()
+    }
+
+    /// A run that delivers `content` to `recipients`, and is killed.
+    fn killed(home: &Path, content: &str, recipients: &[&str]) {
+        let mut run = open(home);
+        take(&mut run, content, recipients).unwrap();
+        recipients.iter().for_each(|r| run.delivered(&id(content), r).unwrap());
+    }
+
+    #[test]
+    fn a_run_that_is_to_be_repeated_or_killed_is_remembered_and_another_is_not() {
+        for end in [None, Some(true), Some(false)] {
+            let home = tempfile::tempdir().unwrap();
+            let mut first = open(home.path());
+            assert_eq!(take(&mut first, "one\n", &["a", "b"]), Some(vec![false; 2]));
+            first.delivered(&id("one\n"), "a").unwrap();
+            first.let_go(&id("one\n")).unwrap();
+            if let Some(again) = end {
+                first.sync().unwrap();
+                assert!(first.finish(again).unwrap());
+            }
+            drop(first);
+            let remembered = end != Some(false);
+            let mut second = open(home.path());
+            assert_eq!(take(&mut second, "one\n", &["b", "a", "c"]), Some(vec![false, remembered, false]));
+            assert_eq!(take(&mut second, "two\n", &["a"]), Some(vec![false]), "another message");
+            second.delivered(&id("one\n"), "b").unwrap();
+            assert!(second.finish(false).unwrap());
+            assert_eq!(journals(home.path()), [] as [PathBuf; 0], "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_delivered_nothing_leaves_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let mut run = open(home.path());
+        take(&mut run, "one\n", &["a"]).unwrap();
+        assert!(run.finish(true).unwrap());
+        assert_eq!(journals(home.path()), [] as [PathBuf; 0]);
+    }
+
+    #[test]
+    fn what_was_sent_twice_is_remembered_twice() {
+        let home = tempfile::tempdir().unwrap();
+        killed(home.path(), "one\n", &["a"]);
+        killed(home.path(), "two\n", &["a"]);
+        let mut first = open(home.path());
+        assert_eq!(take(&mut first, "one\n", &["a"]), Some(vec![true]));
+        assert_eq!(take(&mut first, "one\n", &["a"]), Some(vec![false]), "the second time in this run");
+        first.delivered(&id("one\n"), "a").unwrap();
+        first.let_go(&id("one\n")).unwrap();
+        first.finish(true).unwrap();
+        let mut second = open(home.path());
+        let again: Vec<_> = (0..3).map(|_| take(&mut second, "one\n", &["A@x", "a"]).unwrap()[1]).collect();
+        assert_eq!(again, [true, true, false]);
+        assert!(second.finish(false).unwrap());
+        assert_eq!(journals(home.path()).len(), 1, "of the other message");
+        let mut third = open(home.path());
+        assert_eq!(take(&mut third, "two\n", &["a"]), Some(vec![true]));
+    }
+
+    #[test]
+    fn a_message_is_forgotten_without_the_others_of_its_journal() {
+        let home = tempfile::tempdir().unwrap();
+        let mut first = open(home.path());
+        for content in ["one\n", "two\n"] {
+            take(&mut first, content, &["a", "b"]).unwrap();
+            first.delivered(&id(content), "a").unwrap();
+        }
+        drop(first);
+        // What is written last may be cut short.
+        let journal = journals(home.path()).pop().unwrap();
+        OpenOptions::new().append(true).open(&journal).unwrap().write_all(b"0123 delivered").unwrap();
+        let mut second = open(home.path());
+        assert_eq!(take(&mut second, "one\n", &["a", "b"]), Some(vec![true, false]));
+        assert!(second.finish(false).unwrap());
+        let mut third = open(home.path());
+        assert_eq!(take(&mut third, "one\n", &["a"]), Some(vec![false]));
+        assert_eq!(take(&mut third, "two\n", &["a"]), Some(vec![true]));
+        assert!(third.finish(false).unwrap());
+        assert_eq!(journals(home.path()), [] as [PathBuf; 0]);
+    }
+
+    #[test]
+    fn a_journal_that_is_cut_anywhere_loses_its_last_line_only() {
+        let home = tempfile::tempdir().unwrap();
+        killed(home.path(), "one\n", &["a", "b", "c"]);
+        let journal = journals(home.path()).pop().unwrap();
+        let whole = fs::read(&journal).unwrap();
+        for cut in 0..=whole.len() {
+            fs::write(&journal, &whole[..cut]).unwrap();
+            let lines = whole[..cut].iter().filter(|octet| **octet == b'\n').count();
+            let mut run = open(home.path());
+            let have = take(&mut run, "one\n", &["a", "b", "c"]).unwrap();
+            assert_eq!(have.iter().filter(|have| **have).count(), lines.saturating_sub(1), "{cut}");
+            run.finish(true).unwrap();
+        }
+        let mut lost = whole.clone();
+        let middle = whole.iter().position(|octet| *octet == b'\n').unwrap() + 20;
+        lost[middle..middle + 10].fill(0);
+        fs::write(&journal, lost).unwrap();
+        assert_eq!(take(&mut open(home.path()), "one\n", &["a", "b", "c"]), Some(vec![false, true, true]));
+    }
+
+    #[test]
+    fn a_message_that_another_run_has_in_hand_is_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        let (mut first, mut second) = (open(home.path()), open(home.path()));
+        take(&mut first, "one\n", &["a", "b"]).unwrap();
+        assert_eq!(take(&mut second, "one\n", &["a", "b"]), None);
+        assert!(take(&mut second, "two\n", &["a"]).is_some(), "others are not");
+        assert_eq!(take(&mut first, "two\n", &["a"]), None, "it goes both ways");
+        first.delivered(&id("one\n"), "a").unwrap();
+        assert_eq!(take(&mut second, "one\n", &["a", "b"]), None);
+        first.let_go(&id("one\n")).unwrap();
+        assert_eq!(take(&mut second, "one\n", &["a", "b"]), Some(vec![true, false]));
+    }
+
+    #[test]
+    fn the_end_of_a_run_that_is_waited_for_tells_what_it_did() {
+        for end in [None, Some(true), Some(false)] {
+            let home = tempfile::tempdir().unwrap();
+            let (mut first, mut second) = (open(home.path()), open(home.path()));
+            take(&mut first, "one\n", &["a", "b"]).unwrap();
+            assert_eq!(take(&mut second, "one\n", &["a", "b"]), None);
+            first.delivered(&id("one\n"), "a").unwrap();
+            end.iter().for_each(|again| assert!(first.finish(*again).unwrap()));
+            drop(first);
+            assert_eq!(take(&mut second, "one\n", &["a", "b"]), Some(vec![true, false]), "{end:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_going_on_is_not_forgotten() {
+        let home = tempfile::tempdir().unwrap();
+        let (mut first, mut second) = (open(home.path()), open(home.path()));
+        take(&mut first, "one\n", &["a"]).unwrap();
+        first.delivered(&id("one\n"), "a").unwrap();
+        first.let_go(&id("one\n")).unwrap();
+        assert_eq!(take(&mut second, "one\n", &["a"]), Some(vec![true]));
+        assert!(second.finish(false).unwrap());
+        drop(first);
+        assert_eq!(take(&mut open(home.path()), "one\n", &["a"]), Some(vec![true]), "the first was killed");
+    }
+
+    #[test]
+    fn old_journals_are_removed_and_not_those_of_runs_that_live() {
+        let home = tempfile::tempdir().unwrap();
+        killed(home.path(), "one\n", &["a"]);
+        let mut living = open(home.path());
+        take(&mut living, "two\n", &["a"]).unwrap();
+        for journal in journals(home.path()) {
+            let old = SystemTime::now() - WEEK - Duration::from_secs(60);
+            OpenOptions::new().append(true).open(journal).unwrap().set_modified(old).unwrap();
+        }
+        assert_eq!(journals(home.path()).len(), 1);
+        assert_eq!(take(&mut open(home.path()), "one\n", &["a"]), Some(vec![false]));
+    }
+
+    #[test]
+    fn a_ledger_that_somebody_looks_at_is_asked_again() {
+        let home = tempfile::tempdir().unwrap();
+        let (mut first, mut second) = (open(home.path()), open(home.path()));
+        first
+            .locked(|_| {
+                assert_eq!(take(&mut second, "one\n", &["a"]), None);
+                assert!(!second.finish(true)?);
+                Ok(())
+            })
+            .unwrap();
+        assert!(take(&mut second, "one\n", &["a"]).is_some());
+    }
+}

@@ -1,0 +1,253 @@
+//! A run's journal: a file in the ledger's directory that the run has locked for as long as it lives.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::io::Errno;
+
+use super::record::{MessageId, Record};
+
+/// Octets of a journal that are read at a time.
+const BLOCK: usize = 64 * 1024;
+/// Octets of the disk that are reserved at a time.
+const RESERVE: u64 = 64 * 1024;
+/// The most octets of a line: more than any address may have.
+const MAX_LINE: usize = 64 * 1024;
+/// The most octets of a line without the recipient.
+const LINE: u64 = 96;
+
+/// How often each recipient of a message was delivered to.
+pub type Delivered = HashMap<[u8; 16], u32>;
+
+/// The journal that this run writes.
+pub struct Journal {
+    pub path: PathBuf,
+    file: File,
+    written: u64,
+    reserved: u64,
+    /// The last line may have been written in part.
+    torn: bool,
+}
+
+impl Journal {
+    /// Begins a journal, and locks it. Nobody else may look for journals meanwhile.
+    pub fn begin(path: PathBuf) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self { path, file, written: 0, reserved: 0, torn: false })
+    }
+
+    /// Makes sure that so many records more, with recipients of so many octets altogether, find room on the disk,
+    /// as far as the file system can tell.
+    pub fn reserve(&mut self, records: usize, recipients: usize) -> io::Result<()> {
+        let wanted = self.written + records as u64 * LINE + recipients as u64;
+        if wanted <= self.reserved {
+            return Ok(());
+        }
+        let to = wanted.next_multiple_of(RESERVE);
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, to) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.reserved = to,
+            Err(e) => return Err(e.into()),
+        }
+        Ok(())
+    }
+
+    /// Adds a line: from here on no death of this process can take it back.
+    pub fn add(&mut self, record: &Record<'_>) -> io::Result<()> {
+        let line = if self.torn { format!("\n{}", record.line()) } else { record.line() };
+        let result = self.file.write_all(line.as_bytes());
+        self.torn = result.is_err();
+        self.written += line.len() as u64;
+        result
+    }
+
+    /// What was added outlasts a loss of power.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+/// The journal of another run, which may still be going on.
+pub struct Other {
+    pub path: PathBuf,
+    /// Kept open where its run is waited for: its end may remove the file.
+    file: Option<File>,
+    /// How much of it has been read.
+    read: u64,
+    is_alive: bool,
+    in_hand: HashSet<[u8; 16]>,
+    /// The messages in it: none, one, or several.
+    about: About,
+}
+
+/// Which messages a journal remembers recipients of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum About {
+    Nothing,
+    One([u8; 16]),
+    Several,
+}
+
+impl Other {
+    /// A journal that has not been looked at.
+    pub fn new(path: PathBuf) -> Self {
+        let (in_hand, about) = (HashSet::new(), About::Nothing);
+        Self { path, file: None, read: 0, is_alive: true, in_hand, about }
+    }
+
+    /// Reads on, as long as its run may write, and puts into `delivered` what that says.
+    pub fn look(&mut self, delivered: &mut Delivered) -> io::Result<()> {
+        if !self.is_alive {
+            return Ok(());
+        }
+        let Some(file) = self.file.take().map_or_else(|| open(&self.path), |file| Ok(Some(file)))? else {
+            // Its run has ended well, and removed it.
+            self.end();
+            return Ok(());
+        };
+        // Asked first: what was written before the end is then read.
+        let has_ended = is_unlocked(&file)?;
+        self.read_on(&file, delivered)?;
+        if has_ended {
+            self.end();
+        } else if !self.in_hand.is_empty() {
+            self.file = Some(file);
+        }
+        Ok(())
+    }
+
+    /// Whether its run has the message in hand.
+    pub fn has(&self, id: &MessageId) -> bool {
+        self.in_hand.contains(&id.short())
+    }
+
+    /// The file is needed no more, unless its run is waited for.
+    pub fn let_go(&mut self) {
+        self.file = None;
+    }
+
+    fn end(&mut self) {
+        self.is_alive = false;
+        self.in_hand = HashSet::new();
+        self.file = None;
+    }
+
+    fn read_on(&mut self, file: &File, delivered: &mut Delivered) -> io::Result<()> {
+        let (in_hand, about) = (&mut self.in_hand, &mut self.about);
+        self.read = each_record(file, self.read, |record| match record {
+            Record::Begun(id) => drop(in_hand.insert(id.short())),
+            Record::Ended(id) => drop(in_hand.remove(&id.short())),
+            Record::Delivered(id, recipient) => {
+                about.add(&id);
+                *delivered.entry(id.key(recipient)).or_default() += 1;
+            }
+            Record::Forgotten(id, recipient) => drop(take(delivered, &id.key(recipient))),
+        })?;
+        Ok(())
+    }
+
+    /// Forgets what the journal says of `messages`, if its run has ended: with all that is in it, the file.
+    /// Nobody else may look for journals meanwhile.
+    pub fn forget(&self, messages: &HashSet<[u8; 16]>) -> io::Result<()> {
+        let concerned = match self.about {
+            About::Nothing => true,
+            About::One(id) => messages.contains(&id),
+            About::Several => true,
+        };
+        if self.is_alive || !concerned {
+            return Ok(());
+        }
+        let Some(file) = open(&self.path)? else { return Ok(()) };
+        let (mut lines, mut others) = (String::new(), 0_i64);
+        let mut forgotten = Delivered::new();
+        each_record(&file, 0, |record| match record {
+            Record::Delivered(id, recipient) if messages.contains(&id.short()) => {
+                lines += &Record::Forgotten(id, recipient).line();
+            }
+            Record::Delivered(..) => others += 1,
+            Record::Forgotten(id, recipient) if messages.contains(&id.short()) => {
+                *forgotten.entry(id.key(recipient)).or_default() += 1;
+            }
+            Record::Forgotten(..) => others -= 1,
+            Record::Begun(_) | Record::Ended(_) => {}
+        })?;
+        if others <= 0 {
+            return remove(&self.path);
+        }
+        if lines.is_empty() || !forgotten.is_empty() {
+            return Ok(());
+        }
+        // A line that was cut short by the end of its run must not take the first of these with it.
+        lines.insert(0, '\n');
+        OpenOptions::new().append(true).open(&self.path)?.write_all(lines.as_bytes())
+    }
+}
+
+impl About {
+    fn add(&mut self, id: &MessageId) {
+        *self = match self {
+            About::Nothing => About::One(id.short()),
+            About::One(one) if *one == id.short() => return,
+            About::One(_) | About::Several => About::Several,
+        };
+    }
+}
+
+/// Takes one of those that `key` was delivered to.
+pub fn take(delivered: &mut Delivered, key: &[u8; 16]) -> bool {
+    let Some(count) = delivered.get_mut(key) else { return false };
+    *count -= 1;
+    if *count == 0 {
+        delivered.remove(key);
+    }
+    true
+}
+
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => file.map(Some),
+    }
+}
+
+/// Removes a file that may be gone already.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Whether the run that wrote this has ended.
+pub fn is_unlocked(file: &File) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => flock(file, FlockOperation::Unlock).map(|()| true).map_err(Into::into),
+        Err(Errno::AGAIN) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Shows each record from the position `from` on to `visit`; returns the position behind the last whole line.
+fn each_record(file: &File, from: u64, mut visit: impl FnMut(Record<'_>)) -> io::Result<u64> {
+    let (mut held, mut at) = (Vec::new(), from);
+    loop {
+        let before = held.len();
+        held.resize(before + BLOCK, 0);
+        let read = file.read_at(held.get_mut(before..).unwrap_or_default(), at + before as u64)?;
+        held.truncate(before + read);
+        let whole = held.iter().rposition(|octet| *octet == b'\n').map_or(0, |end| end + 1);
+        let lines = held.get(..whole).unwrap_or_default();
+        lines.split(|octet| *octet == b'\n').filter_map(Record::parse).for_each(&mut visit);
+        // What has no end after so much is no line.
+        let done = if held.len() - whole > MAX_LINE { held.len() } else { whole };
+        held.drain(..done);
+        at += done as u64;
+        if read == 0 {
+            return Ok(at);
+        }
+    }
+}
