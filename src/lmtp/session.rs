@@ -463,6 +463,19 @@ impl<T: Transport, O: Observer> Session<T, O> {
         self.guard(done)
     }
 
+    /// Writes what is queued, such as a message's end, without waiting for a reply.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::begin`].
+    pub fn hand_over(&mut self) -> Result<(), SessionError> {
+        if self.out_at < self.out.len() {
+            self.transport.enter(Stage::Data);
+        }
+        let done = self.flush();
+        self.guard(done)
+    }
+
     /// What [`Session::begin`] will return next.
     #[must_use]
     pub fn next_id(&self) -> TransactionId {

@@ -1,4 +1,4 @@
-//! The session, sending messages as `delivery` sends them, to servers that say whatever the input says.
+//! The session, sending messages as the program sends them, by [`Pipeline`], to servers that say whatever the input says.
 //!
 //! An input is eight octets, the [`Settings`], and then a script: what servers say, one after the other, with
 //! marks that say when and how ([`server`]). What is promised of any conversation is held against what has
@@ -14,8 +14,8 @@ use std::rc::Rc;
 use lmtp_send::lmtp::auth::Mechanism;
 use lmtp_send::lmtp::session::{Body, Verb};
 use lmtp_send::lmtp::{
-    Address, DataReply, Event, Outcome, Reply, Secret, Session, SessionError, Settled, Settlement, Stage,
-    Transaction, TransactionId,
+    Address, DataReply, Event, Outcome, Pipeline, Reply, Room, Secret, Session, SessionError, Settled,
+    Settlement, Stage, Transaction, TransactionId,
 };
 
 use letter::Letter;
@@ -106,6 +106,11 @@ impl Settings {
     fn slow_input(self) -> bool {
         self.flag(2, 4)
     }
+
+    /// The next message has to be read while this one's end is on its way.
+    fn handed_over(self) -> bool {
+        self.flag(2, 5)
+    }
 }
 
 type Listener = Box<dyn FnMut(Event<'_>)>;
@@ -114,13 +119,11 @@ type Listener = Box<dyn FnMut(Event<'_>)>;
 struct Batch {
     letter: usize,
     recipients: Vec<usize>,
-    /// Begun behind the transaction before.
-    ticket: Option<TransactionId>,
 }
 
 /// A session, what was begun in it, and what it has settled.
 struct Line {
-    session: Session<Peer, Listener>,
+    pipeline: Pipeline<Peer, Listener>,
     conversation: Rc<Conversation>,
     begun: Vec<Begun>,
     settled: Vec<Settled>,
@@ -164,10 +167,17 @@ impl Courier {
         self.hang_up();
     }
 
+    /// What is left of a letter that was begun, else the next letter: before that is read, the end of the one
+    /// before is handed over, or its session ended.
     fn next_batch(&mut self) -> Option<Batch> {
         while self.waiting.is_empty() {
             if self.inputs.is_empty() || self.settings.slow_input() {
                 self.hang_up();
+            } else if self.settings.handed_over()
+                && let Some(line) = &mut self.line
+                && let Err(failure) = line.pipeline.hand_over()
+            {
+                self.failed(&failure);
             }
             if !self.waiting.is_empty() {
                 break;
@@ -175,90 +185,49 @@ impl Courier {
             let letter = self.inputs.pop_front()?;
             self.take_in(letter);
         }
-        let begun = self.waiting.iter().position(|batch| batch.ticket.is_some());
-        self.waiting.remove(begun.unwrap_or(0))
+        self.waiting.pop_front()
     }
 
     fn take_in(&mut self, letter: usize) {
         let recipients = (0..self.letters[letter].to.len()).collect();
-        self.waiting.push_back(Batch { letter, recipients, ticket: None });
+        self.waiting.push_back(Batch { letter, recipients });
     }
 
     fn deliver(&mut self, mut batch: Batch) {
-        let ticket = match batch.ticket {
-            Some(ticket) => ticket,
-            None => {
-                if !self.ready() {
-                    return self.settle_all(&batch, &Known::NoSession);
-                }
-                match self.begin(&mut batch) {
-                    Some(ticket) => ticket,
-                    None => return,
-                }
-            }
-        };
-        if let Err(failure) = self.converse(&batch, ticket) {
-            assert_tellable(&failure);
-            self.line_lost();
+        if !self.ready() {
+            return self.settle_all(&batch, &Known::NoSession);
+        }
+        if let Err(failure) = self.converse(&mut batch) {
+            self.failed(&failure);
         }
     }
 
-    fn converse(&mut self, batch: &Batch, ticket: TransactionId) -> Result<(), SessionError> {
-        let Some(line) = &mut self.line else { return Ok(()) };
-        match line.session.await_data_reply()? {
-            DataReply::GoAhead => line.session.send_message(&mut self.letters[batch.letter].open())?,
-            DataReply::Nothing => {
-                self.collect();
-                return Ok(());
-            }
-            DataReply::Cancelled => {
-                line.begun[ticket.number() as usize].cancelled = true;
-                self.collect();
-                self.cancel(batch);
-                return Ok(());
-            }
-        }
-        self.collect();
-        self.follow_up()?;
+    fn converse(&mut self, batch: &mut Batch) -> Result<(), SessionError> {
+        let ticket = self.begin(batch)?;
         while let Some(line) = &mut self.line
-            && line.session.is_pending(ticket)
-            && line.session.has_pending_replies()
+            && line.pipeline.next_earlier_reply()?
         {
-            line.session.read_reply()?;
             self.collect();
         }
-        Ok(())
-    }
-
-    fn follow_up(&mut self) -> Result<(), SessionError> {
-        let at_hand = !self.waiting.is_empty() || (!self.inputs.is_empty() && !self.settings.slow_input());
-        let Some(line) = self.line.as_mut().filter(|line| line.session.pipelining()) else { return Ok(()) };
-        if !at_hand || !line.session.may_follow()? {
-            line.session.quit();
-            return Ok(());
+        let Some(line) = &mut self.line else { return Ok(()) };
+        let go = line.pipeline.send(&mut self.letters[batch.letter].open())?;
+        if go == DataReply::Cancelled {
+            line.begun[ticket.number() as usize].cancelled = true;
         }
         self.collect();
-        if self.waiting.is_empty()
-            && let Some(letter) = self.inputs.pop_front()
-        {
-            self.take_in(letter);
-        }
-        if let Some(mut batch) = self.waiting.pop_front() {
-            batch.ticket = self.begin(&mut batch);
-            if batch.ticket.is_some() {
-                self.waiting.push_front(batch);
-            }
+        if go == DataReply::Cancelled {
+            self.cancel(batch);
         }
         Ok(())
     }
 
-    fn begin(&mut self, batch: &mut Batch) -> Option<TransactionId> {
-        let line = self.line.as_mut()?;
+    fn begin(&mut self, batch: &mut Batch) -> Result<TransactionId, SessionError> {
+        let line = self.line.as_mut().expect("a session that is ready");
         let letter = &self.letters[batch.letter];
-        let limit = line.session.extensions().limits().rcpt_max.unwrap_or(usize::MAX);
+        let limit = line.pipeline.session().extensions().limits().rcpt_max.unwrap_or(usize::MAX);
         if batch.recipients.len() > limit {
             let recipients = batch.recipients.split_off(limit);
-            self.waiting.push_front(Batch { letter: batch.letter, recipients, ticket: None });
+            self.waiting.push_front(Batch { letter: batch.letter, recipients });
         }
         let recipients: Vec<&Address> = batch.recipients.iter().map(|i| &letter.to[*i]).collect();
         let transaction = Transaction {
@@ -274,36 +243,46 @@ impl Courier {
             mail: &[],
             rcpt: &[],
         };
-        let ticket = line.session.next_id();
+        let ticket = line.pipeline.next_id();
         assert_eq!(ticket.number(), line.begun.len() as u64);
         let recipients = batch.recipients.clone();
         line.begun.push(Begun { letter: batch.letter, recipients, cancelled: false });
-        match line.session.begin(&transaction) {
-            Ok(begun) => {
-                assert_eq!(begun, ticket);
-                Some(ticket)
-            }
-            Err(failure) => {
-                assert_tellable(&failure);
-                self.line_lost();
-                None
-            }
-        }
+        let begun = line.pipeline.begin(&transaction)?;
+        assert_eq!(begun, ticket);
+        Ok(ticket)
     }
 
-    /// A session that takes a transaction, if the script has one more server.
+    /// Whether there is a session that takes a transaction: this one, or that of one more server in the script.
     fn ready(&mut self) -> bool {
-        if self.line.as_ref().is_some_and(|line| line.session.takes_another()) {
-            return true;
+        match self.has_room() {
+            Ok(true) => return true,
+            Ok(false) => self.hang_up(),
+            Err(failure) => self.failed(&failure),
         }
-        self.hang_up();
+        self.connect()
+    }
+
+    fn has_room(&mut self) -> Result<bool, SessionError> {
+        while let Some(line) = &mut self.line {
+            match line.pipeline.room()? {
+                Room::Free => return Ok(true),
+                Room::Busy => drop(line.pipeline.next_reply()?),
+                Room::Closed => break,
+            }
+            self.collect();
+        }
+        Ok(false)
+    }
+
+    fn connect(&mut self) -> bool {
         let Some(peer) = self.script.connect() else { return false };
         let conversation = peer.conversation();
         let opened = self.open(peer, &conversation);
         conversation.opened();
         match opened {
             Ok(session) => {
-                self.line = Some(Line { session, conversation, begun: Vec::new(), settled: Vec::new() });
+                let pipeline = Pipeline::new(session);
+                self.line = Some(Line { pipeline, conversation, begun: Vec::new(), settled: Vec::new() });
                 true
             }
             Err(failure) => {
@@ -337,9 +316,14 @@ impl Courier {
 
     fn hang_up(&mut self) {
         if let Some(line) = &mut self.line {
-            line.session.close();
+            line.pipeline.finish();
             self.line_lost();
         }
+    }
+
+    fn failed(&mut self, failure: &SessionError) {
+        assert_tellable(failure);
+        self.line_lost();
     }
 
     fn line_lost(&mut self) {
@@ -347,13 +331,12 @@ impl Courier {
         if let Some(line) = self.line.take() {
             promises::hold(self.settings, &self.letters, &line.conversation, Some(&line));
         }
-        self.waiting.retain(|batch| batch.ticket.is_none());
     }
 
     fn collect(&mut self) {
         let mut again: Vec<(usize, usize)> = Vec::new();
         while let Some(line) = &mut self.line
-            && let Some(settled) = line.session.settled()
+            && let Some(settled) = line.pipeline.result()
         {
             line.settled.push(settled.clone());
             let begun = &line.begun[settled.transaction.number() as usize];
@@ -369,7 +352,7 @@ impl Courier {
         }
         for same in again.chunk_by(|a, b| a.0 == b.0).rev() {
             let recipients = same.iter().map(|(_, recipient)| *recipient).collect();
-            self.waiting.push_front(Batch { letter: same[0].0, recipients, ticket: None });
+            self.waiting.push_front(Batch { letter: same[0].0, recipients });
         }
     }
 

@@ -1,6 +1,7 @@
 //! The session against a peer in memory: what is promised whatever the server and the connection do.
 //!
-//! Messages are sent as `delivery` sends them. A model of a server remembers what it truly accepted, and its
+//! Messages are sent as the program sends them, by [`Pipeline`]. A model of a server remembers what it
+//! truly accepted, and its
 //! replies name the recipient they are for; so outcomes are held against the truth, not against the session.
 
 mod cuts;
@@ -13,12 +14,12 @@ mod transactions;
 mod verdicts;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::super::content::Bytes;
 use super::*;
-use crate::lmtp::{Outcome, Settlement};
+use crate::lmtp::{Outcome, Pipeline, Room, Settlement};
 use model::{Model, Rules, Truth};
 use peer::{AT_ONCE, Cut, Log, Manner, Order, Peer, Server};
 
@@ -78,8 +79,8 @@ impl Run {
         self.fates.iter().filter(|((t, _), _)| *t == ticket).map(|(_, fate)| words(fate)).collect()
     }
 
-    fn collect<T: Transport>(&mut self, session: &mut Session<T>) {
-        while let Some(settled) = session.settled() {
+    fn collect<T: Transport>(&mut self, pipeline: &mut Pipeline<T>) {
+        while let Some(settled) = pipeline.result() {
             let place = (settled.transaction.number(), settled.recipient);
             let before = self.fates.insert(place, settled.settlement);
             assert_eq!(before, None, "{place:?} was settled twice");
@@ -122,91 +123,88 @@ fn words(fate: &Settlement) -> String {
 /// Sends `letters` in one session, as `delivery` does.
 fn send<S: Server>(peer: Peer<S>, letters: &[Letter]) -> Run {
     let mut run = Run::default();
-    let mut session = match Session::open(peer, "client.example") {
-        Ok(session) => session,
-        Err(failure) => {
-            run.failure = Some(failure);
-            return run;
-        }
-    };
-    let mut waiting: VecDeque<usize> = (0..letters.len()).collect();
-    let mut ready = None;
-    while let Some(letter) = waiting.pop_front() {
-        let sent = converse(&mut session, letters, letter, ready.take(), &mut waiting, &mut run);
-        run.collect(&mut session);
-        match sent {
-            Ok(behind) => ready = behind,
-            Err(failure) => {
-                run.failure = Some(failure);
-                return run;
+    match Session::open(peer, "client.example") {
+        Ok(session) => {
+            let mut pipeline = Pipeline::new(session);
+            run.failure = run.send_all(&mut pipeline, letters).err();
+            if run.failure.is_none() {
+                pipeline.finish();
+                run.collect(&mut pipeline);
             }
         }
+        Err(failure) => run.failure = Some(failure),
     }
-    session.close();
-    run.collect(&mut session);
     run
 }
 
-/// One transaction, and the beginning of the next behind it, which is returned.
-fn converse<T: Transport>(
-    session: &mut Session<T>,
-    letters: &[Letter],
-    letter: usize,
-    ready: Option<TransactionId>,
-    waiting: &mut VecDeque<usize>,
-    run: &mut Run,
-) -> Result<Option<TransactionId>, SessionError> {
-    let ticket = match ready {
-        Some(ticket) => ticket,
-        None if session.takes_another() => begin(session, letters, letter, run)?,
-        None => return Ok(None),
-    };
-    match session.await_data_reply()? {
-        DataReply::GoAhead => session.send_message(&mut Bytes::new(&letters[letter].body))?,
-        DataReply::Nothing => return Ok(None),
-        DataReply::Cancelled => {
-            run.cancelled.push(ticket.number());
-            return Ok(None);
+impl Run {
+    fn send_all<T: Transport>(
+        &mut self,
+        pipeline: &mut Pipeline<T>,
+        letters: &[Letter],
+    ) -> Result<(), SessionError> {
+        for (place, letter) in letters.iter().enumerate() {
+            let sent = match self.room(pipeline) {
+                Ok(true) => self.send_one(pipeline, letter, place),
+                room => room.map(drop).and(Ok(())),
+            };
+            self.collect(pipeline);
+            sent?;
         }
+        Ok(())
     }
-    run.collect(session);
-    let mut behind = None;
-    if session.pipelining() {
-        match waiting.front().filter(|_| !letters[letter].all_or_nothing) {
-            Some(next) if session.may_follow()? => behind = Some(begin(session, letters, *next, run)?),
-            _ => session.quit(),
-        }
-    }
-    while session.is_pending(ticket) && session.has_pending_replies() {
-        session.read_reply()?;
-        run.collect(session);
-    }
-    Ok(behind)
-}
 
-fn begin<T: Transport>(
-    session: &mut Session<T>,
-    letters: &[Letter],
-    letter: usize,
-    run: &mut Run,
-) -> Result<TransactionId, SessionError> {
-    let Letter { from, to, body, declared, smtputf8, all_or_nothing, chunking, hold } = &letters[letter];
-    let recipients: Vec<&Address> = to.iter().collect();
-    run.begun.push(letter);
-    assert_eq!(session.next_id().number() + 1, run.begun.len() as u64);
-    session.begin(&Transaction {
-        reverse_path: from,
-        recipients: &recipients,
-        octets: declared.unwrap_or_else(|| Bytes::new(body).octets()),
-        smtputf8: *smtputf8,
-        all_or_nothing: *all_or_nothing,
-        verb: Verb::Mail,
-        body: Body::EightBit,
-        chunking: *chunking,
-        confirm_envelope: *hold,
-        mail: &[],
-        rcpt: &[],
-    })
+    fn room<T: Transport>(&mut self, pipeline: &mut Pipeline<T>) -> Result<bool, SessionError> {
+        loop {
+            match pipeline.room()? {
+                Room::Free => return Ok(true),
+                Room::Busy => drop(pipeline.next_reply()?),
+                Room::Closed => return Ok(false),
+            }
+            self.collect(pipeline);
+        }
+    }
+
+    fn send_one<T: Transport>(
+        &mut self,
+        pipeline: &mut Pipeline<T>,
+        letter: &Letter,
+        place: usize,
+    ) -> Result<(), SessionError> {
+        let ticket = self.begin(pipeline, letter, place)?;
+        while pipeline.next_earlier_reply()? {
+            self.collect(pipeline);
+        }
+        if pipeline.send(&mut Bytes::new(&letter.body))? == DataReply::Cancelled {
+            self.cancelled.push(ticket.number());
+        }
+        Ok(())
+    }
+
+    fn begin<T: Transport>(
+        &mut self,
+        pipeline: &mut Pipeline<T>,
+        letter: &Letter,
+        place: usize,
+    ) -> Result<TransactionId, SessionError> {
+        let Letter { from, to, body, declared, smtputf8, all_or_nothing, chunking, hold } = letter;
+        let recipients: Vec<&Address> = to.iter().collect();
+        self.begun.push(place);
+        assert_eq!(pipeline.next_id().number() + 1, self.begun.len() as u64);
+        pipeline.begin(&Transaction {
+            reverse_path: from,
+            recipients: &recipients,
+            octets: declared.unwrap_or_else(|| Bytes::new(body).octets()),
+            smtputf8: *smtputf8,
+            all_or_nothing: *all_or_nothing,
+            verb: Verb::Mail,
+            body: Body::EightBit,
+            chunking: *chunking,
+            confirm_envelope: *hold,
+            mail: &[],
+            rcpt: &[],
+        })
+    }
 }
 
 /// A conversation that is over, and what can be said of it.

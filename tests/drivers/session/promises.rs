@@ -36,10 +36,10 @@ pub fn hold(settings: Settings, letters: &[Letter], conversation: &Conversation,
     let mut reading = Reading { settings, letters, begun: &line.begun, fates: &fates, rest, at, next: 0 };
     let sent = reading.transactions();
     for ((ticket, recipient), fate) in &fates {
-        assert_fits(fate, &sent[*ticket], *recipient, line.session.pipelining());
+        assert_fits(fate, &sent[*ticket], *recipient, line.pipeline.session().pipelining());
     }
     each_has_a_reply_of_its_own(&fates, &sent, &replies);
-    if !line.session.pipelining() {
+    if !line.pipeline.session().pipelining() {
         in_turn(conversation);
     }
 }

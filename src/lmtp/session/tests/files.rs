@@ -23,15 +23,12 @@ fn send(message: &Message, peer: Peer<Model>) -> (Vec<String>, Rc<RefCell<Log>>)
     let letter = Letter::new("s@x.example", &["a@x.example", "b@x.example"], "");
     let log = peer.log();
     let mut run = Run::default();
-    let mut session = Session::open(peer.patient(), "client.example").unwrap();
-    begin(&mut session, std::slice::from_ref(&letter), 0, &mut run).unwrap();
-    if session.await_data_reply() == Ok(DataReply::GoAhead)
-        && session.send_message(&mut message.open()).is_ok()
-    {
-        session.quit();
-    }
-    session.close();
-    run.collect(&mut session);
+    let session = Session::open(peer.patient(), "client.example").unwrap();
+    let mut pipeline = Pipeline::new(session);
+    run.begin(&mut pipeline, &letter, 0).unwrap();
+    let _ = pipeline.send(&mut message.open());
+    pipeline.finish();
+    run.collect(&mut pipeline);
     (run.of(0), log)
 }
 

@@ -146,15 +146,12 @@ fn play_declared(rules: &Rules, letter: &Letter) -> Scene {
     let peer = Peer::new(model, AT_ONCE, None);
     let log = peer.log();
     let mut run = Run::default();
-    let mut session = Session::open(peer, "client.example").unwrap();
-    begin(&mut session, std::slice::from_ref(letter), 0, &mut run).unwrap();
-    if session.await_data_reply().unwrap() == DataReply::GoAhead {
-        let counted = letter.declared.unwrap_or_else(|| Bytes::new(&letter.body).octets());
-        let mut content = Flawed::counted(&letter.body, counted);
-        run.failure = session.send_message(&mut content).err();
-    }
-    session.close();
-    run.collect(&mut session);
+    let mut pipeline = Pipeline::new(Session::open(peer, "client.example").unwrap());
+    run.begin(&mut pipeline, letter, 0).unwrap();
+    let counted = letter.declared.unwrap_or_else(|| Bytes::new(&letter.body).octets());
+    run.failure = pipeline.send(&mut Flawed::counted(&letter.body, counted)).err();
+    pipeline.finish();
+    run.collect(&mut pipeline);
     Scene { run, truth, log }
 }
 
@@ -269,14 +266,13 @@ fn a_message_that_is_not_what_was_counted_is_never_ended() {
             let mut run = Run::default();
             let peer = Peer::new(model, AT_ONCE, None);
             let log = peer.log();
-            let mut session = Session::open(peer, "client.example").unwrap();
-            begin(&mut session, std::slice::from_ref(&letter), 0, &mut run).unwrap();
-            assert_eq!(session.await_data_reply(), Ok(DataReply::GoAhead));
+            let mut pipeline = Pipeline::new(Session::open(peer, "client.example").unwrap());
+            run.begin(&mut pipeline, &letter, 0).unwrap();
             let mut content = Flawed { fails, ..Flawed::counted(body.as_bytes(), counted) };
-            let failure = session.send_message(&mut content).unwrap_err();
+            let failure = pipeline.send(&mut content).unwrap_err();
             assert_eq!(matches!(failure.cause, Cause::Changed { .. }), fails.is_none(), "{failure}");
-            session.close();
-            run.collect(&mut session);
+            pipeline.finish();
+            run.collect(&mut pipeline);
             assert_eq!(run.of(0), ["unanswered"], "{counted} {fails:?}");
             assert!(truth.borrow().ended.is_empty());
             let written = log.borrow().written.clone();
@@ -312,5 +308,28 @@ fn a_transaction_on_hold_asks_before_it_sends() {
         assert_eq!(scene.of(0), [fate; 3]);
         assert_eq!(scene.commands().contains(&"DATA".to_owned()), !restart);
         assert_eq!(scene.commands().contains(&"RSET".to_owned()), restart);
+    }
+}
+
+/// Whoever has something else to do first hands over the end of the message, and may go on behind it.
+#[test]
+fn a_message_is_handed_over_whole_without_waiting_for_its_replies() {
+    for offers in [&["PIPELINING"][..], &["PIPELINING", "CHUNKING"], &["CHUNKING"], &[]] {
+        let peer = Peer::new(Model::new(offering(offers, &[])), AT_ONCE, None);
+        let log = peer.log();
+        let mut run = Run::default();
+        let mut pipeline = Pipeline::new(Session::open(peer, "client.example").unwrap());
+        run.send_one(&mut pipeline, &abc(), 0).unwrap();
+        let end = if offers.contains(&"CHUNKING") { abc().received() } else { b".\r\n".to_vec() };
+        let is_out = || log.borrow().written.ends_with(&end);
+        assert!(!is_out(), "it may go with what follows");
+        pipeline.hand_over().unwrap();
+        assert!(is_out(), "{offers:?}");
+        run.collect(&mut pipeline);
+        assert_eq!(run.fates.len(), 0, "{offers:?}: no reply was waited for");
+        run.send_all(&mut pipeline, &[abc()]).unwrap();
+        pipeline.finish();
+        run.collect(&mut pipeline);
+        assert_eq!((run.of(0), run.of(1)), (vec!["delivered".into(); 3], vec!["delivered".into(); 3]));
     }
 }
