@@ -3,7 +3,6 @@
 //! What the server answered is printed a line each; the reply's code decides the exit code by the same
 //! table as a delivery's.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,7 +29,7 @@ pub fn run(job: &Job, stop: &Arc<Stop>, report: &mut Report) {
 }
 
 struct Asking<'a> {
-    server: Rc<str>,
+    server: Arc<str>,
     /// The question that is being asked.
     asking: String,
     report: &'a mut Report,

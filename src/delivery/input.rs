@@ -1,6 +1,6 @@
 //! Messages: opened and read to their end, before a session is opened for them.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,33 +20,57 @@ const PIPE: u64 = 64 * 1024;
 /// Octets that it is told to hold: the most that the system usually allows anybody.
 const WIDE_PIPE: usize = 1024 * 1024;
 
-/// Reads the message `path` (`-`: standard input) to its end, waiting no longer than `deadline`.
+/// Octets of a file that are counted in a moment.
+const SHORT: u64 = 16 * 1024 * 1024;
+
+/// A message that has been opened.
+pub struct Opened<'a> {
+    path: &'a Path,
+    file: File,
+    /// `None`: nobody knows what it is; it is read as it comes.
+    metadata: Option<Metadata>,
+}
+
+/// Opens the message `path` (`-`: standard input).
 ///
 /// # Errors
 ///
 /// [`LocalError`] naming the file.
-pub fn read(path: &Path, deadline: Instant, stop: &Stop) -> Result<Message, LocalError> {
-    let file = open(path).map_err(|e| LocalError::input(missing(path, &e), not_opened(path, &e)))?;
-    let message = match file.metadata() {
-        Ok(metadata) if metadata.is_dir() && path != Path::new("-") => {
-            return Err(LocalError::input(Kind::NoInput, format!("{}: is a directory", path.display())));
-        }
-        Ok(metadata) if metadata.is_file() => {
-            let how = Reading { until_lone_dot: false, go_on: &|| in_time(deadline, stop) };
-            Message::read_file(file, &metadata, &how)
-        }
-        _ => Message::from_stream(Waiting { file, deadline, stop, taken: 0 }),
-    };
-    message.map_err(|e| unreadable(path, &e))
+pub fn open(path: &Path) -> Result<Opened<'_>, LocalError> {
+    let file = open_file(path).map_err(|e| LocalError::input(missing(path, &e), not_opened(path, &e)))?;
+    let metadata = file.metadata().ok();
+    if metadata.as_ref().is_some_and(Metadata::is_dir) && path != Path::new("-") {
+        return Err(LocalError::input(Kind::NoInput, format!("{}: is a directory", path.display())));
+    }
+    Ok(Opened { path, file, metadata })
 }
 
-/// Whether `path` can be read without waiting for whoever writes it.
-pub fn is_at_hand(path: &Path) -> bool {
-    path != Path::new("-") && path.metadata().is_ok_and(|m| m.is_file())
+impl Opened<'_> {
+    /// Whether it can be read in a moment, without waiting for whoever writes it.
+    pub fn is_at_hand(&self) -> bool {
+        self.metadata.as_ref().is_some_and(|m| m.is_file() && m.len() <= SHORT) && self.path != Path::new("-")
+    }
+
+    /// Reads it to its end, waiting no longer than `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`] naming the file.
+    pub fn read(self, deadline: Instant, stop: &Stop) -> Result<Message, LocalError> {
+        let Self { path, file, metadata } = self;
+        let message = match metadata {
+            Some(metadata) if metadata.is_file() => {
+                let how = Reading { until_lone_dot: false, go_on: &|| in_time(deadline, stop) };
+                Message::read_file(file, &metadata, &how)
+            }
+            _ => Message::from_stream(Waiting { file, deadline, stop, taken: 0 }),
+        };
+        message.map_err(|e| unreadable(path, &e))
+    }
 }
 
 /// Opens without waiting for a writer where `path` is a named pipe.
-fn open(path: &Path) -> io::Result<File> {
+fn open_file(path: &Path) -> io::Result<File> {
     if path == Path::new("-") {
         if was_closed(rustix::stdio::stdin()) {
             return Err(io::Error::other("standard input is closed"));

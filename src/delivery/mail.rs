@@ -1,24 +1,36 @@
 //! A message on its way: its envelope, and what has become of each recipient.
 
-use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lmtp_send::envelope::{self, HeaderField};
 use lmtp_send::lmtp::{Address, ReversePath};
 use lmtp_send::message::{BadHeader, Message, Unreadable};
 
-use super::{Conclusion, Record, input};
+use super::input::Opened;
+use super::intake::Input;
+use super::{Conclusion, Record};
 use crate::exit::Kind;
 use crate::job::{self, Job};
 use crate::local_error::LocalError;
 use crate::stop::Stop;
 
 /// A message that has been read, with its envelope.
-pub struct Mail {
+pub struct Letter {
+    /// The message.
     pub message: Message,
+    /// Where failures are reported to.
     pub reverse_path: ReversePath,
+    /// Who it is for.
     pub recipients: Vec<Address>,
+    message_id: Option<Arc<str>>,
+}
+
+/// A letter on its way.
+pub struct Mail {
+    /// What is sent.
+    pub letter: Arc<Letter>,
+    /// Nothing is waited for beyond.
     pub deadline: Instant,
     /// Octets of the message were sent from its file, without being copied.
     pub from_file: bool,
@@ -27,57 +39,50 @@ pub struct Mail {
     told: usize,
 }
 
-/// What each line of the report says of the message.
-struct About {
-    name: Rc<str>,
-    message_id: Option<Rc<str>>,
-    sender: Rc<str>,
+/// What each line of the report says of a message, from the moment when it is taken in.
+pub struct About {
+    name: Arc<str>,
+    message_id: Option<Arc<str>>,
+    sender: Arc<str>,
     started: Instant,
 }
 
+/// How far a recipient is: pending, or known.
 #[derive(Default)]
 struct Progress {
     attempts: u32,
-    known: Option<(Conclusion, Option<Rc<str>>, Duration)>,
+    known: Option<(Conclusion, Option<Arc<str>>, Duration)>,
 }
 
-impl Mail {
-    /// Reads the message `path` and finds its envelope.
+impl Letter {
+    /// Reads a message that was opened, and finds its envelope.
     ///
     /// # Errors
     ///
-    /// The records of a message that goes nowhere: one for each recipient that is known.
-    pub fn prepare(job: &Job, path: &Path, stop: &Stop) -> Result<Self, Vec<Record>> {
-        let started = Instant::now();
-        let deadline = started.checked_add(job.deadline).unwrap_or(started);
-        let sender = job.from.as_ref().map_or("", |from| from.as_str());
-        let about =
-            About { name: path.to_string_lossy().into(), message_id: None, sender: sender.into(), started };
-        let failed = |about: About, trouble: LocalError| about.everyone(&job.to, &trouble);
-        let mut message = match input::read(path, deadline, stop) {
-            Ok(message) => message,
-            Err(trouble) => return Err(failed(about, trouble)),
-        };
-        let message_id =
-            if job.output.wants_message_id() { message.message_id().map(Rc::from) } else { None };
-        let about = About { message_id, ..about };
-        match address(job, &mut message) {
-            Ok((reverse_path, recipients)) => {
-                let about = About { sender: reverse_path.as_str().into(), ..about };
-                let progress = recipients.iter().map(|_| Progress::default()).collect();
-                Ok(Self {
-                    message,
-                    reverse_path,
-                    recipients,
-                    deadline,
-                    from_file: false,
-                    about,
-                    progress,
-                    told: 0,
-                })
-            }
-            Err(trouble) => Err(failed(about, trouble)),
+    /// What is wrong with it, or with its header; `about` has by then what is known of it.
+    pub fn read(
+        job: &Job,
+        opened: Opened,
+        deadline: Instant,
+        stop: &Stop,
+        about: &mut About,
+    ) -> Result<Self, LocalError> {
+        let mut message = opened.read(deadline, stop)?;
+        if job.output.wants_message_id() {
+            about.message_id = message.message_id().map(Arc::from);
         }
+        let (reverse_path, recipients) = address(job, &mut message)?;
+        Ok(Self { message, reverse_path, recipients, message_id: about.message_id.clone() })
+    }
+}
+
+impl Mail {
+    /// A letter to all its recipients.
+    pub fn new(letter: Arc<Letter>, deadline: Instant, about: About) -> Self {
+        let sender = letter.reverse_path.as_str().into();
+        let about = About { sender, message_id: letter.message_id.clone(), ..about };
+        let progress = letter.recipients.iter().map(|_| Progress::default()).collect();
+        Self { letter, deadline, from_file: false, about, progress, told: 0 }
     }
 
     /// Another attempt is made for `recipient`.
@@ -88,25 +93,25 @@ impl Mail {
     }
 
     /// What has become of `recipient`; the first word counts.
-    pub fn settle(&mut self, recipient: usize, fate: Conclusion, server: Option<Rc<str>>) {
+    pub fn settle(&mut self, recipient: usize, conclusion: Conclusion, server: Option<Arc<str>>) {
         let elapsed = self.about.started.elapsed();
         if let Some(progress) = self.progress.get_mut(recipient) {
-            progress.known.get_or_insert((fate, server, elapsed));
+            progress.known.get_or_insert((conclusion, server, elapsed));
         }
     }
 
     /// What has become of `recipient`, if that is known.
-    pub fn fate(&self, recipient: usize) -> Option<&Conclusion> {
-        self.progress.get(recipient)?.known.as_ref().map(|(fate, _, _)| fate)
+    pub fn conclusion(&self, recipient: usize) -> Option<&Conclusion> {
+        self.progress.get(recipient)?.known.as_ref().map(|(conclusion, _, _)| conclusion)
     }
 
     /// The next record in the order of the recipients, once it is known.
     pub fn next_record(&mut self) -> Option<Record> {
         let progress = self.progress.get_mut(self.told)?;
-        let (fate, server, elapsed) = progress.known.clone()?;
-        let recipient = self.recipients.get(self.told).map(|r| r.as_str().into());
+        let (conclusion, server, elapsed) = progress.known.clone()?;
+        let recipient = self.letter.recipients.get(self.told).map(|r| r.as_str().into());
         self.told += 1;
-        Some(self.about.record(recipient, fate, server, progress.attempts, elapsed))
+        Some(self.about.record(recipient, conclusion, server, progress.attempts, elapsed))
     }
 
     /// Whether every record has been handed out.
@@ -116,31 +121,42 @@ impl Mail {
 }
 
 impl About {
+    /// What is known of `input` before it is opened. Its time begins now.
+    pub fn new(job: &Job, input: &Input) -> Self {
+        let sender = job.from.as_ref().map_or("", ReversePath::as_str).into();
+        Self { name: Arc::clone(&input.name), message_id: None, sender, started: Instant::now() }
+    }
+
+    /// When the time for reading and sending it is over.
+    pub fn deadline(&self, job: &Job) -> Instant {
+        self.started.checked_add(job.deadline).unwrap_or(self.started)
+    }
+
     fn record(
         &self,
-        recipient: Option<Rc<str>>,
-        fate: Conclusion,
-        server: Option<Rc<str>>,
+        recipient: Option<Arc<str>>,
+        conclusion: Conclusion,
+        server: Option<Arc<str>>,
         attempts: u32,
         elapsed: Duration,
     ) -> Record {
         Record {
-            message: Rc::clone(&self.name),
+            message: Arc::clone(&self.name),
             message_id: self.message_id.clone(),
-            sender: Rc::clone(&self.sender),
+            sender: Arc::clone(&self.sender),
             recipient,
-            fate,
+            fate: conclusion,
             server,
             attempts,
             seconds: elapsed.as_secs_f64(),
         }
     }
 
-    /// The same trouble for each of `recipients`, or once for nobody in particular.
-    fn everyone(&self, recipients: &[Address], trouble: &LocalError) -> Vec<Record> {
+    /// The records of a message that goes nowhere: one for each of `recipients`, or one for nobody in particular.
+    pub fn everyone(&self, recipients: &[Address], error: &LocalError) -> Vec<Record> {
         let elapsed = self.started.elapsed();
-        let record = |recipient: Option<Rc<str>>| {
-            self.record(recipient, Conclusion::LocalError(trouble.clone()), None, 0, elapsed)
+        let record = |recipient: Option<Arc<str>>| {
+            self.record(recipient, Conclusion::LocalError(error.clone()), None, 0, elapsed)
         };
         if recipients.is_empty() {
             return vec![record(None)];
@@ -148,7 +164,6 @@ impl About {
         recipients.iter().map(|r| record(Some(r.as_str().into()))).collect()
     }
 }
-
 /// The envelope: from the job, and what that leaves open from the header. With recipients from the header,
 /// the fields that name hidden ones are taken out.
 fn address(job: &Job, message: &mut Message) -> Result<(ReversePath, Vec<Address>), LocalError> {

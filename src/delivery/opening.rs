@@ -24,7 +24,7 @@ pub struct Opened {
 }
 
 /// Why there is no session, and with which server.
-pub type Unopened = (LocalError, Option<Rc<str>>);
+pub type Unopened = (LocalError, Option<Arc<str>>);
 
 /// Opens a session with the first destination that accepts one; each that does not is a warning, unless it
 /// was the last.
@@ -37,10 +37,10 @@ pub fn first(
     deadline: Instant,
     stop: &Arc<Stop>,
     witness: &mut dyn Reporter,
-) -> Result<(Opened, Rc<str>), Unopened> {
+) -> Result<(Opened, Arc<str>), Unopened> {
     let mut failed = (LocalError::new(Kind::Bug, Stage::Connect, "no destination"), None);
     for (tried, destination) in job.destinations.iter().enumerate() {
-        let server: Rc<str> = destination.to_string().into();
+        let server: Arc<str> = destination.to_string().into();
         match open(job, destination, deadline, stop, witness) {
             Ok(opened) => {
                 if tried > 0 {

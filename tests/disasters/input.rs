@@ -435,3 +435,19 @@ fn message_file_is_removed_while_it_is_sent() {
         assert!(heard.octets.len() > large_message().len());
     }
 }
+
+/// A message's end never waits for another message to be read.
+#[test]
+fn another_message_takes_longer_to_read_than_there_is_time() {
+    let home = tempfile::tempdir().unwrap();
+    let hello = home.path().join("hello.eml");
+    fs::write(&hello, HELLO).unwrap();
+    let endless = home.path().join("endless.eml");
+    // Holes, as many as it takes long to count.
+    File::create(&endless).unwrap().set_len(1 << 42).unwrap();
+    let server = Server::tcp(delivers(HELLO.to_vec()));
+    let ran = Client::to(&server).typed("--deadline 1.5").typed(ONE).args([&hello, &endless]).run();
+    server.finish();
+    let ran = ran.exits(75).outcomes(&["delivered", "deferred"]).within(8.0);
+    assert!(ran.report()[0]["seconds"].as_f64().unwrap() < 1.0, "{}", ran.stdout);
+}
