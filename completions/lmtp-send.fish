@@ -60,6 +60,8 @@ complete -c lmtp-send -l vrfy -d 'Ask whether ADDR is known (VRFY); repeatable' 
 complete -c lmtp-send -l expn -d 'Ask who is on the list ADDR (EXPN); repeatable' -r
 complete -c lmtp-send -l etrn -d 'Have the queue for DOMAIN run (ETRN, RFC 1985); repeatable' -r
 complete -c lmtp-send -l help-from-server -d 'Ask for the server\'s help, about TOPIC' -r
+complete -c lmtp-send -l config -d 'Read settings from FILE (TOML) instead of the usual files' -r -F
+complete -c lmtp-send -l profile -d 'Settings of the table [profile.NAME] go before the others' -r
 complete -c lmtp-send -s 4 -l ipv4 -d 'Use IPv4 only'
 complete -c lmtp-send -s 6 -l ipv6 -d 'Use IPv6 only'
 complete -c lmtp-send -l keep-bcc -d 'Leave Bcc fields in the message'
@@ -74,5 +76,6 @@ complete -c lmtp-send -l tls-insecure -d 'Do not verify the server\'s certificat
 complete -c lmtp-send -l auth-insecure -d 'Allow PLAIN and LOGIN over TCP without TLS'
 complete -c lmtp-send -l probe -d 'Show greeting, name, extensions, TLS and the time of each step'
 complete -c lmtp-send -l noop -d 'Ask whether the server answers at all (NOOP)'
+complete -c lmtp-send -l show-config -d 'Print what is in force and where it comes from; deliver nothing'
 complete -c lmtp-send -s h -l help -d 'Print help'
 complete -c lmtp-send -s V -l version -d 'Print version'

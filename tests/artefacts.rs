@@ -18,7 +18,7 @@ use clap_mangen::Man;
 mod cli;
 
 /// The sections after the options: the files in `man/`, in their order on the page.
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 11] = [
     "envelope",
     "message",
     "session",
@@ -26,6 +26,7 @@ const SECTIONS: [&str; 10] = [
     "exit-status",
     "diagnostics",
     "report",
+    "configuration",
     "environment",
     "examples",
     "standards",

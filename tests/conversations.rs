@@ -16,11 +16,11 @@
 //!
 //! | keyword | means |
 //! | --- | --- |
-//! | `args` | the command line, split as a shell does; several lines are put together. The server's address is put before it, unless it names `{server}` itself |
+//! | `args` | the command line, split as a shell does; several lines are put together. The server's address is put before it, unless `{server}` is named there, in `env` or in a configuration |
 //! | `env` | `NAME=VALUE` for the program |
 //! | `input` | the file that is standard input, from the top of the repository; default `tests/messages/hello.eml` |
 //! | `M` | a line of a message: standard input, or the file named before. It ends in LF; `\r` before it makes CRLF; `{no end}` at its end leaves it without |
-//! | `file` | the `M` lines that follow are this file, in the directory in which the program runs |
+//! | `file` | the `M` lines that follow are this file, in the directory in which the program runs. In one that ends in `.toml`, `{server}` and `{dir}` are filled in |
 //! | `over` | `tcp`, `unix`, `both` (the default: the file is played twice) or `nothing` (there is no server) |
 //! | `session` | a connection begins with a greeting, LHLO, and these extensions (commas between them) in its reply |
 //! | `connect` | a connection begins with what follows. A file without connections expects that none is made |

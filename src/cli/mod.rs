@@ -1,13 +1,16 @@
 //! What can be typed: the command line, as types.
 //!
-//! Nothing here opens a file, knows a socket, prints or exits: [`parse`] takes words and returns [`Args`] or
-//! the error that the caller shows (exit 64). What a word means is settled later: an address that is none is
-//! an error of the data (exit 65) and not of the usage, so addresses stay the strings that were typed.
+//! Nothing here knows a socket, prints or exits, and the only files that are opened are configurations: [`parse`] takes
+//! words and returns [`Args`] or the error that the caller shows (exit 64, or what a configuration error is). What a word
+//! means is settled later: an address that is none is an error of the data (exit 65) and not of the usage, so addresses
+//! stay the strings that were typed.
 //!
 //! An option that was not given is `None`, empty or `false`; the defaults that the help text names are put in
 //! where the option is used, so that another source of settings can stand between the two.
 
+mod configuration;
 mod protocol;
+mod settings;
 mod value;
 
 use std::ffi::OsString;
@@ -20,7 +23,10 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args as _, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
+pub use configuration::Configuration;
 pub use protocol::{Body, Mechanism, Notify, Protocol, Ret, TlsMode, Verb};
+use settings::{Found, Schema};
+pub use settings::{Settings, Sources};
 
 /// Delivers mail by LMTP and tells the truth about every recipient.
 #[derive(Clone, Debug, Parser)]
@@ -40,6 +46,18 @@ pub struct Args {
     /// What is about the protocol.
     #[command(flatten)]
     pub protocol: Protocol,
+
+    /// What says where settings come from.
+    #[command(flatten)]
+    pub configuration: Configuration,
+
+    /// What was not typed, and where it was given.
+    #[arg(skip)]
+    pub settings: Settings,
+
+    /// What is worth knowing about the settings and no failure.
+    #[arg(skip)]
+    pub warnings: Vec<String>,
 }
 
 /// Files, destination, envelope, session, outcome and output: all that most command lines have.
@@ -154,15 +172,15 @@ pub struct Usual {
     pub report_file: Option<PathBuf>,
 
     /// Say a line for each recipient; twice: show the dialogue
-    #[arg(short, long, action = ArgAction::Count, conflicts_with = "quiet", help_heading = OUTPUT)]
+    #[arg(short, long, action = ArgAction::Count, overrides_with_all = ["quiet"], help_heading = OUTPUT)]
     pub verbose: u8,
 
     /// Show the dialogue with the server, secrets redacted
-    #[arg(long, conflicts_with = "quiet", help_heading = OUTPUT)]
+    #[arg(long, overrides_with = "quiet", help_heading = OUTPUT)]
     pub debug: bool,
 
     /// No diagnostics
-    #[arg(short, long, help_heading = OUTPUT)]
+    #[arg(short, long, overrides_with_all = ["verbose", "debug"], help_heading = OUTPUT)]
     pub quiet: bool,
 }
 
@@ -223,6 +241,8 @@ pub enum Unparsed {
     Answer(String),
     /// It cannot be understood; why.
     Error(String),
+    /// What was typed may be understood, but a variable or a configuration file cannot.
+    Config(String),
 }
 
 impl From<clap::Error> for Unparsed {
@@ -239,27 +259,69 @@ impl From<clap::Error> for Unparsed {
     }
 }
 
-/// The command line `argv`, the program's name first. Nothing is printed.
+/// The command line `argv`, the program's name first, with the settings of `sources`. Nothing is printed.
 ///
 /// # Errors
 ///
 /// [`Unparsed`], which the caller prints.
-pub fn parse(argv: &[OsString]) -> Result<Args, Unparsed> {
-    // Half of the options are enough for most, and defining one takes as long as understanding a word. What
-    // cannot be understood with that half is looked at with all of them.
-    let args = match take::<Usual>(half(), argv) {
-        Ok(usual) => Args { usual, protocol: Protocol::default() },
-        Err(_) => take(Args::command(), argv)?,
+pub fn parse(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed> {
+    let args = if sources.are_silent() && !mentions_settings(argv) {
+        typed_only(argv)?
+    } else {
+        with_settings(argv, sources)?
     };
     match args.contradiction() {
         None => Ok(args),
-        Some((kind, message)) => Err(Args::command().error(kind, message).into()),
+        Some(why) => Err(why.unparsed(&args.settings)),
     }
 }
 
+/// What was typed and no more.
+///
+/// # Errors
+///
+/// [`Unparsed`], of any kind but [`Unparsed::Config`].
+pub fn typed_only(argv: &[OsString]) -> Result<Args, Unparsed> {
+    // The usual options are enough for most, and defining one takes as long as understanding a word. What
+    // cannot be understood with them is looked at with all.
+    match take::<Usual>(usual_options(), argv) {
+        Ok(usual) => Ok(Args::from(usual)),
+        Err(_) => Ok(take(Args::command(), argv)?),
+    }
+}
+
+/// Whether a word looks like an option that is about settings; it may be a value all the same.
+fn mentions_settings(argv: &[OsString]) -> bool {
+    let options = ["--config", "--profile", "--show-config"];
+    argv.iter()
+        .skip(1)
+        .any(|word| options.iter().any(|option| word.as_encoded_bytes().starts_with(option.as_bytes())))
+}
+
+/// What was typed, and before it the words of the settings that it leaves in force: parsed once.
+fn with_settings(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed> {
+    let command = Args::command();
+    let schema = Schema::of(&command);
+    let typed = schema.typed(argv);
+    let found = settings::gather(sources, &schema, &typed).map_err(Unparsed::Config)?;
+    let (name, words) = argv.split_at(argv.len().min(1));
+    let given = found.settings.words().map(OsString::from);
+    let words: Vec<OsString> = name.iter().cloned().chain(given).chain(words.iter().cloned()).collect();
+    let args: Args = take(command, &words).map_err(|error| found.settings.blame(error))?;
+    if args.configuration.show_config {
+        if !args.usual.files.is_empty() {
+            let why = "--show-config delivers nothing: FILE cannot be given with it";
+            return Err(Args::command().error(ErrorKind::ArgumentConflict, why).into());
+        }
+        return Err(Unparsed::Answer(settings::show(&Args::command(), sources, &found, &typed)));
+    }
+    let Found { settings, warnings, .. } = found;
+    Ok(Args { settings, warnings, ..args })
+}
+
 /// The usual options only. A setting that changes how words are understood belongs to [`Args`] and here; and
-/// no option of [`Protocol`] may have a value when it is not given.
-fn half() -> Command {
+/// no option of [`Protocol`] or [`Configuration`] may have a value when it is not given.
+fn usual_options() -> Command {
     Usual::augment_args(Command::new("lmtp-send").args_override_self(true))
 }
 
@@ -289,19 +351,47 @@ pub fn exit_wishes(argv: &[OsString]) -> (Option<ExitStyle>, bool) {
 
 impl Args {
     /// What cannot be meant, of that which clap does not see.
-    fn contradiction(&self) -> Option<(ErrorKind, &'static str)> {
+    fn contradiction(&self) -> Option<Contradiction> {
         let Usual { host, socket, exec, sink, files, to, .. } = &self.usual;
         let kinds = [!host.is_empty(), socket.is_some(), exec.is_some(), sink.is_some()];
         match kinds.into_iter().filter(|given| *given).count() {
-            0 => Some((
-                ErrorKind::MissingRequiredArgument,
-                "no destination: give one of --host HOST, --socket PATH, --exec COMMAND, --sink DIR",
-            )),
+            0 => Some(Contradiction {
+                kind: ErrorKind::MissingRequiredArgument,
+                options: &[],
+                why: "no destination: give one of --host HOST, --socket PATH, --exec COMMAND, --sink DIR",
+            }),
             1 => self.protocol.contradiction(!files.is_empty(), !to.is_empty()),
-            _ => Some((
-                ErrorKind::ArgumentConflict,
-                "more than one kind of destination: give only one of --host, --socket, --exec, --sink",
-            )),
+            _ => Some(Contradiction {
+                kind: ErrorKind::ArgumentConflict,
+                options: &["host", "socket", "exec", "sink"],
+                why: "more than one kind of destination: give only one of --host, --socket, --exec, --sink",
+            }),
+        }
+    }
+}
+
+impl From<Usual> for Args {
+    fn from(usual: Usual) -> Self {
+        let (protocol, configuration) = (Protocol::default(), Configuration::default());
+        Self { usual, protocol, configuration, settings: Settings::default(), warnings: Vec::new() }
+    }
+}
+
+/// Options that clap understands and that cannot be meant together.
+#[derive(Debug)]
+struct Contradiction {
+    kind: ErrorKind,
+    /// Those it is about.
+    options: &'static [&'static str],
+    why: &'static str,
+}
+
+impl Contradiction {
+    /// The error: of the usage if all was typed, else of the configuration.
+    fn unparsed(self, settings: &Settings) -> Unparsed {
+        match self.options.iter().find_map(|option| settings.explain(option, self.why)) {
+            Some(text) => Unparsed::Config(text),
+            None => Args::command().error(self.kind, self.why).into(),
         }
     }
 }
@@ -323,7 +413,7 @@ mod tests {
 
     /// The arguments of a delivery to a sink, with `words` added.
     fn with(words: &[&str]) -> Result<Args, Unparsed> {
-        parse(&owned(&["lmtp-send", "--sink", "inbox"], words))
+        parse(&owned(&["lmtp-send", "--sink", "inbox"], words), &Sources::default())
     }
 
     /// What is said to a command line that cannot be understood.
@@ -354,9 +444,9 @@ mod tests {
         assert!(!args.usual.soft_bounce && !args.protocol.is_query() && args.usual.verbose == 0);
     }
 
-    /// What half of the options understand, all of them understand the same way.
+    /// What the usual options understand, all of them understand the same way.
     #[test]
-    fn half_of_the_options_are_no_other_language() {
+    fn the_usual_options_are_no_other_language() {
         for words in [
             &["-t", "--probe", "a"][..],
             &["-qt", "--user", "--", "--noop"],
@@ -364,13 +454,13 @@ mod tests {
             &["-f", "", "--port", "25", "-", "-4H", "a", "--sink=b"],
         ] {
             let words = owned(&["lmtp-send", "--sink", "inbox"], words);
-            let of_half: Usual = take(half(), &words).unwrap();
+            let of_usual: Usual = take(usual_options(), &words).unwrap();
             let whole: Args = take(Args::command(), &words).unwrap();
-            assert_eq!(format!("{of_half:?}"), format!("{:?}", whole.usual));
+            assert_eq!(format!("{of_usual:?}"), format!("{:?}", whole.usual));
             assert_eq!(format!("{:?}", whole.protocol), format!("{:?}", Protocol::default()));
         }
-        for words in [&["--noop"][..], &["-u", "joe"], &["--help"], &["-V"], &["-v", "-q"], &["--tim", "1"]] {
-            assert!(take::<Usual>(half(), &owned(&["lmtp-send"], words)).is_err(), "{words:?}");
+        for words in [&["--noop"][..], &["-u", "joe"], &["--help"], &["-V"], &["--tim", "1"]] {
+            assert!(take::<Usual>(usual_options(), &owned(&["lmtp-send"], words)).is_err(), "{words:?}");
         }
     }
 
@@ -410,12 +500,12 @@ mod tests {
         let octets = OsString::from_vec(b"j\xffe@example.org".to_vec());
         let mut words = owned(&["lmtp-send", "--sink", "inbox", "-t"], &[]);
         words.push(octets);
-        assert_eq!(parse(&words).unwrap().usual.to, ["j\0e@example.org"]);
+        assert_eq!(parse(&words, &Sources::default()).unwrap().usual.to, ["j\0e@example.org"]);
     }
 
     #[test]
     fn there_is_one_kind_of_destination() {
-        let parsed = |words: &[&str]| parse(&owned(&["lmtp-send"], words));
+        let parsed = |words: &[&str]| parse(&owned(&["lmtp-send"], words), &Sources::default());
         assert_eq!(parsed(&["-H", "a", "-H", "b:24"]).unwrap().usual.host, ["a", "b:24"]);
         let none = said(parsed(&["-t", "a@b"]));
         assert!(["--host", "--socket", "--exec", "--sink"].iter().all(|kind| none.contains(kind)), "{none}");
@@ -429,8 +519,6 @@ mod tests {
     fn what_contradicts_itself_is_refused() {
         for words in [
             &["-4", "-6"][..],
-            &["-v", "-q"],
-            &["-q", "--debug"],
             &["--tls-insecure", "--tls-ca", "roots.pem"],
             &["--password-file", "a", "--password-command", "b"],
             &["--notify", "never,delay"],
@@ -464,10 +552,13 @@ mod tests {
     #[test]
     fn the_last_of_equal_options_counts() {
         let args =
-            with(&["--timeout", "1", "--timeout", "0.5", "-q", "-q", "--ret", "full", "--ret", "HDRS"])
+            with(&["--timeout", "1", "--timeout", "0.5", "-q", "-v", "-q", "--ret", "full", "--ret", "HDRS"])
                 .unwrap();
         assert_eq!(args.usual.timeout, Some(Duration::from_millis(500)));
         assert_eq!(args.protocol.ret, Some(Ret::Hdrs));
+        assert_eq!((args.usual.quiet, args.usual.verbose), (true, 0));
+        let args = with(&["-q", "-vv"]).unwrap();
+        assert_eq!((args.usual.quiet, args.usual.verbose), (false, 2));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 
-use super::text;
+use super::{Contradiction, text};
 
 /// Parameters, TLS, authentication and queries.
 #[derive(Clone, Debug, Default, Args)]
@@ -167,15 +167,19 @@ impl Protocol {
     /// What cannot be meant; `files` and `recipients` say whether any were named.
     ///
     /// A query that left a message lying would exit with 0 all the same, and the mail be lost.
-    pub(super) fn contradiction(&self, files: bool, recipients: bool) -> Option<(ErrorKind, &'static str)> {
+    pub(super) fn contradiction(&self, files: bool, recipients: bool) -> Option<Contradiction> {
+        let kind = ErrorKind::ArgumentConflict;
         if self.is_query() && (files || (recipients && !self.probe)) {
             let why = "a query delivers nothing: FILE cannot be given with it, and --to only with --probe";
-            return Some((ErrorKind::ArgumentConflict, why));
+            return Some(Contradiction { kind, options: &QUERY_OPTIONS, why });
         }
         let never = self.notify.contains(&Notify::Never) && self.notify.iter().any(|n| *n != Notify::Never);
-        never.then_some((ErrorKind::ArgumentConflict, "--notify: 'never' stands alone"))
+        let why = "--notify: 'never' stands alone";
+        never.then_some(Contradiction { kind, options: &["notify"], why })
     }
 }
+
+const QUERY_OPTIONS: [&str; 6] = ["probe", "vrfy", "expn", "etrn", "help-from-server", "noop"];
 
 /// How much of the message a notification returns (RFC 3461 §4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

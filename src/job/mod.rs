@@ -15,7 +15,7 @@ pub use security::{Credentials, Start};
 use lmtp_send::lmtp::session::{Body, Verb};
 use lmtp_send::lmtp::{Address, ReversePath, Stage, drop_repeated};
 
-use crate::cli::{self, Args, ExitStyle, ReportFormat, Uncertain, Usual};
+use crate::cli::{self, Args, ExitStyle, ReportFormat, Settings, Uncertain, Usual};
 use crate::exit::{Kind, Policy};
 use crate::local_error::LocalError;
 use crate::stop::Stop;
@@ -80,7 +80,7 @@ pub struct Job {
 }
 
 /// What is told, and where.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Output {
     /// A line for each recipient.
     pub report: Option<ReportFormat>,
@@ -118,6 +118,18 @@ pub fn output(args: &Usual) -> Output {
     }
 }
 
+/// `trouble`, with the place of the setting that it is about. A setting that nobody typed is wrong configuration, and no
+/// usage error; an address stays what it is, wherever it came from.
+pub fn placed(trouble: LocalError, settings: &Settings) -> LocalError {
+    match settings.placed(&trouble.text) {
+        None => trouble,
+        Some(text) => {
+            let kind = if trouble.kind == Kind::Usage { Kind::Config } else { trouble.kind };
+            LocalError { kind, text, ..trouble }
+        }
+    }
+}
+
 impl Job {
     /// What the arguments mean.
     ///
@@ -125,12 +137,12 @@ impl Job {
     ///
     /// [`LocalError`] naming the address, host or name that is none.
     pub fn new(args: &Args, stop: &Stop) -> Result<Self, LocalError> {
-        let Args { usual, protocol: options } = args;
+        let Args { usual, protocol: options, settings, warnings, .. } = args;
         let timeout = usual.timeout.unwrap_or(TIMEOUT);
         let data_timeout = usual.data_timeout.or(usual.timeout).unwrap_or(DATA_TIMEOUT);
         let output = output(usual);
         let policy = policy(usual);
-        let (tls, warning) = security::tls(options)?;
+        let (tls, warning) = security::tls(options, settings)?;
         let mut job = Self {
             destinations: destinations(usual)?,
             network: Network { ipv6: (usual.ipv4 || usual.ipv6).then_some(usual.ipv6), bind: usual.bind },
@@ -157,7 +169,7 @@ impl Job {
             xclient: xclient(&options.xclient)?,
             tls,
             credentials: None,
-            warnings: warning.into_iter().collect(),
+            warnings: warnings.iter().cloned().chain(warning).collect(),
             inputs: if usual.files.is_empty() { vec!["-".into()] } else { usual.files.clone() },
             policy,
             output,

@@ -13,7 +13,7 @@ use anyhow::{Context, bail, ensure};
 use lmtp_send::lmtp::auth::Mechanism;
 use lmtp_send::lmtp::{Secret, Stage, printable};
 
-use crate::cli::{self, Protocol, TlsMode};
+use crate::cli::{self, Protocol, Settings, TlsMode};
 use crate::exit::Kind;
 use crate::local_error::LocalError;
 use crate::stop::{Stop, end_by};
@@ -54,9 +54,9 @@ pub type Security = Option<(Start, Tls)>;
 /// # Errors
 ///
 /// [`LocalError`] where a file is wrong or missing.
-pub fn tls(options: &Protocol) -> Result<(Security, Option<String>), LocalError> {
+pub fn tls(options: &Protocol, settings: &Settings) -> Result<(Security, Option<String>), LocalError> {
     let start = match options.tls.unwrap_or(TlsMode::Off) {
-        TlsMode::Off => return unused(options).map(|()| (None, None)),
+        TlsMode::Off => return unused(options, settings).map(|()| (None, None)),
         TlsMode::Opportunistic => Start::IfOffered,
         TlsMode::Starttls => Start::Required,
         TlsMode::Implicit => Start::AtOnce,
@@ -112,15 +112,19 @@ fn unusable(error: &TlsError) -> LocalError {
     LocalError::new(if denied { Kind::Denied } else { Kind::Config }, Stage::Tls, error)
 }
 
-/// Options of TLS without TLS are a mistake that would send mail in clear.
-fn unused(options: &Protocol) -> Result<(), LocalError> {
-    let given = options.tls_ca.is_some()
-        || options.tls_cert.is_some()
-        || options.tls_key.is_some()
-        || options.tls_name.is_some()
-        || options.tls_fingerprint.is_some()
-        || options.tls_insecure;
-    if given && options.tls.is_none() {
+/// Options of TLS without TLS are a mistake that would send mail in clear, if they were typed. A configuration may hold
+/// them for those who ask for TLS.
+fn unused(options: &Protocol, settings: &Settings) -> Result<(), LocalError> {
+    let given = [
+        ("tls-ca", options.tls_ca.is_some()),
+        ("tls-cert", options.tls_cert.is_some()),
+        ("tls-key", options.tls_key.is_some()),
+        ("tls-name", options.tls_name.is_some()),
+        ("tls-fingerprint", options.tls_fingerprint.is_some()),
+        ("tls-insecure", options.tls_insecure),
+    ];
+    let typed = given.iter().any(|(option, given)| *given && settings.origin(option).is_none());
+    if typed && options.tls.is_none() {
         let text =
             "options of TLS are given, and --tls is not: say --tls starttls, implicit, opportunistic or off";
         return Err(LocalError::new(Kind::Usage, Stage::Tls, text));

@@ -28,10 +28,10 @@ pub fn play(it: &Conversation) -> Result<(), String> {
 
 fn once(it: &Conversation, server: Option<Server>) -> Result<(), String> {
     let home = tempfile::tempdir().map_err(|error| error.to_string())?;
-    for (name, octets) in &it.files {
-        fs::write(home.path().join(name), octets).map_err(|error| error.to_string())?;
-    }
     let name = server.as_ref().map_or(String::new(), |server| server.name().to_owned());
+    for (file, octets) in &it.files {
+        write(&home.path().join(file), octets, &name, home.path()).map_err(|error| error.to_string())?;
+    }
     let ran = client(it, server.as_ref(), home.path()).run();
     let mut told: Vec<String> = server.and_then(|server| server.outcome().err()).into_iter().collect();
     told.extend(differences(it, &ran, &name, &home.path().display().to_string()));
@@ -43,10 +43,23 @@ fn once(it: &Conversation, server: Option<Server>) -> Result<(), String> {
     Err(told.join("\n").replace('\n', "\n    "))
 }
 
+/// Writes a file, and the directories that it stands in. Configurations name the server.
+fn write(path: &Path, octets: &[u8], server: &str, home: &Path) -> std::io::Result<()> {
+    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+    if path.extension().is_some_and(|extension| extension == "toml") {
+        let text = fill(&String::from_utf8_lossy(octets), server, &home.display().to_string());
+        return fs::write(path, text);
+    }
+    fs::write(path, octets)
+}
+
 fn client(it: &Conversation, server: Option<&Server>, home: &Path) -> Client {
     let name = server.map_or("", Server::name);
     let fill = |text: &str| fill(text, name, &home.display().to_string());
-    let named = it.args.iter().any(|arg| arg.contains("{server}"));
+    let configured = it.files.iter().filter(|(file, _)| file.ends_with(".toml"));
+    let named =
+        it.args.iter().chain(it.env.iter().map(|(_, value)| value)).any(|arg| arg.contains("{server}"))
+            || configured.into_iter().any(|(_, octets)| String::from_utf8_lossy(octets).contains("{server}"));
     let destination: Vec<OsString> =
         server.filter(|_| !named).map_or(Vec::new(), |server| server.destination().to_vec());
     let mut client = Client::new().dir(home).input(it.stdin.clone()).args(destination);

@@ -1,0 +1,351 @@
+//! Configuration files: TOML, with the options' names as keys, and `[profile.NAME]` tables of the same keys.
+
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::typed::{Definition, Form, Schema};
+use super::{Origin, Setting, Sources};
+
+/// The largest file that is taken for a configuration, in octets.
+const MAX_OCTETS: u64 = 1024 * 1024;
+
+/// How long a pipe that nobody writes to is waited for.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+/// The table of tables whose keys are in force when `--profile` names them.
+const PROFILE: &str = "profile";
+
+/// A file that has been read.
+#[derive(Debug)]
+pub struct ConfigFile {
+    /// Its name.
+    pub path: Arc<Path>,
+    /// What stands outside of the profiles.
+    pub settings: Vec<Setting>,
+    profiles: Vec<(String, Vec<Setting>)>,
+}
+
+/// The files, the highest first: `explicit` alone, or those of the well-known ones that are there.
+///
+/// # Errors
+///
+/// What is wrong with a file, and on which line.
+pub fn read_all(
+    sources: &Sources,
+    explicit: Option<&OsStr>,
+    schema: &Schema,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<ConfigFile>, String> {
+    if let Some(path) = explicit {
+        return Ok(vec![read(Path::new(path), schema)?]);
+    }
+    let mut files = Vec::new();
+    for path in &sources.files {
+        match std::fs::metadata(path) {
+            Ok(_) => files.push(read(path, schema)?),
+            // Another user's home, which the environment still names.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                warnings.push(format!("{}: {}", path.display(), permission_denied()));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(files)
+}
+
+/// The settings of the profile `name`, a layer for each of `files` that has it.
+///
+/// # Errors
+///
+/// None of them has it.
+pub fn profile(files: &[ConfigFile], name: &str, sources: &Sources) -> Result<Vec<Vec<Setting>>, String> {
+    let named = files.iter().flat_map(|file| file.profiles.iter()).filter(|(profile, _)| profile == name);
+    let layers: Vec<_> = named.map(|(_, settings)| settings.clone()).collect();
+    if !layers.is_empty() {
+        return Ok(layers);
+    }
+    let read: Vec<PathBuf> = files.iter().map(|file| file.path.to_path_buf()).collect();
+    let looked = if read.is_empty() { &sources.files } else { &read };
+    let looked: Vec<String> = looked.iter().map(|path| path.display().to_string()).collect();
+    Err(format!(
+        "--profile {}: there is no [profile.{name}] in {}",
+        name.escape_debug(),
+        looked.join(" and ")
+    ))
+}
+
+fn read(path: &Path, schema: &Schema) -> Result<ConfigFile, String> {
+    let text = contents(path).map_err(|error| {
+        let why = if error.kind() == io::ErrorKind::PermissionDenied {
+            permission_denied()
+        } else if error.kind() == io::ErrorKind::NotFound {
+            "there is no such file".to_owned()
+        } else {
+            format!("cannot be read: {error}")
+        };
+        format!("{}: {why}", path.display())
+    })?;
+    Reading { path: path.into(), text: &text, schema }.file()
+}
+
+/// What stands in the file. A pipe is waited for, and not for ever.
+fn contents(path: &Path) -> io::Result<String> {
+    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    let mut octets = Vec::new();
+    let mut bounded = (&file).take(MAX_OCTETS + 1);
+    loop {
+        let mut readable = [PollFd::new(&file, PollFlags::IN)];
+        if poll(&mut readable, Some(&PATIENCE))? == 0 {
+            return Err(io::Error::other("nobody writes to it"));
+        }
+        match bounded.read_to_end(&mut octets) {
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if octets.len() as u64 > MAX_OCTETS {
+        return Err(io::Error::other("it is longer than a configuration can be"));
+    }
+    String::from_utf8(octets).map_err(|_| io::Error::other("it is not UTF-8"))
+}
+
+fn permission_denied() -> String {
+    use rustix::process::{getegid, geteuid};
+    format!("permission denied: we are uid {}, gid {}", geteuid().as_raw(), getegid().as_raw())
+}
+
+/// A file whose text is being understood.
+struct Reading<'a> {
+    path: Arc<Path>,
+    text: &'a str,
+    schema: &'a Schema,
+}
+
+type Entry<'a, 'b> = (&'a Spanned<std::borrow::Cow<'b, str>>, &'a Spanned<DeValue<'b>>);
+
+impl Reading<'_> {
+    fn file(&self) -> Result<ConfigFile, String> {
+        let table = DeTable::parse(self.text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            self.at(at, error.message().lines().next().unwrap_or("this is no TOML"))
+        })?;
+        let table = table.into_inner();
+        let (mut settings, mut profiles) = (Vec::new(), Vec::new());
+        for entry in in_order(&table) {
+            match entry {
+                (key, value) if key.get_ref() == PROFILE => profiles = self.profiles(key, value)?,
+                entry => settings.push(self.setting(entry, None)?),
+            }
+        }
+        Ok(ConfigFile { path: Arc::clone(&self.path), settings, profiles })
+    }
+
+    fn profiles(
+        &self,
+        key: &Spanned<std::borrow::Cow<'_, str>>,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<Vec<(String, Vec<Setting>)>, String> {
+        let no_table = |at: usize| {
+            self.at(
+                at,
+                "profile: settings of a profile stand in a table, [profile.NAME]; it is chosen by --profile",
+            )
+        };
+        let tables = value.get_ref().as_table().ok_or_else(|| no_table(key.span().start))?;
+        let mut profiles = Vec::new();
+        for (name, value) in in_order(tables) {
+            let table = value.get_ref().as_table().ok_or_else(|| no_table(name.span().start))?;
+            let profile: Arc<str> = name.get_ref().as_ref().into();
+            let settings = in_order(table).into_iter().map(|entry| self.setting(entry, Some(&profile)));
+            profiles.push((profile.to_string(), settings.collect::<Result<_, _>>()?));
+        }
+        Ok(profiles)
+    }
+
+    fn setting(&self, (key, value): Entry<'_, '_>, profile: Option<&Arc<str>>) -> Result<Setting, String> {
+        let name = key.get_ref().as_ref();
+        let at = key.span().start;
+        let known = self.schema.option(name).filter(|definition| definition.elsewhere && name != "config");
+        let definition = known.ok_or_else(|| self.at(at, &self.unknown(name)))?;
+        let words =
+            words(definition, value.get_ref()).map_err(|why| self.at(at, &format!("{name}: {why}")))?;
+        let origin =
+            Origin::File { path: Arc::clone(&self.path), line: self.line(at), profile: profile.cloned() };
+        Ok(Setting { option: name.to_owned(), words, origin })
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let quoted = name.escape_debug();
+        match name {
+            "password" => "password: no password stands here; there are password-file, password-command and LMTP_SEND_PASSWORD in the environment".into(),
+            "config" => "config: one configuration file does not name another".into(),
+            _ => match self.schema.nearest(name) {
+                Some(nearest) => format!("{quoted}: no such option; the nearest is {nearest}"),
+                None => format!("{quoted}: no such option"),
+            },
+        }
+    }
+
+    /// The line of the octet `at`, counted from 1.
+    fn line(&self, at: usize) -> usize {
+        let before = self.text.as_bytes().get(..at).unwrap_or_default();
+        1 + before.iter().filter(|b| **b == b'\n').count()
+    }
+
+    fn at(&self, at: usize, why: &str) -> String {
+        format!("{}:{}: {why}", self.path.display(), self.line(at))
+    }
+}
+
+/// The entries of a table in the order in which they stand in the file.
+fn in_order<'a, 'b>(table: &'a DeTable<'b>) -> Vec<Entry<'a, 'b>> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+/// The words that `value` stands for.
+fn words(definition: &Definition, value: &DeValue<'_>) -> Result<Vec<std::ffi::OsString>, String> {
+    let wrong = |wanted: &str| format!("{} is wanted here, not {}", wanted, article(value.type_str()));
+    match (definition.form, value) {
+        (Form::Flag | Form::Count | Form::Optional, DeValue::Boolean(yes)) => {
+            Ok(definition.flag(usize::from(*yes)))
+        }
+        (Form::Count, DeValue::Integer(_)) => match number(value).and_then(|n| n.parse().ok()) {
+            Some(times @ 0..10) => Ok(definition.flag(times)),
+            _ => Err("a number from 0 to 9 is wanted here".into()),
+        },
+        (Form::Number | Form::Port, DeValue::Integer(_) | DeValue::Float(_)) => {
+            let number = number(value).ok_or_else(|| wrong("a number"))?;
+            Ok(vec![definition.word(OsStr::new(&number))])
+        }
+        (Form::Text | Form::Port | Form::Optional | Form::List, DeValue::String(text)) => {
+            Ok(vec![definition.word(OsStr::new(text.as_ref()))])
+        }
+        (Form::List, DeValue::Array(values)) => {
+            let texts = values.iter().map(|value| value.get_ref().as_str());
+            let word = |text: Option<&str>| {
+                Ok(definition.word(OsStr::new(text.ok_or("every member must be a string")?)))
+            };
+            texts.map(word).collect()
+        }
+        (Form::Flag, _) => Err(wrong("true or false")),
+        (Form::Count, _) => Err(wrong("true, false or a number")),
+        (Form::Number, _) => Err(wrong("a number")),
+        (Form::Port, _) => Err(wrong("a number or a name")),
+        (Form::Text, _) => Err(wrong("a string")),
+        (Form::Optional, _) => Err(wrong("a string, true or false")),
+        (Form::List, _) => Err(wrong("a string or an array of strings")),
+    }
+}
+
+/// A number in decimal, as it is typed.
+fn number(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::Integer(integer) => {
+            i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|n| n.to_string())
+        }
+        DeValue::Float(float) => Some(float.as_str().to_owned()),
+        DeValue::String(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_)
+        | DeValue::Array(_)
+        | DeValue::Table(_) => None,
+    }
+}
+
+fn article(kind: &str) -> String {
+    let vowel = kind.starts_with(['a', 'e', 'i', 'o', 'u']);
+    format!("{} {kind}", if vowel { "an" } else { "a" })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::super::super::Args;
+    use super::*;
+
+    fn understood(text: &str) -> Result<ConfigFile, String> {
+        let schema = Schema::of(&Args::command());
+        Reading { path: Path::new("c.toml").into(), text, schema: &schema }.file()
+    }
+
+    fn words_of(settings: &[Setting]) -> Vec<String> {
+        settings.iter().flat_map(|s| s.words.iter()).map(|w| w.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_key_is_an_option() {
+        for (text, expected) in [
+            ("port = 25", &["--port=25"][..]),
+            ("port = \"lmtp\"", &["--port=lmtp"]),
+            ("port = 0x19", &["--port=25"]),
+            ("timeout = 1.5", &["--timeout=1.5"]),
+            ("timeout = 1_000", &["--timeout=1000"]),
+            ("keep-bcc = true", &["--keep-bcc"]),
+            ("keep-bcc = false", &[]),
+            ("verbose = 2", &["--verbose", "--verbose"]),
+            ("verbose = true", &["--verbose"]),
+            ("host = [\"a\", 'b:25']", &["--host=a", "--host=b:25"]),
+            ("host = \"a\"", &["--host=a"]),
+            ("host = []", &[]),
+            ("from = ''", &["--from="]),
+            ("socket = \"/run/\\u0061\"", &["--socket=/run/a"]),
+            ("help-from-server = true\n", &["--help-from-server"]),
+            ("# nothing\n", &[]),
+        ] {
+            assert_eq!(words_of(&understood(text).unwrap().settings), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        for (text, said) in [
+            ("\n\ntiemout = 3", "c.toml:3: tiemout: no such option; the nearest is timeout"),
+            ("tls_ca = 'x'", "c.toml:1: tls_ca: no such option; the nearest is tls-ca"),
+            ("recipient = 'x'", "c.toml:1: recipient: no such option"),
+            ("\ntimeout = 'soon'", "c.toml:2: timeout: a number is wanted here, not a string"),
+            ("keep-bcc = 'yes'", "c.toml:1: keep-bcc: true or false is wanted here, not a string"),
+            ("socket = 3", "c.toml:1: socket: a string is wanted here, not an integer"),
+            ("host = [1]", "c.toml:1: host: every member must be a string"),
+            ("[tls]\nca = 'x'", "c.toml:1: tls: a string is wanted here, not a table"),
+            ("port = 1979-05-27", "c.toml:1: port: a number or a name is wanted here, not a datetime"),
+            ("config = 'x'", "c.toml:1: config: one configuration"),
+            ("password = 'hunter2'", "c.toml:1: password: no password stands here"),
+            ("profile = 'x'", "c.toml:1: profile: settings of a profile stand in a table"),
+            ("[profile.a]\nport = true", "c.toml:2: port: a number"),
+            ("port = 1\nport = 2", "c.toml:2: duplicate key"),
+            ("port = \n", "c.toml:1: "),
+            ("help = true", "c.toml:1: help: no such option"),
+        ] {
+            let why = understood(text).unwrap_err();
+            assert!(why.starts_with(said) && !why.contains("hunter2"), "{text}: {why}");
+        }
+    }
+
+    #[test]
+    fn profiles_are_tables_of_options() {
+        let file = understood("port = 1\n[profile.a]\nport = 2\n[profile.b]\nsocket = 'x'\n").unwrap();
+        assert_eq!(words_of(&file.settings), ["--port=1"]);
+        let sources = Sources::default();
+        let files = [file];
+        let layers = profile(&files, "a", &sources).unwrap();
+        assert_eq!(words_of(&layers[0]), ["--port=2"]);
+        assert!(
+            matches!(&layers[0][0].origin, Origin::File { line: 3, profile: Some(p), .. } if &**p == "a")
+        );
+        assert!(profile(&files, "c", &sources).unwrap_err().contains("[profile.c] in c.toml"));
+    }
+}

@@ -1,0 +1,282 @@
+//! What clap's definitions say of each option, and which options a command line sets.
+//!
+//! This is no parser: what is wrong with the words is clap's to say. It only knows which words are values, so that an
+//! address such as `--config` is not taken for the option.
+
+use std::any::TypeId;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, Command};
+
+/// What an option takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// It stands alone.
+    Flag,
+    /// It stands alone and counts.
+    Count,
+    /// A word.
+    Text,
+    /// A number.
+    Number,
+    /// A number or a name for one.
+    Port,
+    /// A word, or nothing.
+    Optional,
+    /// A word, as often as is wanted.
+    List,
+}
+
+/// An option of the command line.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// Its long name.
+    pub long: String,
+    short: Option<char>,
+    /// What it takes.
+    pub form: Form,
+    /// A value that may be left out is given with `=` only.
+    equals: bool,
+    /// It can be given in the environment and in files.
+    pub elsewhere: bool,
+}
+
+impl Definition {
+    /// The words that set it `times` times, without a value.
+    #[must_use]
+    pub fn flag(&self, times: usize) -> Vec<OsString> {
+        vec![format!("--{}", self.long).into(); times]
+    }
+
+    /// The word that sets it to `value`.
+    #[must_use]
+    pub fn word(&self, value: &OsStr) -> OsString {
+        let mut word = OsString::from(format!("--{}=", self.long));
+        word.push(value);
+        word
+    }
+}
+
+/// The options, as they are defined for clap.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    /// Each.
+    pub options: Vec<Definition>,
+}
+
+/// What a command line sets.
+#[derive(Clone, Debug, Default)]
+pub struct Typed {
+    /// Each option as often as it was typed, with its value.
+    pub given: Vec<(String, Option<OsString>)>,
+    /// The place of `--sendmail` among the words, if that is there.
+    pub sendmail: Option<usize>,
+}
+
+impl Typed {
+    /// The last value of `option`.
+    #[must_use]
+    pub fn value(&self, option: &str) -> Option<&OsStr> {
+        self.given.iter().rfind(|(name, _)| name == option).and_then(|(_, value)| value.as_deref())
+    }
+
+    fn set(&mut self, definition: &Definition, value: Option<&OsStr>) {
+        self.given.push((definition.long.clone(), value.map(OsStr::to_owned)));
+    }
+}
+
+/// These make sense on a command line only.
+const TYPED_ONLY: [&str; 4] = ["help", "version", "show-config", "sendmail"];
+
+impl Schema {
+    /// The options of `command`.
+    #[must_use]
+    pub fn of(command: &Command) -> Self {
+        Self { options: command.get_arguments().filter_map(definition).collect() }
+    }
+
+    /// The option that is called `long`.
+    #[must_use]
+    pub fn option(&self, long: &str) -> Option<&Definition> {
+        self.options.iter().find(|definition| definition.long == long)
+    }
+
+    /// The option whose name comes nearest to `word`.
+    #[must_use]
+    pub fn nearest(&self, word: &str) -> Option<&str> {
+        let known = self.options.iter().filter(|definition| definition.elsewhere);
+        let near = known.map(|definition| {
+            (strsim::damerau_levenshtein(&definition.long, word), definition.long.as_str())
+        });
+        let (distance, name) = near.min()?;
+        (distance <= 1 + word.chars().count() / 4).then_some(name)
+    }
+
+    /// Which options `argv` sets; the program's name is first.
+    #[must_use]
+    pub fn typed(&self, argv: &[OsString]) -> Typed {
+        let mut typed = Typed::default();
+        let mut words = argv.iter().enumerate().skip(1);
+        while let Some((at, word)) = words.next() {
+            let octets = word.as_bytes();
+            if octets == b"--" {
+                break;
+            }
+            if octets == b"--sendmail" {
+                typed.sendmail = Some(at);
+                break;
+            }
+            let pending = match octets.strip_prefix(b"--") {
+                Some(long) => self.long(long, &mut typed),
+                None => octets.strip_prefix(b"-").and_then(|cluster| self.cluster(cluster, &mut typed)),
+            };
+            if let Some(definition) = pending {
+                typed.set(definition, words.next().map(|(_, word)| word.as_os_str()));
+            }
+        }
+        typed
+    }
+
+    /// A long option; returned where its value is the next word.
+    fn long(&self, word: &[u8], typed: &mut Typed) -> Option<&Definition> {
+        let at = word.iter().position(|b| *b == b'=');
+        let (name, rest) = word.split_at(at.unwrap_or(word.len()));
+        let definition = self.option(std::str::from_utf8(name).ok()?)?;
+        let attached = rest.get(1..).map(OsStr::from_bytes);
+        self.take(definition, attached, typed)
+    }
+
+    /// Short options in one word; the last is returned where its value is the next word.
+    fn cluster(&self, word: &[u8], typed: &mut Typed) -> Option<&Definition> {
+        let (first, rest) = word.split_first()?;
+        let definition = self.options.iter().find(|d| d.short == Some(char::from(*first)))?;
+        if matches!(definition.form, Form::Flag | Form::Count) {
+            typed.set(definition, None);
+            return self.cluster(rest, typed);
+        }
+        let attached = rest.strip_prefix(b"=").unwrap_or(rest);
+        self.take(definition, (!rest.is_empty()).then(|| OsStr::from_bytes(attached)), typed)
+    }
+
+    fn take<'a>(
+        &'a self,
+        definition: &'a Definition,
+        attached: Option<&OsStr>,
+        typed: &mut Typed,
+    ) -> Option<&'a Definition> {
+        let alone = matches!(definition.form, Form::Flag | Form::Count)
+            || (definition.form == Form::Optional && definition.equals);
+        if attached.is_some() || alone || definition.form == Form::Optional {
+            typed.set(definition, attached);
+            return None;
+        }
+        Some(definition)
+    }
+}
+
+/// The definition of an option; `None` for what is no long option.
+fn definition(arg: &Arg) -> Option<Definition> {
+    let long = arg.get_long()?.to_owned();
+    let elsewhere = !TYPED_ONLY.contains(&long.as_str());
+    let equals = arg.is_require_equals_set();
+    Some(Definition { form: form(arg, &long), long, short: arg.get_short(), equals, elsewhere })
+}
+
+fn form(arg: &Arg, long: &str) -> Form {
+    let kind = arg.get_value_parser().type_id();
+    let numbers = [
+        TypeId::of::<Duration>(),
+        TypeId::of::<usize>(),
+        TypeId::of::<u32>(),
+        TypeId::of::<u64>(),
+        TypeId::of::<f64>(),
+    ];
+    let value = arg.get_num_args().is_none_or(|number| number.min_values() > 0);
+    if matches!(arg.get_action(), ArgAction::Count) {
+        Form::Count
+    } else if matches!(arg.get_action(), ArgAction::Append) {
+        Form::List
+    } else if !matches!(arg.get_action(), ArgAction::Set) {
+        Form::Flag
+    } else if !value {
+        Form::Optional
+    } else if long == "port" {
+        Form::Port
+    } else if numbers.iter().any(|number| kind == *number) {
+        Form::Number
+    } else {
+        Form::Text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::super::super::Args;
+    use super::*;
+
+    fn typed(words: &[&str]) -> Vec<(String, Option<String>)> {
+        let argv: Vec<OsString> = ["lmtp-send"].iter().chain(words).map(OsString::from).collect();
+        let typed = Schema::of(&Args::command()).typed(&argv);
+        let text = |value: Option<OsString>| value.map(|value| value.into_string().unwrap());
+        typed.given.into_iter().map(|(option, value)| (option, text(value))).collect()
+    }
+
+    #[test]
+    fn words_are_options_or_their_values() {
+        for (words, expected) in [
+            (&["--port", "25", "--port=26"][..], &[("port", Some("25")), ("port", Some("26"))][..]),
+            (&["-f", "--config", "x"], &[("from", Some("--config"))]),
+            (&["-f-x@y", "-f=z"], &[("from", Some("-x@y")), ("from", Some("z"))]),
+            (&["-vqS", "a"], &[("verbose", None), ("quiet", None), ("socket", Some("a"))]),
+            (&["-4Ha", "b", "-"], &[("ipv4", None), ("host", Some("a"))]),
+            (&["--", "--probe"], &[]),
+            (&["--nonsense", "--help-from-server", "--noop"], &[("help-from-server", None), ("noop", None)]),
+            (&["-t"], &[("to", None)]),
+        ] {
+            let found = typed(words);
+            let found: Vec<_> =
+                found.iter().map(|(option, value)| (option.as_str(), value.as_deref())).collect();
+            assert_eq!(found, expected, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn every_option_has_a_form() {
+        let schema = Schema::of(&Args::command());
+        for (option, form) in [
+            ("keep-bcc", Form::Flag),
+            ("verbose", Form::Count),
+            ("port", Form::Port),
+            ("timeout", Form::Number),
+            ("socket", Form::Text),
+            ("bind", Form::Text),
+            ("tls", Form::Text),
+            ("host", Form::List),
+            ("to", Form::List),
+            ("notify", Form::List),
+            ("help-from-server", Form::Optional),
+        ] {
+            assert_eq!(schema.option(option).map(|d| d.form), Some(form), "{option}");
+        }
+        assert!(schema.option("files").is_none());
+    }
+
+    #[test]
+    fn the_nearest_option_is_found() {
+        let schema = Schema::of(&Args::command());
+        for (word, nearest) in [
+            ("tiemout", Some("timeout")),
+            ("tls_ca", Some("tls-ca")),
+            ("sokcet", Some("socket")),
+            ("hots", Some("host")),
+            ("recipient", None),
+            ("x", None),
+        ] {
+            assert_eq!(schema.nearest(word), nearest, "{word}");
+        }
+    }
+}
