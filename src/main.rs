@@ -9,6 +9,7 @@ mod process;
 mod query;
 mod report;
 mod stop;
+mod system;
 mod transport;
 
 use std::ffi::OsString;

@@ -8,12 +8,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use lmtp_send::message::{Message, Reading, Unreadable};
-use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
 use crate::exit::Kind;
 use crate::local_error::LocalError;
 use crate::process::{denied, was_closed};
 use crate::stop::Stop;
+use crate::system;
 
 /// Octets that a pipe holds, unless it is told otherwise.
 const PIPE: u64 = 64 * 1024;
@@ -165,8 +165,8 @@ impl Waiting<'_> {
         let before = self.taken;
         self.taken += read as u64;
         let long = (before..self.taken).contains(&PIPE);
-        if long && fcntl_getpipe_size(&self.file).is_ok_and(|size| size < WIDE_PIPE) {
-            let _ = fcntl_setpipe_size(&self.file, WIDE_PIPE);
+        if long {
+            system::widen(&self.file, WIDE_PIPE);
         }
     }
 }
@@ -177,7 +177,7 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use rustix::pipe::pipe;
+    use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size, pipe};
 
     use super::*;
 

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lmtp_send::lmtp::{Moved, Stage, Stretch, Transport};
-use rustix::fs::sendfile;
 use rustix::io::Errno;
 
 use super::Limits;
 use crate::stop::{Stop, end_by};
+use crate::system;
 
 /// How long a child process may take to end by itself once its input is closed.
 const CHILD_GRACE: Duration = Duration::from_secs(1);
@@ -122,7 +122,7 @@ impl Stream {
         };
         let Range { start: mut at, end } = stretch.octets;
         let octets = usize::try_from(end - at).unwrap_or(AT_ONCE).min(AT_ONCE);
-        match sendfile(socket, stretch.file, Some(&mut at), octets) {
+        match system::send_file(socket, stretch.file, &mut at, octets) {
             Ok(octets @ 1..) => Ok(octets),
             Err(Errno::AGAIN | Errno::INTR) => Ok(0),
             Err(
@@ -221,7 +221,7 @@ impl Transport for Stream {
     }
 
     fn sends_files(&self) -> bool {
-        !matches!(self.ends, Ends::Exec(_))
+        system::SENDS_FILES && !matches!(self.ends, Ends::Exec(_))
     }
 
     fn exchange_file(&mut self, stretch: &Stretch<'_>, input: &mut [u8]) -> io::Result<Option<Moved>> {

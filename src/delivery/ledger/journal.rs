@@ -6,10 +6,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::record::{MessageId, Record};
+use crate::system;
 
 /// Octets of a journal that are read at a time.
 const BLOCK: usize = 64 * 1024;
@@ -49,7 +50,7 @@ impl Journal {
             return Ok(());
         }
         let to = wanted.next_multiple_of(RESERVE);
-        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, to) {
+        match system::reserve(&self.file, to) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.reserved = to,
             Err(e) => return Err(e.into()),
         }

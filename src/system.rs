@@ -1,0 +1,51 @@
+//! What only some systems have, with what does as well elsewhere. All else of the program is POSIX.
+
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+
+/// Whether [`send_file`] can be had.
+pub const SENDS_FILES: bool = cfg!(target_os = "linux");
+
+/// Sends `octets` from the position `at` of `file`, without copying them; how many, and `at` behind them.
+///
+/// # Errors
+///
+/// The socket's or the file's; elsewhere than on Linux [`Errno::NOSYS`].
+#[cfg(target_os = "linux")]
+pub fn send_file(socket: impl AsFd, file: impl AsFd, at: &mut u64, octets: usize) -> Result<usize, Errno> {
+    rustix::fs::sendfile(socket, file, Some(at), octets)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn send_file(_: impl AsFd, _: impl AsFd, _: &mut u64, _: usize) -> Result<usize, Errno> {
+    Err(Errno::NOSYS)
+}
+
+/// Lets `pipe` hold `octets`, as far as that is allowed: fewer turns for a long message.
+#[cfg(target_os = "linux")]
+pub fn widen(pipe: impl AsFd, octets: usize) {
+    use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
+
+    if fcntl_getpipe_size(&pipe).is_ok_and(|size| size < octets) {
+        let _ = fcntl_setpipe_size(&pipe, octets);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn widen(_: impl AsFd, _: usize) {}
+
+/// Makes sure that the first `octets` of `file` find room on the disk; its length stays.
+///
+/// # Errors
+///
+/// There is no room, or the file system cannot tell; elsewhere than on Linux [`Errno::NOSYS`].
+#[cfg(target_os = "linux")]
+pub fn reserve(file: impl AsFd, octets: u64) -> Result<(), Errno> {
+    rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, octets)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn reserve(_: impl AsFd, _: u64) -> Result<(), Errno> {
+    Err(Errno::NOSYS)
+}
