@@ -23,7 +23,7 @@ _lmtp__send() {
 
     case "${cmd}" in
         lmtp__send)
-            opts="-H -p -S -e -4 -6 -f -t -l -v -q -u -h -V --host --port --socket --exec --sink --ipv4 --ipv6 --bind --from --to --keep-bcc --all-or-nothing --smtputf8 --lhlo --timeout --data-timeout --deadline --uncertain --exit-style --soft-bounce --report --report-file --verbose --debug --quiet --ret --envid --notify --orcpt --body --mail-param --rcpt-param --transid --verb --no-chunking --xclient --tls --tls-ca --tls-cert --tls-key --tls-name --tls-fingerprint --tls-insecure --user --password-file --password-command --auth --auth-insecure --probe --vrfy --expn --etrn --help-from-server --noop --config --profile --show-config --help --version"
+            opts="-H -p -S -e -4 -6 -f -t -l -v -q -u -h -V --host --port --socket --exec --sink --ipv4 --ipv6 --bind --from --to --keep-bcc --all-or-nothing --smtputf8 --lhlo --timeout --data-timeout --deadline --uncertain --exit-style --soft-bounce --report --report-file --verbose --debug --quiet --ret --envid --notify --orcpt --body --mail-param --rcpt-param --transid --verb --no-chunking --no-pipelining --xclient --proxy --tls --tls-ca --tls-cert --tls-key --tls-name --tls-fingerprint --tls-insecure --user --password-file --password-command --auth --auth-insecure --probe --warning --critical --warning-days --vrfy --expn --etrn --help-from-server --noop --config --profile --show-config --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -161,6 +161,10 @@ _lmtp__send() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --proxy)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --tls)
                     COMPREPLY=($(compgen -W "off opportunistic starttls implicit" -- "${cur}"))
                     return 0
@@ -203,6 +207,18 @@ _lmtp__send() {
                     ;;
                 --auth)
                     COMPREPLY=($(compgen -W "scram-sha-256 scram-sha-1 cram-md5 plain login external" -- "${cur}"))
+                    return 0
+                    ;;
+                --warning)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --critical)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --warning-days)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --vrfy)

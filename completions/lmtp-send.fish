@@ -38,6 +38,7 @@ send\t'To the terminal'
 soml\t'To the terminal or else the mailbox'
 saml\t'To the terminal and the mailbox'"
 complete -c lmtp-send -l xclient -d 'Attribute for XCLIENT, to a server that offers it; repeatable' -r
+complete -c lmtp-send -l proxy -d 'Tell for whom the session is by the PROXY protocol, or \'local\'' -r
 complete -c lmtp-send -l tls -d 'Encrypt: off, opportunistic, starttls or implicit [default: off]' -r -f -a "off\t'Not'
 opportunistic\t'With STARTTLS where it is offered; without verifying'
 starttls\t'With STARTTLS or not at all'
@@ -56,6 +57,9 @@ cram-md5\t'RFC 2195'
 plain\t'RFC 4616'
 login\t'As servers have it; no RFC'
 external\t'The identity that TLS or the socket has shown (RFC 4422 appendix A)'"
+complete -c lmtp-send -l warning -d 'Monitoring: warn when the answer takes longer' -r
+complete -c lmtp-send -l critical -d 'Monitoring: critical when the answer takes longer' -r
+complete -c lmtp-send -l warning-days -d 'Monitoring: warn N days before the certificate expires' -r
 complete -c lmtp-send -l vrfy -d 'Ask whether ADDR is known (VRFY); repeatable' -r
 complete -c lmtp-send -l expn -d 'Ask who is on the list ADDR (EXPN); repeatable' -r
 complete -c lmtp-send -l etrn -d 'Have the queue for DOMAIN run (ETRN, RFC 1985); repeatable' -r
@@ -72,6 +76,7 @@ complete -c lmtp-send -s v -l verbose -d 'Say a line for each recipient; twice: 
 complete -c lmtp-send -l debug -d 'Show the dialogue with the server, secrets redacted'
 complete -c lmtp-send -s q -l quiet -d 'No diagnostics'
 complete -c lmtp-send -l no-chunking -d 'Send the message by DATA even where CHUNKING is offered'
+complete -c lmtp-send -l no-pipelining -d 'Send each command when the one before has its reply'
 complete -c lmtp-send -l tls-insecure -d 'Do not verify the server\'s certificate'
 complete -c lmtp-send -l auth-insecure -d 'Allow PLAIN and LOGIN over TCP without TLS'
 complete -c lmtp-send -l probe -d 'Show greeting, name, extensions, TLS and the time of each step'

@@ -312,6 +312,42 @@ fn dovecot_takes_chunks_from_a_file() {
     }
 }
 
+/// Behind a proxy Dovecot wants to know for whom a session is: `haproxy = yes`, in clear and with TLS.
+#[test]
+fn dovecot_is_told_of_the_client_by_the_proxy_protocol() {
+    let made = Certificates::new();
+    for (ssl, options) in [("no", &[][..]), ("yes", &["--tls", "implicit", "--tls-insecure"])] {
+        let listener = format!(
+            "
+haproxy_trusted_networks = 127.0.0.0/8
+ssl = yes
+ssl_cert = <{}
+ssl_key = <{}
+service lmtp {{
+  inet_listener behind_a_proxy {{
+    address = 127.0.0.1
+    port = @TLS_PORT@
+    haproxy = yes
+    ssl = {ssl}
+  }}
+}}
+",
+            made.certificate("server"),
+            made.key("server")
+        );
+        let Some(dovecot) = Dovecot::start(&["ann"], &listener) else { return };
+        for (proxy, client) in
+            [("192.0.2.7:4711", "192.0.2.7"), ("2001:db8::7", "2001:db8::7"), ("local", "127.0.0.1")]
+        {
+            to(&dovecot.tls()).typed("-t ann --proxy").args([proxy]).args(options).run().exits(0);
+            let log = dovecot.log();
+            assert!(log.contains(&format!("Connect from {client}")), "{proxy}: {log}");
+        }
+        assert_eq!(dovecot.mailbox("ann").len(), 3);
+        to(&dovecot.tls()).typed("-t ann --timeout 5").args(options).run().exits(75);
+    }
+}
+
 #[test]
 fn dovecot_believes_a_trusted_network() {
     let Some(dovecot) = Dovecot::start(&["ann"], "login_trusted_networks = 127.0.0.0/8") else { return };

@@ -27,6 +27,7 @@ pub use configuration::Configuration;
 pub use protocol::{Body, Mechanism, Notify, Protocol, Ret, TlsMode, Verb};
 use settings::{Found, Schema};
 pub use settings::{Settings, Sources};
+pub use value::Proxy;
 
 /// Delivers mail by LMTP and tells the truth about every recipient.
 #[derive(Clone, Debug, Parser)]

@@ -2,11 +2,13 @@
 //! queries that take the place of a delivery.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 
-use super::{Contradiction, text};
+use super::value::Proxy;
+use super::{Contradiction, text, value};
 
 /// Parameters, TLS, authentication and queries.
 #[derive(Clone, Debug, Default, Args)]
@@ -60,10 +62,19 @@ pub struct Protocol {
     #[arg(long, help_heading = PARAMETERS)]
     pub no_chunking: bool,
 
+    /// Send each command when the one before has its reply
+    #[arg(long, help_heading = PARAMETERS)]
+    pub no_pipelining: bool,
+
     /// Attribute for XCLIENT, to a server that offers it; repeatable
     #[arg(long, value_name = "ATTR=VALUE", value_parser = text())]
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
     pub xclient: Vec<String>,
+
+    /// Tell for whom the session is by the PROXY protocol, or 'local'
+    #[arg(long, value_name = "SRC[:PORT]", value_parser = value::proxy)]
+    #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
+    pub proxy: Option<Proxy>,
 
     /// Encrypt: off, opportunistic, starttls or implicit [default: off]
     #[arg(long, value_name = "MODE", hide_possible_values = true)]
@@ -126,6 +137,20 @@ pub struct Protocol {
     /// Show greeting, name, extensions, TLS and the time of each step
     #[arg(long, help_heading = QUERIES)]
     pub probe: bool,
+
+    /// Monitoring: warn when the answer takes longer
+    #[arg(long, value_name = "SECS", value_parser = value::seconds)]
+    #[arg(allow_hyphen_values = true, help_heading = QUERIES)]
+    pub warning: Option<Duration>,
+
+    /// Monitoring: critical when the answer takes longer
+    #[arg(long, value_name = "SECS", value_parser = value::seconds)]
+    #[arg(allow_hyphen_values = true, help_heading = QUERIES)]
+    pub critical: Option<Duration>,
+
+    /// Monitoring: warn N days before the certificate expires
+    #[arg(long, value_name = "N", help_heading = QUERIES)]
+    pub warning_days: Option<u32>,
 
     /// Ask whether ADDR is known (VRFY); repeatable
     #[arg(long, value_name = "ADDR", value_parser = text())]

@@ -1,5 +1,6 @@
 //! Values that are more than a word: numbers with limits.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// The longest time limit, in seconds: about eleven days, which poll(2) can wait for in one call.
@@ -34,9 +35,54 @@ pub fn port(word: &str) -> Result<u16, &'static str> {
     }
 }
 
+/// For whom a session is, as the PROXY protocol says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proxy {
+    /// For the proxy itself.
+    Local,
+    /// For this client; port 0 where it is not known.
+    Source(SocketAddr),
+}
+
+/// `local`, or an address with or without a port.
+///
+/// # Errors
+///
+/// What is neither.
+pub fn proxy(word: &str) -> Result<Proxy, &'static str> {
+    if word.eq_ignore_ascii_case("local") {
+        return Ok(Proxy::Local);
+    }
+    let bare = word.strip_prefix('[').and_then(|word| word.strip_suffix(']')).unwrap_or(word);
+    let address = bare.parse::<IpAddr>().map(|address| SocketAddr::new(address, 0));
+    let source = address.or_else(|_| word.parse::<SocketAddr>());
+    source.map(Proxy::Source).map_err(|_| "neither 'local' nor an IP address with or without a port")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_has_an_address() {
+        let source = |address: &str| Ok(Proxy::Source(address.parse().unwrap()));
+        for (word, meant) in [
+            ("local", Ok(Proxy::Local)),
+            ("LOCAL", Ok(Proxy::Local)),
+            ("192.0.2.7", source("192.0.2.7:0")),
+            ("192.0.2.7:25", source("192.0.2.7:25")),
+            ("2001:db8::7", source("[2001:db8::7]:0")),
+            ("[2001:db8::7]", source("[2001:db8::7]:0")),
+            ("[2001:db8::7]:25", source("[2001:db8::7]:25")),
+        ] {
+            assert_eq!(proxy(word), meant, "{word}");
+        }
+        for word in
+            ["", "localhost", "192.0.2", "192.0.2.7:", "192.0.2.7:65536", "[192.0.2.7", "a:25", " local"]
+        {
+            assert!(proxy(word).is_err(), "{word}");
+        }
+    }
 
     #[test]
     fn seconds_are_positive_and_sane() {

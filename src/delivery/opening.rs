@@ -139,6 +139,9 @@ impl Opening<'_> {
         }
         let done = self.introduce(&mut session);
         left(&mut session, done).map_err(failed)?;
+        if !self.job.pipelining {
+            session.forgo("PIPELINING");
+        }
         Ok(Opened { session, steps: watch.steps })
     }
 
@@ -159,6 +162,10 @@ impl Opening<'_> {
         let link = connect(self.destination, self.job.network, limits, self.stop);
         let mut link = link.map_err(|e| self.unreachable(&e))?;
         log::debug!("connected to {}", self.server);
+        if let Some(proxy) = self.job.proxy {
+            let lost = |e| self.failed(&SessionError::from_io(Stage::Connect, &e));
+            link.announce(proxy).map_err(lost)?;
+        }
         if let Some(handshake) = handshake {
             link.set_tls(handshake);
         }

@@ -15,7 +15,7 @@ pub use security::{Credentials, Start};
 use lmtp_send::lmtp::session::{Body, Verb};
 use lmtp_send::lmtp::{Address, ReversePath, Stage, drop_repeated};
 
-use crate::cli::{self, Args, ExitStyle, ReportFormat, Settings, Uncertain, Usual};
+use crate::cli::{self, Args, ExitStyle, Proxy, ReportFormat, Settings, Uncertain, Usual};
 use crate::exit::{Kind, Policy};
 use crate::local_error::LocalError;
 use crate::stop::Stop;
@@ -63,6 +63,10 @@ pub struct Job {
     pub parameters: Parameters,
     /// What is asked in place of a delivery.
     pub questions: Questions,
+    /// PIPELINING is made use of.
+    pub pipelining: bool,
+    /// For whom the session is, where the PROXY protocol says so.
+    pub proxy: Option<Proxy>,
     /// XCLIENT's attributes.
     pub xclient: Vec<String>,
     /// When TLS begins, and how.
@@ -166,6 +170,8 @@ impl Job {
             hold: options.transid.is_some(),
             parameters: Parameters::new(options)?,
             questions: Questions::new(options)?,
+            pipelining: !options.no_pipelining,
+            proxy: options.proxy,
             xclient: xclient(&options.xclient)?,
             tls,
             credentials: None,

@@ -51,6 +51,11 @@ impl Extensions {
         self.iter().find(|(offered, _)| *offered == keyword).map(|(_, argument)| argument)
     }
 
+    /// From now on `keyword` (in capitals) counts as not offered.
+    pub(super) fn remove(&mut self, keyword: &str) {
+        self.offered.retain(|(offered, _)| offered != keyword);
+    }
+
     /// PIPELINING (RFC 2920).
     #[must_use]
     pub fn pipelining(&self) -> bool {

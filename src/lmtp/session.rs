@@ -350,6 +350,12 @@ impl<T: Transport, O: Observer> Session<T, O> {
         &self.extensions
     }
 
+    /// Makes no use of the extension `keyword` (in capitals), as if the server did not offer it. LHLO, which
+    /// [`starttls`](Session::starttls) and [`xclient`](Session::xclient) say again, asks anew.
+    pub fn forgo(&mut self, keyword: &str) {
+        self.extensions.remove(keyword);
+    }
+
     /// The server's first reply.
     #[must_use]
     pub fn greeting(&self) -> &Reply {

@@ -3,6 +3,7 @@
 
 mod connect;
 mod limits;
+mod proxy;
 mod resolve;
 mod secured;
 pub mod sink;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use std::{io, mem};
 
+use crate::cli::Proxy;
 use crate::stop::Stop;
 use lmtp_send::lmtp::{Insecure, Moved, Stage, Stretch, Transport};
 use rustls::ClientConfig;
@@ -52,6 +54,23 @@ impl Link {
     /// The connection is to be encrypted like this when that is asked for.
     pub fn set_tls(&mut self, tls: Handshake) {
         self.tls = Some(tls);
+    }
+
+    /// Says for whom the session is, before anything else. The server in this process needs no such word.
+    ///
+    /// # Errors
+    ///
+    /// The connection's failure.
+    pub fn announce(&mut self, proxy: Proxy) -> io::Result<()> {
+        let Ends::Stream(stream) = &mut self.ends else { return Ok(()) };
+        let header = proxy::header(proxy, stream.peer());
+        let mut unsent = header.as_slice();
+        stream.enter(Stage::Connect);
+        while !unsent.is_empty() {
+            let moved = stream.exchange(unsent, &mut [])?;
+            unsent = unsent.get(moved.written..).unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// What TLS came to, if there is any.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -84,6 +84,11 @@ impl Stream {
     /// Whether this crosses a network, or could.
     pub fn is_tcp(&self) -> bool {
         matches!(self.ends, Ends::Tcp(_))
+    }
+
+    /// The address at the other end, by TCP.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        if let Ends::Tcp(socket) = &self.ends { socket.peer_addr().ok() } else { None }
     }
 
     /// From now on, nothing waits beyond `deadline`.

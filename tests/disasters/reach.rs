@@ -277,3 +277,35 @@ fn socket_that_may_not_be_used_in_the_shells_style() {
         Client::unprivileged(home.path()).typed(ONE).arg("--socket", &path).typed("--exit-style shell").run();
     assert_eq!(ran.code(), 77, "{}", ran.stderr);
 }
+
+/// The PROXY protocol's header comes before everything, and the first of TLS behind it.
+#[test]
+fn proxy_header_is_in_front() {
+    const HEAD: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+    type Start = fn(Box<dyn FnOnce(&mut Peer) -> Played + Send>) -> Server;
+    let (tcp, unix): (Start, Start) = (|script| Server::tcp(script), |script| Server::unix(script));
+    for (start, proxy, rest) in [
+        (tcp, "192.0.2.7:49152", &[0x21, 0x11, 0, 12, 192, 0, 2, 7, 127, 0, 0, 1, 192, 0][..]),
+        (unix, "192.0.2.7", &[0x21, 0x11, 0, 12, 192, 0, 2, 7, 0, 0, 0, 0, 0, 0]),
+        (unix, "local", &[0x20, 0, 0, 0]),
+    ] {
+        let server = start(Box::new(move |peer| {
+            let header = peer.octets(HEAD.len() + rest.len())?;
+            assert_eq!(header, [HEAD, rest].concat());
+            // The server's own port, which an address ends with.
+            peer.octets(if rest.len() > 4 { 2 } else { 0 })?;
+            delivers(peer)
+        }));
+        let ran = Client::to(&server).typed(ONE).args(["--proxy", proxy]).run();
+        server.finish();
+        ran.exits(0);
+    }
+    let server = Server::tcp(|peer| {
+        let octets = peer.octets(28 + 1)?;
+        assert_eq!((&octets[..12], octets[28]), (HEAD, 0x16), "a TLS handshake begins so");
+        peer.close()
+    });
+    let ran = Client::to(&server).typed(TWO).typed("--proxy 192.0.2.7 --tls implicit --tls-insecure").run();
+    server.finish();
+    ran.exits(75).stages(&["tls"; 2]);
+}

@@ -91,6 +91,11 @@ impl Dovecot {
         Place::Port(self.tls_port)
     }
 
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.daemon.log("dovecot.log")
+    }
+
     /// How many sessions it has had since it was found to listen. Waits until one of them has ended.
     pub fn sessions(&self) -> usize {
         let log = || self.daemon.log("dovecot.log");
