@@ -12,13 +12,6 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::{env, fs};
 
-/// By this the standard library asks at every start where the stack ends, to say so should it overflow; the C library
-/// reads `/proc/self/maps` for the answer, which is the longest part of starting (40 µs of the delivery's 1,400).
-const ASKED_FOR_THE_STACK: &str = "pthread_getattr_np";
-/// Anything that returns another number than 0 is an error to the one who asks, who then goes without. An overflow
-/// of the stack is caught by the system's guard as before, and dies without a word of explanation.
-const NO_ANSWER: &str = "getpid";
-
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=LMTP_SEND_DYNAMIC");
@@ -46,8 +39,8 @@ fn link_statically() -> Option<()> {
     }
     println!("cargo:rustc-link-arg-bins=-L{}", out.display());
     println!("cargo:rustc-link-arg-bins=-static");
+    // At an address of its own, an empty delivery took 5 % longer: 58,000 relocations and 15 page faults.
     println!("cargo:rustc-link-arg-bins=-no-pie");
-    println!("cargo:rustc-link-arg-bins=-Wl,--defsym={ASKED_FOR_THE_STACK}={NO_ANSWER}");
     Some(())
 }
 
