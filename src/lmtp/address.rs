@@ -18,6 +18,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 use super::reply::{is_deceptive, printable};
 
@@ -115,6 +116,15 @@ impl Address {
     }
 }
 
+impl FromStr for Address {
+    type Err = InvalidAddress;
+
+    /// As [`Address::parse`].
+    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+        Self::parse(text)
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.text)
@@ -181,6 +191,15 @@ impl ReversePath {
             Self::Null => None,
             Self::Address(address) => Some(address),
         }
+    }
+}
+
+impl FromStr for ReversePath {
+    type Err = InvalidAddress;
+
+    /// As [`ReversePath::parse`].
+    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+        Self::parse(text)
     }
 }
 

@@ -1,6 +1,7 @@
 //! ESMTP parameters of MAIL and RCPT (RFC 5321 §4.1.2, `esmtp-param`).
 
 use std::fmt;
+use std::str::FromStr;
 
 use super::reply::printable;
 
@@ -38,6 +39,15 @@ impl Parameter {
     #[must_use]
     pub fn key(&self) -> String {
         self.0.split('=').next().unwrap_or_default().to_ascii_uppercase()
+    }
+}
+
+impl FromStr for Parameter {
+    type Err = InvalidParameter;
+
+    /// As [`Parameter::parse`].
+    fn from_str(text: &str) -> Result<Self, InvalidParameter> {
+        Self::parse(text)
     }
 }
 

@@ -1,0 +1,214 @@
+//! The client: sends a message and says what became of it for each recipient.
+//!
+//! ```no_run
+//! use lmtp_send::{Client, Envelope};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let envelope = Envelope::parse("me@example.org", "joe@example.net, ann@example.net")?;
+//!     let message = "Subject: hello\n\nHello, both.\n";
+//!     let outcomes = Client::tcp("mailbox.example.net", 24).send(&envelope, message)?;
+//!     for (recipient, outcome) in envelope.recipients().iter().zip(&outcomes) {
+//!         println!("{recipient}: {outcome}");
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A [`Client`] says where the server is, and how to speak to it; [`Client::send`] makes a session for one message,
+//! [`Client::connect`] one for several. An [`Error`] means that nothing was sent to anybody; whatever happens once a
+//! message is on its way is in the [`Outcome`]s, one for each recipient. What LMTP leaves to its caller is done here:
+//! recipients that a server takes in a further transaction only, and those of a session that ended before it got to
+//! them.
+//!
+//! Nothing is tried again after a time, and an uncertain outcome never within the same call: that is for the caller,
+//! who knows what a second copy is worth.
+
+mod connection;
+mod data;
+mod envelope;
+mod opening;
+mod outcome;
+mod socket;
+mod stream;
+mod timeouts;
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+pub use connection::Connection;
+pub use data::MailData;
+pub use envelope::Envelope;
+pub use outcome::{Outcome, Reason};
+pub use timeouts::Timeouts;
+
+use crate::lmtp::auth::Mechanism;
+use crate::lmtp::{Event, Secret, SessionError, Transport};
+use opening::{Listener, Login, Options, Server};
+use stream::Blocking;
+
+/// Where a server is, and how it is spoken to.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use lmtp_send::{Client, Timeouts};
+///
+/// let mut timeouts = Timeouts::default();
+/// timeouts.reply = Duration::from_secs(30);
+/// let client = Client::unix("/run/dovecot/lmtp").timeouts(timeouts).lhlo("me.example.org");
+/// let mut connection = client.connect()?;
+/// # Ok::<(), lmtp_send::client::Error>(())
+/// ```
+#[must_use = "nothing is connected before `send` or `connect`"]
+pub struct Client {
+    options: Options,
+}
+
+impl Client {
+    /// A server on TCP; `host` is a name or an address, the port is 24 by registration.
+    pub fn tcp(host: impl Into<String>, port: u16) -> Self {
+        Self::new(Server::Tcp(host.into(), port))
+    }
+
+    /// A server on a Unix-domain socket.
+    pub fn unix(path: impl Into<PathBuf>) -> Self {
+        Self::new(Server::Unix(path.into()))
+    }
+
+    /// A server at the other end of `stream`, which blocks: a pipe, a TLS stream, a serial line. Its time limits are
+    /// those that it has of its own. It is good for one session.
+    pub fn over(stream: impl Read + Write + Send + 'static) -> Self {
+        Self::given(Blocking(stream), true)
+    }
+
+    /// A server at the other end of a [`Transport`] of the caller's, good for one session.
+    pub fn with_transport(transport: impl Transport + Send + 'static) -> Self {
+        Self::given(transport, false)
+    }
+
+    fn given(transport: impl Transport + Send + 'static, blocking: bool) -> Self {
+        Self::new(Server::Given { ends: Mutex::new(Some(Box::new(transport))), blocking })
+    }
+
+    fn new(server: Server) -> Self {
+        let (timeouts, listener) = (Timeouts::default(), Listener::default());
+        Self { options: Options { server, lhlo: None, timeouts, login: None, listener } }
+    }
+
+    /// The time limits, of which none is unlimited. Over a stream of the caller's they do not hold.
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.options.timeouts = timeouts;
+        self
+    }
+
+    /// The name of this host for LHLO; without this it is the system's.
+    pub fn lhlo(mut self, name: impl Into<String>) -> Self {
+        self.options.lhlo = Some(name.into());
+        self
+    }
+
+    /// Authenticates, by the strongest mechanism that the server offers. Over TCP without TLS the password itself is
+    /// never sent: see [`in_clear`](Self::in_clear).
+    pub fn login(mut self, user: impl Into<String>, password: impl Into<Secret>) -> Self {
+        let (user, password) = (user.into(), password.into());
+        self.options.login = Some(Login { user, password, mechanism: None, in_clear: false });
+        self
+    }
+
+    /// Authenticates by this mechanism and no other; after [`login`](Self::login).
+    pub fn mechanism(mut self, mechanism: Mechanism) -> Self {
+        self.options.login.iter_mut().for_each(|login| login.mechanism = Some(mechanism));
+        self
+    }
+
+    /// The password may be sent in clear over TCP; after [`login`](Self::login).
+    pub fn in_clear(mut self) -> Self {
+        self.options.login.iter_mut().for_each(|login| login.in_clear = true);
+        self
+    }
+
+    /// `listener` is told what is said and heard; passwords are `[redacted]`, messages a number of octets.
+    pub fn observer(mut self, listener: impl FnMut(Event<'_>) + Send + 'static) -> Self {
+        self.options.listener = Listener(Some(Arc::new(Mutex::new(listener))));
+        self
+    }
+
+    /// Opens a session for several messages.
+    ///
+    /// # Errors
+    ///
+    /// There is no session: nothing was sent.
+    pub fn connect(self) -> Result<Connection, Error> {
+        Connection::new(Arc::new(self.options))
+    }
+
+    /// Sends one message over a session of its own, and waits until there is an outcome for each recipient: they are
+    /// in the order of [`Envelope::recipients`].
+    ///
+    /// # Errors
+    ///
+    /// There is no session, or nothing to send: nothing was sent to anybody.
+    pub fn send<'m>(
+        self,
+        envelope: &Envelope,
+        message: impl Into<MailData<'m>>,
+    ) -> Result<Vec<Outcome>, Error> {
+        let mut connection = self.connect()?;
+        let outcomes = connection.deliver(envelope, message.into(), true)?;
+        connection.close();
+        Ok(outcomes)
+    }
+}
+
+/// Why nothing was sent to anybody.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The envelope names no recipient.
+    NoRecipients,
+    /// The message is empty.
+    EmptyMessage,
+    /// The server cannot be reached.
+    Unreachable {
+        /// The server.
+        server: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The server accepts no session, or not ours.
+    Session(SessionError),
+    /// The session over the caller's stream has ended, and there is no other stream.
+    StreamUsed,
+}
+
+impl From<SessionError> for Error {
+    fn from(error: SessionError) -> Self {
+        Self::Session(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRecipients => f.write_str("the envelope names no recipient"),
+            Self::EmptyMessage => f.write_str("the message is empty"),
+            Self::Unreachable { server, error } => write!(f, "{server}: cannot connect: {error}"),
+            Self::Session(error) => write!(f, "{error}"),
+            Self::StreamUsed => f.write_str("the session has ended, and the stream is good for one only"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreachable { error, .. } => Some(error),
+            Self::Session(error) => Some(error),
+            Self::NoRecipients | Self::EmptyMessage | Self::StreamUsed => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

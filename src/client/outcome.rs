@@ -1,0 +1,161 @@
+//! What became of a recipient, in four words.
+
+use std::fmt;
+
+use crate::lmtp::{self, Reply, SessionError, Stage};
+
+/// What became of the message for one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "whoever was not delivered to is to be tried again, or told"]
+pub enum Outcome {
+    /// The server has taken the message for this recipient (2yz): it answers for it from now on.
+    Delivered(Reply),
+    /// Not delivered: try again later.
+    Deferred(Reason),
+    /// Not delivered, and trying again is of no use (5yz).
+    Failed(Reason),
+    /// The message's end was sent, and the connection was lost before this recipient's reply: it may have been
+    /// delivered or not. To try again may give a second copy, not to try again may lose the message.
+    Uncertain(Reason),
+}
+
+/// Why a recipient was not delivered to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The server's verdict.
+    Refused {
+        /// To which command.
+        stage: Stage,
+        /// Its reply.
+        reply: Reply,
+    },
+    /// What the message or the address needs is not offered by this server, so nothing was sent; with the codes that
+    /// a server would have used.
+    Unsuited(Reply),
+    /// The session ended before there was a verdict.
+    Session(SessionError),
+}
+
+impl Outcome {
+    /// Whether the server has taken the message for this recipient.
+    #[must_use]
+    pub fn is_delivered(&self) -> bool {
+        matches!(self, Self::Delivered(_))
+    }
+
+    /// `delivered`, `deferred`, `failed` or `uncertain`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Delivered(_) => "delivered",
+            Self::Deferred(_) => "deferred",
+            Self::Failed(_) => "failed",
+            Self::Uncertain(_) => "uncertain",
+        }
+    }
+
+    /// The reply that decided, where one did.
+    #[must_use]
+    pub fn reply(&self) -> Option<&Reply> {
+        match self {
+            Self::Delivered(reply) => Some(reply),
+            Self::Deferred(reason) | Self::Failed(reason) | Self::Uncertain(reason) => reason.reply(),
+        }
+    }
+
+    /// The server takes no more recipients, and they cannot be tried again here.
+    pub(super) fn postponed(reply: Reply) -> Self {
+        Self::Deferred(Reason::Refused { stage: Stage::Rcpt, reply })
+    }
+
+    /// There was no session for it.
+    pub(super) fn unsent(error: SessionError) -> Self {
+        Self::Deferred(Reason::Session(error))
+    }
+}
+
+impl Reason {
+    /// The server's reply, where one decided.
+    #[must_use]
+    pub fn reply(&self) -> Option<&Reply> {
+        match self {
+            Self::Refused { reply, .. } | Self::Unsuited(reply) => Some(reply),
+            Self::Session(error) => error.reply(),
+        }
+    }
+}
+
+/// A verdict of ours or of the server decides by its first digit; a session's end never fails anybody.
+impl From<lmtp::Outcome> for Outcome {
+    fn from(outcome: lmtp::Outcome) -> Self {
+        let by_class = |reason: Reason| {
+            let is_final = reason.reply().is_some_and(|reply| reply.class() == 5 && !is_too_many(&reason));
+            if is_final { Self::Failed(reason) } else { Self::Deferred(reason) }
+        };
+        match outcome {
+            lmtp::Outcome::Delivered(reply) => Self::Delivered(reply),
+            lmtp::Outcome::Refused { stage, reply } => by_class(Reason::Refused { stage, reply }),
+            lmtp::Outcome::Unsuited(reply) => by_class(Reason::Unsuited(reply)),
+            lmtp::Outcome::Unanswered(error) => Self::Deferred(Reason::Session(error)),
+            lmtp::Outcome::Uncertain(error) => Self::Uncertain(Reason::Session(error)),
+        }
+    }
+}
+
+/// 552 to RCPT without an enhanced code is the old word for "too many recipients" (RFC 5321 §4.5.3.1.10).
+fn is_too_many(reason: &Reason) -> bool {
+    matches!(reason, Reason::Refused { stage: Stage::Rcpt, reply } if reply.code() == 552 && reply.enhanced().is_none())
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delivered(reply) => write!(f, "delivered: {reply}"),
+            Self::Deferred(reason) | Self::Failed(reason) | Self::Uncertain(reason) => {
+                write!(f, "{}: {reason}", self.name())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { stage, reply } => write!(f, "{reply} ({})", stage.name()),
+            Self::Unsuited(reply) => write!(f, "{reply}"),
+            Self::Session(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lmtp::reply::ReplyReader;
+    use crate::lmtp::{Cause, EnhancedCode};
+
+    fn refused(stage: Stage, line: &str) -> lmtp::Outcome {
+        let mut reader = ReplyReader::default();
+        reader.push(format!("{line}\r\n").as_bytes());
+        lmtp::Outcome::Refused { stage, reply: reader.next_reply().unwrap().unwrap() }
+    }
+
+    #[test]
+    fn the_first_digit_decides_and_a_sessions_end_never_fails_anybody() {
+        let ended = SessionError { stage: Stage::Delivery, cause: Cause::Closed };
+        let unsuited = Reply::new(552, EnhancedCode::new(5, 3, 4), "too large");
+        for (outcome, name) in [
+            (refused(Stage::Rcpt, "450 later"), "deferred"),
+            (refused(Stage::Rcpt, "552 too many"), "deferred"),
+            (refused(Stage::Rcpt, "552 5.2.2 full"), "failed"),
+            (refused(Stage::Delivery, "552 too large"), "failed"),
+            (refused(Stage::Mail, "550 no"), "failed"),
+            (lmtp::Outcome::Unsuited(unsuited), "failed"),
+            (lmtp::Outcome::Unanswered(ended.clone()), "deferred"),
+            (lmtp::Outcome::Uncertain(ended), "uncertain"),
+        ] {
+            assert_eq!(Outcome::from(outcome.clone()).name(), name, "{outcome:?}");
+        }
+    }
+}
