@@ -1,6 +1,14 @@
 //! Who sends, and who receives.
 
+#[cfg(feature = "header")]
+use std::fmt;
+
+#[cfg(feature = "header")]
+use crate::envelope::{self, EnvelopeError, HeaderField};
 use crate::lmtp::{Address, InvalidAddress, Parameter, ReversePath};
+
+#[cfg(feature = "header")]
+use crate::message::{BadHeader, Field, Message, Unreadable};
 
 /// The envelope of a message: the sender, who is told of failures, and the recipients.
 ///
@@ -36,6 +44,26 @@ impl Envelope {
     pub fn parse(sender: &str, recipients: &str) -> Result<Self, InvalidAddress> {
         let recipients = Address::parse_several(recipients)?;
         Ok(Self { recipients, ..Self::new(ReversePath::parse(sender)?) })
+    }
+
+    /// The envelope that the header of `message` names (RFC 5322 §3.6): from Sender or From, to To, Cc and Bcc, or the
+    /// fields of the topmost Resent- block. Bcc and Resent-Bcc are then left out of what is sent.
+    ///
+    /// # Errors
+    ///
+    /// The header names nobody, or what it says cannot be understood: mail is never sent to a guess.
+    #[cfg(feature = "header")]
+    pub fn of_header(message: &mut Message) -> Result<Self, NoEnvelope> {
+        let header = message.header().map_err(NoEnvelope::Header)?;
+        let fields: Vec<HeaderField<'_>> =
+            header.fields().map(|Field { name, value, .. }| HeaderField { name, value }).collect();
+        let sender = envelope::sender(&fields).map_err(NoEnvelope::Field)?.ok_or(NoEnvelope::NoSender)?;
+        let recipients = envelope::recipients(&fields).map_err(NoEnvelope::Field)?;
+        if recipients.is_empty() {
+            return Err(NoEnvelope::NoRecipients);
+        }
+        message.remove(&header, |field| envelope::is_bcc(field.name)).map_err(NoEnvelope::Message)?;
+        Ok(Self { recipients, ..Self::new(sender) })
     }
 
     /// Adds a recipient. Each has an outcome of its own, in this order, also one that is here twice.
@@ -83,5 +111,47 @@ impl Envelope {
 impl Extend<Address> for Envelope {
     fn extend<I: IntoIterator<Item = Address>>(&mut self, recipients: I) {
         self.recipients.extend(recipients);
+    }
+}
+
+/// Why a message's header gives no envelope.
+#[cfg(feature = "header")]
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum NoEnvelope {
+    /// The header cannot be read.
+    Header(BadHeader),
+    /// A field with addresses cannot be understood.
+    Field(EnvelopeError),
+    /// Neither Sender nor From names anybody.
+    NoSender,
+    /// Nobody is named in To, Cc and Bcc.
+    NoRecipients,
+    /// Without its Bcc fields the message cannot be read, or nothing is left of it.
+    Message(Unreadable),
+}
+
+#[cfg(feature = "header")]
+impl fmt::Display for NoEnvelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(error) => write!(f, "{error}"),
+            Self::Field(error) => write!(f, "{error}"),
+            Self::NoSender => f.write_str("the header names no sender"),
+            Self::NoRecipients => f.write_str("the header names no recipients"),
+            Self::Message(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+#[cfg(feature = "header")]
+impl std::error::Error for NoEnvelope {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Header(error) => Some(error),
+            Self::Field(error) => Some(error),
+            Self::Message(error) => Some(error),
+            Self::NoSender | Self::NoRecipients => None,
+        }
     }
 }

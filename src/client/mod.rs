@@ -40,6 +40,8 @@ use std::sync::{Arc, Mutex};
 pub use connection::Connection;
 pub use data::MailData;
 pub use envelope::Envelope;
+#[cfg(feature = "header")]
+pub use envelope::NoEnvelope;
 pub use outcome::{Outcome, Reason};
 pub use timeouts::Timeouts;
 

@@ -198,6 +198,38 @@ fn where_the_session_ends_decides_between_deferred_and_uncertain() {
     }
 }
 
+#[cfg(feature = "header")]
+#[test]
+fn the_header_gives_an_envelope_and_loses_its_bcc() {
+    let text = "From: me@example.org\nTo: joe@x\nBcc: ann@x\nSubject: hello\n\nHello.\n";
+    let mut message = crate::message::Message::from_stream(text.as_bytes()).unwrap();
+    assert_eq!(Envelope::of_header(&mut message).unwrap(), envelope("joe@x, ann@x"));
+    let server = Server::new(&[&[
+        GREETED,
+        LHLO,
+        "250 mailbox",
+        "MAIL FROM:<me@example.org>",
+        "250 ok",
+        "RCPT TO:<joe@x>",
+        "250 ok",
+        "RCPT TO:<ann@x>",
+        "250 ok",
+        "DATA",
+        "354 go on",
+        "From: me@example.org|To: joe@x|Subject: hello||Hello.|.",
+        "250 one|250 two",
+        "QUIT",
+        "221 bye",
+    ]]);
+    let outcomes = server.client().send(&envelope("joe@x, ann@x"), &message).unwrap();
+    assert_eq!(names(&outcomes), ["delivered", "delivered"]);
+    server.finish();
+    for nobody in ["From: me@x\n\n", "To: joe@x\n\n", "From: me@x\nTo: joe@@x\n\n", "hello\n"] {
+        let mut message = crate::message::Message::from_stream(nobody.as_bytes()).unwrap();
+        assert!(Envelope::of_header(&mut message).is_err(), "{nobody}");
+    }
+}
+
 #[test]
 fn any_stream_will_do() {
     let (ours, theirs) = UnixStream::pair().unwrap();
