@@ -1,24 +1,46 @@
-//! SIGINT, SIGTERM and SIGHUP: the run ends in an orderly way, wherever it waits.
+//! SIGINT, SIGTERM and SIGHUP: the run ends in an orderly way, wherever it waits. And the children of this process.
 //!
 //! The signals write into a pipe that every wait listens to. Death by a signal would be a bounce for some
-//! mail systems (qmail and others), and would lose the outcomes already known.
+//! mail systems (qmail and others), and would lose the outcomes already known. A second signal ends the run at once.
+//! A signal that was ignored at the start stays ignored: `nohup` and `trap '' HUP` mean it.
 
-use std::io;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, ExitStatus};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGABRT, SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::flag;
+use signal_hook::low_level::pipe;
+
+/// The variable of the environment that a password comes from if no option says so. No child process has it.
+pub const PASSWORD: &str = "LMTP_SEND_PASSWORD";
+
+/// Signals that come so soon after the first are the same one: timeout(1) signals its child and then the group.
+const SAME_SIGNAL: Duration = Duration::from_millis(50);
+/// How long what is known already may still be written after a signal.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Told when the run is to stop.
 pub struct Stop {
-    told: UnixStream,
+    /// Can be read once a signal has come; `None`: none is caught.
+    told: Option<UnixStream>,
     flag: Arc<AtomicBool>,
+    /// The signals that are caught: those that were not ignored.
+    caught: Vec<i32>,
+    /// When the first signal was noticed.
+    noticed: OnceLock<Instant>,
+    /// The exit code of a second signal.
+    code: AtomicU8,
+    /// Whether children can be waited for.
+    children: OnceLock<()>,
 }
 
 /// What a wait ended with.
@@ -31,29 +53,74 @@ pub struct Ready {
 }
 
 impl Stop {
-    /// Catches the signals. An abort (memory exhausted) exits with `abort_code` instead of killing.
+    /// Catches the signals. An abort (memory exhausted) and a second signal exit with `code` instead of killing.
     ///
     /// # Errors
     ///
     /// No descriptors or memory left.
-    pub fn catch(abort_code: u8) -> io::Result<Self> {
+    pub fn catch(code: u8) -> io::Result<Self> {
         let (told, tell) = UnixStream::pair()?;
         let flag = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            signal_hook::flag::register(signal, Arc::clone(&flag))?;
-            signal_hook::low_level::pipe::register(signal, tell.try_clone()?)?;
+        let ignored = ignored_signals();
+        let caught = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_in(ignored, *signal));
+        let caught: Vec<i32> = caught.collect();
+        for &signal in &caught {
+            flag::register(signal, Arc::clone(&flag))?;
+            pipe::register(signal, tell.try_clone()?)?;
         }
         let always = Arc::new(AtomicBool::new(true));
-        signal_hook::flag::register_conditional_shutdown(SIGABRT, i32::from(abort_code), always)?;
+        flag::register_conditional_shutdown(SIGABRT, i32::from(code), always)?;
         // A file that may not grow is an error of the write, not a death.
-        signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
-        Ok(Self { told, flag })
+        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+        Ok(Self { told: Some(told), flag, caught, ..Self::uncaught(code) })
+    }
+
+    /// For a run that cannot even catch signals, and has only to say so.
+    #[must_use]
+    pub fn uncaught(code: u8) -> Self {
+        Self {
+            told: None,
+            flag: Arc::default(),
+            caught: Vec::new(),
+            noticed: OnceLock::new(),
+            code: AtomicU8::new(code),
+            children: OnceLock::new(),
+        }
+    }
+
+    /// From now on a second signal exits with `code`.
+    pub fn set_code(&self, code: u8) {
+        self.code.store(code, Ordering::Relaxed);
     }
 
     /// Whether a signal has come.
     #[must_use]
     pub fn is_told(&self) -> bool {
-        self.flag.load(Ordering::Relaxed)
+        let told = self.flag.load(Ordering::Relaxed);
+        if told {
+            self.notice();
+        }
+        told
+    }
+
+    /// When the run has to be silent, once a signal has come: until then what is known may be written.
+    #[must_use]
+    pub fn last_words(&self) -> Option<Instant> {
+        self.is_told().then(|| self.notice() + LAST_WORDS)
+    }
+
+    /// When the first signal was noticed. From then on another one ends the run at once.
+    fn notice(&self) -> Instant {
+        *self.noticed.get_or_init(|| {
+            sleep(SAME_SIGNAL);
+            let code = i32::from(self.code.load(Ordering::Relaxed));
+            let always = Arc::new(AtomicBool::new(true));
+            for &signal in &self.caught {
+                // Without memory for that there is one end less, and no harm.
+                let _ = flag::register_conditional_shutdown(signal, code, Arc::clone(&always));
+            }
+            Instant::now()
+        })
     }
 
     /// Waits until one of the descriptors is ready; `None` waits for nothing there.
@@ -67,29 +134,66 @@ impl Stop {
         output: Option<BorrowedFd<'_>>,
         until: Instant,
     ) -> io::Result<Ready> {
-        let told = self.told.as_fd();
+        let told = self.told.as_ref().map(AsFd::as_fd);
+        let Some(any) = told.or(input).or(output) else {
+            sleep(until.saturating_duration_since(Instant::now()));
+            return Err(io::ErrorKind::TimedOut.into());
+        };
         let mut fds = [
-            PollFd::from_borrowed_fd(told, PollFlags::IN),
-            PollFd::from_borrowed_fd(input.unwrap_or(told), PollFlags::IN),
+            PollFd::from_borrowed_fd(any, PollFlags::IN),
+            PollFd::from_borrowed_fd(input.unwrap_or(any), PollFlags::IN),
             PollFd::from_borrowed_fd(
-                output.unwrap_or(told),
+                output.unwrap_or(any),
                 if output.is_some() { PollFlags::OUT } else { PollFlags::IN },
             ),
         ];
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            match poll(&mut fds, Some(&timespec(left))) {
-                Ok(0) if left.is_zero() => return Err(io::ErrorKind::TimedOut.into()),
-                Ok(0) | Err(rustix::io::Errno::INTR) => {}
-                Ok(_) => break,
-                Err(e) => return Err(e.into()),
-            }
-        }
+        poll_until(&mut fds, until)?;
         let [stop, read, write] = fds.map(|fd| !fd.revents().is_empty());
-        if stop {
+        if stop && told.is_some() {
+            self.notice();
             Err(io::ErrorKind::Interrupted.into())
         } else {
             Ok(Ready { input: read && input.is_some(), output: write && output.is_some() })
+        }
+    }
+
+    /// Waits for `pause`, or until `until` if that is sooner.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::Interrupted`] when a signal has come, [`io::ErrorKind::TimedOut`] at `until`.
+    pub fn pause(&self, pause: Duration, until: Instant) -> io::Result<()> {
+        let end = Instant::now() + pause;
+        match self.wait(None, None, end.min(until)) {
+            Err(e) if e.kind() == io::ErrorKind::TimedOut && Instant::now() < until => Ok(()),
+            waited => waited.map(drop),
+        }
+    }
+
+    /// A program to be run as a child: it is not told the password, and finds SIGCHLD as it should be, also where
+    /// whoever started us ignores that signal (then no child could be waited for).
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        // What is caught has its default in the child.
+        self.children.get_or_init(|| drop(flag::register(SIGCHLD, Arc::new(AtomicBool::new(false)))));
+        let mut command = Command::new(program);
+        command.env_remove(PASSWORD);
+        command
+    }
+}
+
+/// Waits until one of `fds` is ready, whatever else happens.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::TimedOut`] at `until`.
+pub fn poll_until(fds: &mut [PollFd<'_>], until: Instant) -> io::Result<()> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match poll(fds, Some(&timespec(left))) {
+            Ok(0) if left.is_zero() => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(e) => return Err(e.into()),
         }
     }
 }
@@ -114,9 +218,55 @@ pub fn end_by(child: &mut Child, until: Instant, stop: &Stop) -> io::Result<Exit
     }
 }
 
+/// The signals that were ignored when the program was started, a bit each; none where the system does not say.
+fn ignored_signals() -> u64 {
+    let mut text = [0; 1024];
+    let length = File::open("/proc/self/stat").and_then(|mut file| file.read(&mut text)).unwrap_or(0);
+    ignored_in(&String::from_utf8_lossy(text.get(..length).unwrap_or_default())).unwrap_or(0)
+}
+
+/// `sigignore` of proc_pid_stat(5), the 33rd field. The second is the program's name in parentheses, and may hold any
+/// octet.
+fn ignored_in(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(30)?.parse().ok()
+}
+
+fn is_in(signals: u64, signal: i32) -> bool {
+    u32::try_from(signal - 1).is_ok_and(|bit| signals.checked_shr(bit).unwrap_or(0) & 1 == 1)
+}
+
 fn timespec(duration: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: duration.subsec_nanos().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ignored_signals_are_read_whatever_the_programs_name() {
+        let fields = "S 1 2 2 0 -1 4194304 100 0 0 0 0 0 0 0 20 0 1 0 5 10000 200 184467 1 1 0 0 0 0 0 4097 66048 0 0 0 17";
+        for name in ["lmtp-send", "a) S 1", "a b"] {
+            let ignored = ignored_in(&format!("12 ({name}) {fields}")).unwrap();
+            assert!(
+                is_in(ignored, SIGHUP) && !is_in(ignored, SIGINT) && !is_in(ignored, SIGTERM),
+                "{ignored}"
+            );
+        }
+        assert_eq!(ignored_in(""), None);
+        // The test's own, which ignores SIGPIPE as every Rust program does.
+        assert!(is_in(ignored_signals(), 13));
+    }
+
+    #[test]
+    fn a_pause_ends_at_the_limit() {
+        let stop = Stop::catch(75).unwrap();
+        let now = Instant::now();
+        stop.pause(Duration::from_millis(2), now + Duration::from_secs(60)).unwrap();
+        assert_eq!(stop.pause(Duration::from_secs(60), now).unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -49,3 +49,21 @@ pub fn reserve(file: impl AsFd, octets: u64) -> Result<(), Errno> {
 pub fn reserve(_: impl AsFd, _: u64) -> Result<(), Errno> {
     Err(Errno::NOSYS)
 }
+
+/// Writes what `fd`, a pipe or a socket in whichever mode, takes without waiting.
+///
+/// # Errors
+///
+/// The system's, [`Errno::AGAIN`] where it takes nothing now; elsewhere than on Linux [`Errno::NOSYS`].
+#[cfg(target_os = "linux")]
+pub fn write_without_waiting(fd: impl AsFd, octets: &[u8]) -> Result<usize, Errno> {
+    use rustix::io::{ReadWriteFlags, pwritev2};
+
+    // At the current position.
+    pwritev2(fd, &[std::io::IoSlice::new(octets)], u64::MAX, ReadWriteFlags::NOWAIT)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn write_without_waiting(_: impl AsFd, _: &[u8]) -> Result<usize, Errno> {
+    Err(Errno::NOSYS)
+}

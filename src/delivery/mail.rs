@@ -71,7 +71,7 @@ impl Letter {
         if job.output.wants_message_id() {
             about.message_id = message.message_id().map(Arc::from);
         }
-        let (reverse_path, recipients) = address(job, &mut message)?;
+        let (reverse_path, recipients) = address(job, &mut message, deadline, stop)?;
         Ok(Self { message, reverse_path, recipients, message_id: about.message_id.clone() })
     }
 }
@@ -111,7 +111,9 @@ impl Mail {
         let (conclusion, server, elapsed) = progress.known.clone()?;
         let recipient = self.letter.recipients.get(self.told).map(|r| r.as_str().into());
         self.told += 1;
-        Some(self.about.record(recipient, conclusion, server, progress.attempts, elapsed))
+        let attempts = progress.attempts;
+        let record = self.about.record(recipient, conclusion, server, attempts, elapsed);
+        Some(Record { is_last: self.is_told(), ..record })
     }
 
     /// Whether every record has been handed out.
@@ -149,6 +151,7 @@ impl About {
             server,
             attempts,
             seconds: elapsed.as_secs_f64(),
+            is_last: false,
         }
     }
 
@@ -159,14 +162,23 @@ impl About {
             self.record(recipient, Conclusion::LocalError(error.clone()), None, 0, elapsed)
         };
         if recipients.is_empty() {
-            return vec![record(None)];
+            return vec![Record { is_last: true, ..record(None) }];
         }
-        recipients.iter().map(|r| record(Some(r.as_str().into()))).collect()
+        let mut records: Vec<Record> = recipients.iter().map(|r| record(Some(r.as_str().into()))).collect();
+        if let Some(last) = records.last_mut() {
+            last.is_last = true;
+        }
+        records
     }
 }
 /// The envelope: from the job, and what that leaves open from the header. With recipients from the header,
 /// the fields that name hidden ones are taken out.
-fn address(job: &Job, message: &mut Message) -> Result<(ReversePath, Vec<Address>), LocalError> {
+fn address(
+    job: &Job,
+    message: &mut Message,
+    until: Instant,
+    stop: &Stop,
+) -> Result<(ReversePath, Vec<Address>), LocalError> {
     if let Some(from) = job.from.as_ref().filter(|_| !job.to.is_empty()) {
         return Ok((from.clone(), job.to.clone()));
     }
@@ -174,7 +186,7 @@ fn address(job: &Job, message: &mut Message) -> Result<(ReversePath, Vec<Address
     let header = match message.header() {
         // A message may begin with its body: it has no header then, and names nobody.
         Err(BadHeader::NotAField(line, _)) if line == message.first_line() && !job.to.is_empty() => {
-            let from = job.from.clone().map_or_else(job::own_address, Ok)?;
+            let from = job.from.clone().map_or_else(|| job::own_address(until, stop), Ok)?;
             return Ok((from, job.to.clone()));
         }
         header => header.map_err(|e| match &e {
@@ -188,7 +200,7 @@ fn address(job: &Job, message: &mut Message) -> Result<(ReversePath, Vec<Address
         Some(from) => from.clone(),
         None => match envelope::sender(&fields).map_err(|e| wrong(&e))? {
             Some(sender) => sender,
-            None => job::own_address()?,
+            None => job::own_address(until, stop)?,
         },
     };
     if !job.to.is_empty() {

@@ -72,6 +72,8 @@ pub struct Record {
     pub attempts: u32,
     /// From the beginning of reading the message, in seconds.
     pub seconds: f64,
+    /// The message has no more recipients to be told of.
+    pub is_last: bool,
 }
 
 /// Who listens to a session.

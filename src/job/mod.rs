@@ -5,7 +5,7 @@ mod questions;
 mod security;
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 pub use parameters::{Parameters, Told};
@@ -20,11 +20,15 @@ use crate::exit::{Kind, Policy};
 use crate::local_error::LocalError;
 use crate::stop::Stop;
 use crate::transport::{Destination, Network, Tls, split_host};
+use crate::wait::{self, Wanted};
 
 const PORT: u16 = 24;
 const TIMEOUT: Duration = Duration::from_secs(120);
 const DATA_TIMEOUT: Duration = Duration::from_secs(600);
-const DEADLINE: Duration = Duration::from_secs(900);
+/// For each message, unless it is given.
+pub const DEADLINE: Duration = Duration::from_secs(900);
+/// The longest answer of getent(1) on one user, in octets.
+const MAX_ANSWER: usize = 64 * 1024;
 
 /// All that a run is to do.
 #[derive(Debug)]
@@ -134,6 +138,11 @@ pub fn placed(trouble: LocalError, settings: &Settings) -> LocalError {
     }
 }
 
+/// The time limit for each message.
+pub fn deadline(args: &Usual) -> Duration {
+    args.deadline.unwrap_or(DEADLINE)
+}
+
 impl Job {
     /// What the arguments mean.
     ///
@@ -153,7 +162,7 @@ impl Job {
             lhlo: lhlo(usual.lhlo.clone())?,
             timeout,
             data_timeout,
-            deadline: usual.deadline.unwrap_or(DEADLINE),
+            deadline: deadline(usual),
             from: usual
                 .from
                 .as_deref()
@@ -182,7 +191,7 @@ impl Job {
         };
         // Last: a password is not asked for in vain.
         let now = Instant::now();
-        let until = now.checked_add(timeout).unwrap_or(now);
+        let until = now.checked_add(timeout.min(job.deadline)).unwrap_or(now);
         let (credentials, warning) = security::credentials(options, until, stop)?;
         job.credentials = credentials;
         job.warnings.extend(warning);
@@ -287,9 +296,10 @@ pub fn host_name() -> Option<String> {
 ///
 /// # Errors
 ///
-/// [`LocalError`] where that cannot be found out.
-pub fn own_address() -> Result<ReversePath, LocalError> {
-    let user = std::env::var("LOGNAME").ok().filter(|name| !name.is_empty()).or_else(user_name);
+/// [`LocalError`] where that cannot be found out before `until`.
+pub fn own_address(until: Instant, stop: &Stop) -> Result<ReversePath, LocalError> {
+    let user =
+        std::env::var("LOGNAME").ok().filter(|name| !name.is_empty()).or_else(|| user_name(until, stop));
     let address = user.zip(host_name()).map(|(user, host)| format!("{user}@{host}"));
     address.and_then(|a| ReversePath::parse(&a).ok()).ok_or_else(|| {
         let text = "no sender: none in the header's From, Sender or Resent- fields, and neither LOGNAME nor the user's and the host's name make an address; give --from";
@@ -298,7 +308,7 @@ pub fn own_address() -> Result<ReversePath, LocalError> {
 }
 
 /// The name of our uid: in passwd(5), else as the system's name services know it.
-fn user_name() -> Option<String> {
+fn user_name(until: Instant, stop: &Stop) -> Option<String> {
     let uid = rustix::process::getuid().as_raw().to_string();
     let named = |passwd: &str| {
         let name = passwd.lines().find_map(|line| {
@@ -309,7 +319,9 @@ fn user_name() -> Option<String> {
         name.filter(|name| !name.is_empty())
     };
     std::fs::read_to_string("/etc/passwd").ok().and_then(|passwd| named(&passwd)).or_else(|| {
-        let answer = Command::new("getent").args(["passwd", &uid]).stdin(Stdio::null()).output().ok()?;
-        named(&String::from_utf8_lossy(&answer.stdout))
+        let mut getent = stop.command("getent");
+        let asked = getent.args(["passwd", &uid]).stderr(Stdio::null());
+        let (answer, _) = wait::output(asked, Wanted::All, MAX_ANSWER, until, stop).ok()?;
+        named(&String::from_utf8_lossy(&answer))
     })
 }

@@ -1,26 +1,24 @@
 //! TLS and AUTH: what was asked for, with certificates and the password read.
 
-use std::io::Read;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{ChildStdout, Command, Stdio};
 use std::time::Instant;
 use std::{env, fs, io};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use lmtp_send::lmtp::auth::Mechanism;
 use lmtp_send::lmtp::{Secret, Stage, printable};
 
 use crate::cli::{self, Protocol, Settings, TlsMode};
 use crate::exit::Kind;
 use crate::local_error::LocalError;
-use crate::stop::{Stop, end_by};
-use crate::transport::{Fingerprint, Identity, PASSWORD, Tls, TlsError, TlsOptions, Verify};
+use crate::stop::{PASSWORD, Stop};
+use crate::transport::{Fingerprint, Identity, Tls, TlsError, TlsOptions, Verify};
+use crate::wait::{self, Wanted};
 
 /// The longest password, in octets.
-const MAX_PASSWORD: u64 = 4096;
+const MAX_PASSWORD: usize = 4096;
 
 /// Who we are to the server.
 #[derive(Debug)]
@@ -161,7 +159,7 @@ pub fn credentials(
 
 fn password(options: &Protocol, until: Instant, stop: &Stop) -> anyhow::Result<(Secret, Option<String>)> {
     if let Some(path) = &options.password_file {
-        let octets = fs::File::open(path).and_then(read_bounded);
+        let octets = wait::read(path, MAX_PASSWORD, until, stop).map_err(in_words);
         let octets = octets.with_context(|| format!("--password-file {}", path.display()))?;
         return Ok((first_line(octets), readable_by_others(path)));
     }
@@ -175,45 +173,25 @@ fn password(options: &Protocol, until: Instant, stop: &Stop) -> anyhow::Result<(
     Ok((Secret::from(password.into_vec()), None))
 }
 
-fn read_bounded(file: fs::File) -> io::Result<Vec<u8>> {
-    // All at once, so that no half of a password stays behind where a buffer grew.
-    let mut octets = Vec::with_capacity(MAX_PASSWORD as usize + 1);
-    file.take(MAX_PASSWORD).read_to_end(&mut octets)?;
-    Ok(octets)
-}
-
-/// What `command` prints, waiting no longer than `until`.
+/// The first line that `command` prints, waiting no longer than `until`.
 fn run(command: &str, until: Instant, stop: &Stop) -> anyhow::Result<Vec<u8>> {
     let words = shell_words::split(command)?;
     let (program, arguments) = words.split_first().context("it is empty")?;
-    let spawned = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-    let mut child = spawned.with_context(|| format!("'{program}' cannot be run"))?;
-    let Some(mut output) = child.stdout.take() else { bail!("it has no standard output") };
-    let mut octets = Vec::with_capacity(MAX_PASSWORD as usize + 1);
-    let read = read_until_its_end(&mut output, &mut octets, until, stop);
-    // What it has more to say is not heard.
-    drop(output);
-    let patience = if read.is_ok() { until } else { Instant::now() };
-    let status = end_by(&mut child, patience, stop)?;
-    read?;
+    let mut command = stop.command(program);
+    let ran = wait::output(command.args(arguments), Wanted::FirstLine, MAX_PASSWORD, until, stop);
+    let (octets, status) = ran.map_err(in_words).with_context(|| format!("running '{program}'"))?;
     ensure!(status.success(), "it failed: {status}");
     Ok(octets)
 }
 
-fn read_until_its_end(
-    output: &mut ChildStdout,
-    octets: &mut Vec<u8>,
-    until: Instant,
-    stop: &Stop,
-) -> io::Result<()> {
-    loop {
-        stop.wait(Some(output.as_fd()), None, until)?;
-        let mut piece = [0; 512];
-        let read = output.read(&mut piece)?;
-        if read == 0 || octets.len() + read > MAX_PASSWORD as usize {
-            return Ok(());
-        }
-        octets.extend_from_slice(piece.get(..read).unwrap_or_default());
+/// What ended a wait, in words.
+fn in_words(error: io::Error) -> anyhow::Error {
+    if error.kind() == io::ErrorKind::TimedOut {
+        anyhow!("it took too long (--timeout or --deadline is over)")
+    } else if error.kind() == io::ErrorKind::Interrupted {
+        anyhow!("stopped by a signal")
+    } else {
+        error.into()
     }
 }
 

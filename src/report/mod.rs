@@ -5,9 +5,9 @@ mod line;
 mod progress;
 mod transcript;
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal, Write};
-use std::time::Instant;
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lmtp_send::lmtp::{Stage, printable};
 
@@ -19,59 +19,147 @@ use crate::exit::{self, Judgement, Kind, Policy};
 use crate::job::Output;
 use crate::local_error::LocalError;
 use crate::process::was_closed;
+use crate::stop::Stop;
+use crate::wait::{Writer, write_at_once};
+
+/// How long the report and the diagnostics may take to be written where the message's deadline is over.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long standard error may hold up a run that goes on, all in all, or half of the deadline if that is less:
+/// servers wait five minutes for a command (RFC 5321 §4.5.3.2.7).
+const PATIENCE: Duration = Duration::from_secs(150);
+/// How long the answer to `--help` and the word on a usage error may take to be written.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// What holds for all that is told in a run.
+#[derive(Clone)]
+pub struct Terms {
+    /// How outcomes become exit codes.
+    pub policy: Policy,
+    /// What is told, and where.
+    pub output: Output,
+    /// For each message.
+    pub deadline: Duration,
+    /// Ends every wait.
+    pub stop: Arc<Stop>,
+}
 
 /// Hears of every outcome, and says at the end what the exit code is.
 pub struct Report {
     policy: Policy,
     output: Output,
-    /// What the report is written to, by name.
-    target: String,
-    /// Where it is written.
-    sink: Option<Box<dyn Write>>,
+    /// Where the report is written, if anywhere.
+    sink: Option<Sink>,
+    stderr: Stderr,
+    stop: Arc<Stop>,
+    /// For each message.
+    deadline: Duration,
+    /// When the last message that was heard of should be done with.
+    until: Instant,
     /// The report could not be written.
-    lost: Option<String>,
-    /// A line for each outcome worth telling.
-    lines: Vec<String>,
-    /// What decides the exit code so far: its line's place, and its judgement.
-    deciding: Option<(usize, Judgement)>,
+    lost: bool,
+    /// What is said at the end, and the exit code.
+    at_the_end: Diagnostics,
+    /// What is said of messages some of whose recipients are still to come.
+    begun: Vec<(Arc<str>, Diagnostics)>,
     warnings: Vec<String>,
     several: bool,
 }
 
+/// What the report is written to.
+struct Sink {
+    name: String,
+    writer: Writer,
+}
+
+/// Lines, and what decides the exit code.
+#[derive(Default)]
+struct Diagnostics {
+    lines: Vec<String>,
+    /// The place of its line, where there is one; and its judgement.
+    deciding: Option<(Option<usize>, Judgement)>,
+}
+
+impl Diagnostics {
+    /// Hears `judgement`. What is to be tried again decides before what has failed, and else the first.
+    fn add(&mut self, line: Option<String>, judgement: Judgement) {
+        let decides = match self.deciding {
+            None => judgement.exit != exit::OK,
+            Some((_, so_far)) => judgement.again && !so_far.again,
+        };
+        if decides {
+            self.deciding = Some((line.as_ref().map(|_| self.lines.len()), judgement));
+        }
+        self.lines.extend(line);
+    }
+
+    /// The lines, the one that decides first.
+    fn into_lines(mut self) -> Vec<String> {
+        if let Some((Some(at), _)) = self.deciding
+            && let Some(lines) = self.lines.get_mut(..=at)
+        {
+            lines.rotate_right(1);
+        }
+        self.lines
+    }
+}
+
+/// Standard error while the run goes on: what nobody reads does not hold up the mail for ever.
+struct Stderr {
+    writer: Writer,
+    /// What is left of the time for waiting.
+    patience: Duration,
+}
+
+impl Stderr {
+    fn new(deadline: Duration, stop: &Arc<Stop>) -> Self {
+        Self { writer: Writer::stderr(stop), patience: PATIENCE.min(deadline / 2) }
+    }
+
+    fn say(&mut self, line: &str) -> io::Result<()> {
+        let began = Instant::now();
+        let said = self.writer.write(format!("{line}\n").as_bytes(), began + self.patience);
+        self.patience = self.patience.saturating_sub(began.elapsed());
+        said
+    }
+}
+
 impl Report {
-    /// Opens what the report is to be written to.
+    /// Opens what the report is to be written to, within `deadline`.
     ///
     /// # Errors
     ///
     /// [`LocalError`] where that cannot be written, before anything is delivered.
-    pub fn open(policy: Policy, output: Output, several: bool) -> Result<Self, LocalError> {
-        let sink = match (&output.report, &output.report_file) {
-            (None, _) => None,
-            (Some(_), Some(path)) => {
-                let file = OpenOptions::new().append(true).create(true).open(path);
-                Some(Box::new(file.map_err(|e| lost(&format!("{}: {e}", path.display())))?) as Box<dyn Write>)
-            }
-            (Some(_), None) => Some(Box::new(standard_output()?) as Box<dyn Write>),
-        };
-        let target = output.report_file.as_ref().map(|path| path.display().to_string());
-        let target = target.unwrap_or_else(|| "standard output".into());
-        let (lines, warnings) = (Vec::new(), Vec::new());
-        Ok(Self { policy, output, target, sink, lost: None, lines, deciding: None, warnings, several })
+    pub fn open(terms: Terms, several: bool) -> Result<Self, LocalError> {
+        let Terms { policy, output, deadline, stop } = terms;
+        let now = Instant::now();
+        let until = now.checked_add(deadline).unwrap_or(now);
+        Ok(Self {
+            policy,
+            sink: Sink::open(&output, until, &stop)?,
+            output,
+            stderr: Stderr::new(deadline, &stop),
+            stop,
+            deadline,
+            until,
+            lost: false,
+            at_the_end: Diagnostics::default(),
+            begun: Vec::new(),
+            warnings: Vec::new(),
+            several,
+        })
     }
 
     /// Prints the diagnostics, the one that decides first, and returns the exit code.
     pub fn finish(mut self) -> u8 {
-        if let Some(text) = self.lost.take() {
-            self.trouble(&lost(&format!("{}: {text}; what is delivered stays delivered", self.target)));
-        }
+        let judgement = self.at_the_end.deciding.map(|(_, judgement)| judgement);
         if !self.output.quiet {
-            let first = self.deciding.map(|(at, _)| at);
-            let rest = self.lines.iter().enumerate().filter(|(at, _)| Some(*at) != first).map(|(_, l)| l);
-            let deciding = first.and_then(|at| self.lines.get(at));
-            let text: Vec<&String> = deciding.into_iter().chain(rest).chain(&self.warnings).collect();
-            text.into_iter().for_each(|line| say(line));
+            let until = self.until.max(Instant::now() + GRACE);
+            for line in self.at_the_end.into_lines().iter().chain(&self.warnings) {
+                // The exit code stays true where nobody reads why.
+                let _ = self.stderr.writer.write(format!("{line}\n").as_bytes(), until);
+            }
         }
-        self.deciding.map_or(exit::OK, |(_, judgement)| judgement.exit)
+        judgement.map_or(exit::OK, |judgement| judgement.exit)
     }
 
     /// Tells what a server answered to a question; its reply decides the exit code as a recipient's would.
@@ -83,13 +171,9 @@ impl Report {
         };
         self.print_answer(&line);
         if let Some(judgement) = judgement {
-            let decides = self.decides(judgement);
-            if decides || judgement.exit != exit::OK {
-                self.lines.push(answer.diagnostic(&self.policy, judgement));
-            }
-            if decides {
-                self.deciding = Some((self.lines.len() - 1, judgement));
-            }
+            let refused = judgement.exit != exit::OK;
+            let line = refused.then(|| answer.diagnostic(&self.policy, judgement));
+            self.at_the_end.add(line, judgement);
         }
     }
 
@@ -104,30 +188,60 @@ impl Report {
     }
 
     fn print_answer(&mut self, line: &str) {
-        let written = match self.sink.as_mut() {
-            Some(sink) => sink.write_all(format!("{line}\n").as_bytes()).and_then(|()| sink.flush()),
-            None => print(&format!("{line}\n")),
-        };
-        if let Err(e) = written {
-            self.lost.get_or_insert(e.to_string());
+        let until = self.until.max(Instant::now() + GRACE);
+        match &mut self.sink {
+            Some(_) => self.report(line),
+            None => {
+                let text = format!("{line}\n");
+                if let Err(e) = Writer::stdout(&self.stop).write(text.as_bytes(), until) {
+                    self.report_lost(&format!("{STDOUT}: {}", why(&e)));
+                }
+            }
+        }
+    }
+
+    /// A line of the report.
+    fn report(&mut self, line: &str) {
+        let until = self.until.max(Instant::now() + GRACE);
+        let Some(sink) = self.sink.as_mut().filter(|_| !self.lost) else { return };
+        if let Err(e) = sink.writer.write(format!("{line}\n").as_bytes(), until) {
+            let text = format!("{}: {}", sink.name, why(&e));
+            self.report_lost(&text);
+        }
+    }
+
+    fn report_lost(&mut self, text: &str) {
+        if !self.lost {
+            self.lost = true;
+            self.trouble(&lost(&format!("{text}; what is delivered stays delivered")));
         }
     }
 
     /// Tells a trouble that concerns nobody in particular.
     fn trouble(&mut self, trouble: &LocalError) {
         let judgement = self.policy.trouble(trouble.kind, trouble.reply.as_ref());
-        self.lines.push(line::of_trouble(&self.policy, judgement, trouble));
-        if self.decides(judgement) {
-            self.deciding = Some((self.lines.len() - 1, judgement));
-        }
+        self.at_the_end.add(Some(line::of_trouble(&self.policy, judgement, trouble)), judgement);
     }
 
-    /// Whether `judgement` decides before what has been heard: what is to be tried again before what has
-    /// failed, and else the first.
-    fn decides(&self, judgement: Judgement) -> bool {
-        match self.deciding {
-            None => judgement.exit != exit::OK,
-            Some((_, so_far)) => judgement.again && !so_far.again,
+    /// Says with `-v` what has become of a message as soon as that is known of all recipients.
+    fn follow(&mut self, record: &Record, judgement: Judgement) {
+        let line = line::diagnostic(&self.policy, record, judgement, self.several);
+        let at = self.begun.iter().position(|(message, _)| *message == record.message);
+        let at = at.unwrap_or_else(|| {
+            self.begun.push((Arc::clone(&record.message), Diagnostics::default()));
+            self.begun.len() - 1
+        });
+        if let Some((_, diagnostics)) = self.begun.get_mut(at) {
+            diagnostics.add(Some(line), judgement);
+        }
+        if record.is_last && !self.output.quiet {
+            let (_, diagnostics) = self.begun.swap_remove(at);
+            let troubles = std::mem::take(&mut self.at_the_end.lines);
+            for line in troubles.into_iter().chain(diagnostics.into_lines()) {
+                if self.stderr.say(&line).is_err() {
+                    self.at_the_end.lines.push(line);
+                }
+            }
         }
     }
 
@@ -139,28 +253,47 @@ impl Report {
     }
 
     fn write(&mut self, record: &Record, judgement: Judgement) {
-        let Some(sink) = self.sink.as_mut() else { return };
-        let line = match self.output.report {
-            Some(ReportFormat::Json) => line::json(record, judgement),
-            Some(ReportFormat::Text) | None => line::text(record, judgement),
-        };
-        if let Err(e) = sink.write_all(format!("{line}\n").as_bytes()).and_then(|()| sink.flush()) {
-            self.lost.get_or_insert(e.to_string());
+        match self.output.report {
+            Some(ReportFormat::Json) => self.report(&line::json(record, judgement)),
+            Some(ReportFormat::Text) => self.report(&line::text(record, judgement)),
+            None => {}
         }
+    }
+}
+
+impl Sink {
+    fn open(output: &Output, until: Instant, stop: &Arc<Stop>) -> Result<Option<Self>, LocalError> {
+        if output.report.is_none() {
+            return Ok(None);
+        }
+        if let Some(path) = &output.report_file {
+            let name = path.display().to_string();
+            let writer = Writer::append(path, until, stop).map_err(|e| not_opened(&name, &e))?;
+            return Ok(Some(Self { name, writer }));
+        }
+        if was_closed(rustix::stdio::stdout()) {
+            return Err(lost(&format!("{STDOUT} is closed")));
+        }
+        Ok(Some(Self { name: STDOUT.into(), writer: Writer::stdout(stop) }))
     }
 }
 
 impl Reporter for Report {
     fn record(&mut self, record: Record) -> bool {
+        let left =
+            self.deadline.saturating_sub(Duration::try_from_secs_f64(record.seconds).unwrap_or_default());
+        self.until = Instant::now().checked_add(left).unwrap_or(self.until);
         let judgement = self.judge(&record.fate);
         self.write(&record, judgement);
-        if judgement.exit != exit::OK || self.output.verbosity > 0 {
-            self.lines.push(line::diagnostic(&self.policy, &record, judgement, self.several));
+        if self.output.verbosity > 0 {
+            self.at_the_end.add(None, judgement);
+            self.follow(&record, judgement);
+        } else {
+            let told = judgement.exit != exit::OK;
+            let line = told.then(|| line::diagnostic(&self.policy, &record, judgement, self.several));
+            self.at_the_end.add(line, judgement);
         }
-        if self.decides(judgement) {
-            self.deciding = Some((self.lines.len() - 1, judgement));
-        }
-        self.lost.is_none()
+        !self.lost
     }
 
     fn warning(&mut self, text: &str) {
@@ -172,15 +305,20 @@ impl Reporter for Report {
     fn listener(&self, server: &str) -> Listener {
         if self.output.verbosity >= 2 {
             let mut transcript = transcript::Transcript::new(server);
-            return Box::new(move |event| transcript.line(&event).iter().for_each(|line| say(line)));
+            let mut stderr = Stderr::new(self.deadline, &self.stop);
+            return Box::new(move |event| {
+                let line = transcript.line(&event);
+                line.iter().for_each(|line| drop(stderr.say(line)));
+            });
         }
         if self.output.quiet || !io::stderr().is_terminal() {
             return Box::new(|_| {});
         }
         let mut progress = progress::Progress::default();
+        let mut stderr = Writer::stderr(&self.stop);
         Box::new(move |event| {
             if let Some(text) = progress.note(&event, Instant::now()) {
-                let _ = io::stderr().write_all(text.as_bytes());
+                let _ = stderr.write(text.as_bytes(), Instant::now());
             }
         })
     }
@@ -188,15 +326,8 @@ impl Reporter for Report {
 
 /// Tells a trouble that kept the run from beginning, in the report of each recipient as typed, and returns the
 /// exit code. `sender` is the reverse-path, empty where it is not known.
-pub fn never_begun(
-    policy: Policy,
-    output: &Output,
-    trouble: &LocalError,
-    message: &str,
-    sender: &str,
-    to: &[String],
-) -> u8 {
-    let record = |recipient: Option<&str>| Record {
+pub fn never_begun(terms: Terms, trouble: &LocalError, message: &str, sender: &str, to: &[String]) -> u8 {
+    let record = |recipient: Option<&str>, is_last| Record {
         message: message.into(),
         message_id: None,
         sender: sender.into(),
@@ -205,41 +336,73 @@ pub fn never_begun(
         server: None,
         attempts: 0,
         seconds: 0.0,
+        is_last,
     };
+    let Terms { policy, deadline, .. } = terms;
     let judgement = policy.trouble(trouble.kind, trouble.reply.as_ref());
-    if !output.quiet {
-        say(&line::of_trouble(&policy, judgement, trouble));
+    if !terms.output.quiet {
+        say(&line::of_trouble(&policy, judgement, trouble), deadline.max(GRACE), &terms.stop);
     }
+    // It has been said.
+    let terms = Terms { output: Output { quiet: true, ..terms.output.clone() }, ..terms };
     // Where not even the report can be opened, that is the trouble.
-    if let Ok(mut report) = Report::open(policy, output.clone(), false) {
-        let recipients = to.iter().map(|r| Some(r.as_str()));
-        let nobody = to.is_empty().then_some(None);
-        for recipient in recipients.chain(nobody) {
-            report.record(record(recipient));
+    if let Ok(mut report) = Report::open(terms, false) {
+        let recipients = to.iter().enumerate().map(|(i, r)| (Some(r.as_str()), i + 1 == to.len()));
+        let nobody = to.is_empty().then_some((None, true));
+        for (recipient, is_last) in recipients.chain(nobody) {
+            report.record(record(recipient, is_last));
         }
     }
     judgement.exit
 }
 
 /// Prints what the user asked for.
-pub fn print(text: &str) -> io::Result<()> {
-    io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush())
+///
+/// # Errors
+///
+/// It could not be written, or nobody read it in time.
+pub fn print(text: &str, stop: &Arc<Stop>) -> io::Result<()> {
+    Writer::stdout(stop).write(text.as_bytes(), Instant::now() + ANSWER)
+}
+
+/// What is wrong with the command line, whether anybody reads that or not.
+pub fn usage(text: &str, stop: &Arc<Stop>) {
+    say(text, ANSWER, stop);
+}
+
+/// A bug, said by a program that cannot wait any more.
+pub fn bug(line: &str) {
+    write_at_once(format!("{line}\n").as_bytes());
 }
 
 /// A line on standard error, whether anybody reads that or not.
-pub fn say(line: &str) {
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+fn say(line: &str, limit: Duration, stop: &Arc<Stop>) {
+    let now = Instant::now();
+    let until = now.checked_add(limit).unwrap_or(now);
+    let _ = Writer::stderr(stop).write(format!("{line}\n").as_bytes(), until);
+}
+
+/// What standard output is called in a diagnostic.
+const STDOUT: &str = "standard output";
+
+/// Why something could not be written.
+fn why(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::TimedOut {
+        "nobody read it in time".into()
+    } else if error.kind() == io::ErrorKind::Interrupted {
+        "nobody read it before a signal ended the run".into()
+    } else {
+        error.to_string()
+    }
+}
+
+fn not_opened(name: &str, error: &io::Error) -> LocalError {
+    if error.kind() == io::ErrorKind::Interrupted {
+        return LocalError::new(Kind::Stopped, Stage::Input, format!("{name}: stopped by a signal"));
+    }
+    lost(&format!("{name}: {}", why(error)))
 }
 
 fn lost(text: &str) -> LocalError {
     LocalError::new(Kind::InputOutput, Stage::Input, format!("the report could not be written: {text}"))
-}
-
-/// Standard output, if there is one.
-fn standard_output() -> Result<File, LocalError> {
-    if was_closed(rustix::stdio::stdout()) {
-        return Err(lost("standard output is closed"));
-    }
-    let duplicate = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3);
-    duplicate.map(File::from).map_err(|e| lost(&e.to_string()))
 }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ use rustix::net::{
 use super::resolve::{self, resolve};
 use super::sink::{Server, SinkTransport};
 use super::stream::Stream;
-use super::{Limits, Link, Local, PASSWORD};
+use super::{Limits, Link, Local};
 use crate::process::denied;
 use crate::stop::Stop;
 
@@ -181,7 +181,10 @@ fn to_host(
     let found = resolve(name, port, limits.until(), stop).map_err(|e| match e {
         resolve::Unresolved::NoSuchName => Unreachable::NoSuchHost(name.to_owned()),
         resolve::Unresolved::Failed(text) => Unreachable::LookUp(format!("looking up '{name}': {text}")),
-        resolve::Unresolved::TimedOut => Unreachable::Connect(limits.name(io::ErrorKind::TimedOut.into())),
+        resolve::Unresolved::TimedOut => {
+            let limit = limits.name(io::ErrorKind::TimedOut.into());
+            Unreachable::LookUp(format!("looking up '{name}' took too long ({limit})"))
+        }
         resolve::Unresolved::Stopped => Unreachable::Stopped,
     })?;
     let wanted = |a: &SocketAddr| {
@@ -261,12 +264,7 @@ fn is_something_else(path: &Path) -> bool {
 fn to_program(words: &[String], limits: Limits, stop: &Arc<Stop>) -> Result<Link, Unreachable> {
     let (program, arguments) =
         words.split_first().ok_or_else(|| Unreachable::NoProgram("no program".into()))?;
-    let spawned = Command::new(program)
-        .args(arguments)
-        .env_remove(PASSWORD)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn();
+    let spawned = stop.command(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = spawned.map_err(|e| {
         if e.kind() == io::ErrorKind::NotFound {
             Unreachable::NoProgram(format!("there is no program '{program}'"))

@@ -27,9 +27,6 @@ use secured::Secured;
 use sink::SinkTransport;
 use stream::Stream;
 
-/// The variable of the environment that a password comes from if no option says so. No child process has it.
-pub const PASSWORD: &str = "LMTP_SEND_PASSWORD";
-
 /// What a TLS handshake needs.
 pub type Handshake = (Arc<ClientConfig>, ServerName<'static>);
 

@@ -3,17 +3,23 @@
 //! The system's look-up cannot be interrupted, so it runs on a thread that is left behind when time is over.
 //! A statically linked program must not load the system's look-up modules (they belong to the system's C
 //! library, which may be another version): where `/etc/nsswitch.conf` asks for more than `files` and `dns`,
-//! which are part of the program, the system's own `getent` is asked.
+//! which are part of the program, the system's own `getent` is asked. It says the same of a name that does not exist
+//! and of one that cannot be looked up now: the former is believed only when the DNS says so.
+
+mod dns;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Instant;
 use std::{fs, io, thread};
 
 use crate::stop::Stop;
+use crate::wait::{self, Wanted};
+
+/// The longest answer of getent(1), in octets.
+const MAX_ANSWER: usize = 64 * 1024;
 
 /// Why there are no addresses.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,30 +43,39 @@ pub fn resolve(name: &str, port: u16, until: Instant, stop: &Stop) -> Result<Vec
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let failed = |e: io::Error| Unresolved::Failed(e.to_string());
-    let (done, signal) = UnixStream::pair().map_err(failed)?;
+    if cfg!(statically_linked)
+        && needs_modules(&fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default())
+        && let Some(found) = ask_getent(name, port, until, stop)
+    {
+        return found;
+    }
+    let (done, signal) = UnixStream::pair().map_err(Unresolved::from)?;
     let (send, receive) = mpsc::channel();
     let name = name.to_owned();
     let work = move || {
         let _ = send.send(look_up(&name, port));
         drop(signal);
     };
-    thread::Builder::new().spawn(work).map_err(failed)?;
+    thread::Builder::new().spawn(work).map_err(Unresolved::from)?;
     match stop.wait(Some(done.as_fd()), None, until) {
         Ok(_) => receive.recv().unwrap_or_else(|_| Err(Unresolved::Failed("the look-up ended".into()))),
-        Err(e) if e.kind() == io::ErrorKind::TimedOut => Err(Unresolved::TimedOut),
-        Err(e) if e.kind() == io::ErrorKind::Interrupted => Err(Unresolved::Stopped),
-        Err(e) => Err(failed(e)),
+        Err(e) => Err(e.into()),
+    }
+}
+
+impl From<io::Error> for Unresolved {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::TimedOut {
+            Unresolved::TimedOut
+        } else if error.kind() == io::ErrorKind::Interrupted {
+            Unresolved::Stopped
+        } else {
+            Unresolved::Failed(error.to_string())
+        }
     }
 }
 
 fn look_up(name: &str, port: u16) -> Result<Vec<SocketAddr>, Unresolved> {
-    if cfg!(statically_linked)
-        && needs_modules(&fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default())
-        && let Some(found) = ask_getent(name, port)
-    {
-        return found;
-    }
     match (name, port).to_socket_addrs() {
         Ok(found) => Ok(found.collect()),
         // The standard library tells the resolver's errors apart by their text only.
@@ -89,9 +104,20 @@ fn needs_modules(configuration: &str) -> bool {
 }
 
 /// What `getent ahosts` says; `None` where there is no such program.
-fn ask_getent(name: &str, port: u16) -> Option<Result<Vec<SocketAddr>, Unresolved>> {
-    let output = Command::new("getent").args(["ahosts", "--", name]).stdin(Stdio::null()).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
+fn ask_getent(
+    name: &str,
+    port: u16,
+    until: Instant,
+    stop: &Stop,
+) -> Option<Result<Vec<SocketAddr>, Unresolved>> {
+    let mut getent = stop.command("getent");
+    let asked = getent.args(["ahosts", "--", name]);
+    let (answer, status) = match wait::output(asked, Wanted::All, MAX_ANSWER, until, stop) {
+        Ok(answered) => answered,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
+        Err(e) => return Some(Err(e.into())),
+    };
+    let text = String::from_utf8_lossy(&answer);
     let mut found: Vec<SocketAddr> = Vec::new();
     for address in text.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()) {
         let address = SocketAddr::new(address, port);
@@ -99,11 +125,12 @@ fn ask_getent(name: &str, port: u16) -> Option<Result<Vec<SocketAddr>, Unresolve
             found.push(address);
         }
     }
-    Some(match (found.is_empty(), output.status.code()) {
+    Some(match (found.is_empty(), status.code()) {
         (false, _) => Ok(found),
-        // Its word for a name that is not there.
-        (true, Some(2)) => Err(Unresolved::NoSuchName),
-        (true, _) => Err(Unresolved::Failed(format!("getent: {}", output.status))),
+        // Its word for a name that is not there, and for one that could not be looked up.
+        (true, Some(2)) if dns::denies(name, until, stop) => Err(Unresolved::NoSuchName),
+        (true, Some(2)) => Err(Unresolved::Failed("no address is found now".into())),
+        (true, _) => Err(Unresolved::Failed(format!("getent: {status}"))),
     })
 }
 
