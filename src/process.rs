@@ -7,10 +7,11 @@ use std::path::Path;
 
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, stat};
 
-/// Whether this was closed. The runtime puts `/dev/null` in the place of a closed standard descriptor, open for
-/// reading and writing as no shell opens it; nothing must be taken from there for an empty message, and nothing
-/// written there for told.
-pub fn was_closed(descriptor: impl AsFd) -> bool {
+/// Whether this may have been closed when the program was started. The runtime puts `/dev/null` in the place of a closed
+/// standard descriptor, open for reading and writing; others (Python's DEVNULL, daemon(3)) hand it to us just so, and
+/// nothing tells the one from the other. Whoever asks takes what is worse for what is true: standard input was closed,
+/// and no empty message is taken from it; standard output was not, and mail is delivered though nobody reads the report.
+pub fn may_have_been_closed(descriptor: impl AsFd) -> bool {
     let (Ok(status), Ok(flags)) = (fstat(&descriptor), fcntl_getfl(&descriptor)) else { return true };
     let null = stat("/dev/null").is_ok_and(|null| null.st_rdev == status.st_rdev);
     let character = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice;

@@ -162,36 +162,27 @@ pub fn write_at_once(octets: &[u8]) {
     }
 }
 
-/// Reads whatever can be opened, within a time limit.
-struct Reader<'a> {
-    file: File,
-    until: Instant,
-    stop: &'a Stop,
-}
-
-impl Read for Reader<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        loop {
-            self.stop.wait(Some(self.file.as_fd()), None, self.until)?;
-            match self.file.read(buf) {
-                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-                read => return read,
-            }
-        }
-    }
-}
-
 /// The octets of the file `path`, at most `most` of them. The writer of a FIFO is waited for.
 ///
 /// # Errors
 ///
 /// The system's, and those of [`Stop::wait`].
 pub fn read(path: &Path, most: usize, until: Instant, stop: &Stop) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(nonblocking()).open(path)?;
+    let mut file = OpenOptions::new().read(true).custom_flags(nonblocking()).open(path)?;
     // All at once, so that no half of a secret stays behind where a buffer grew.
     let size = file.metadata().map_or(0, |m| usize::try_from(m.len()).unwrap_or(most));
-    let mut octets = Vec::with_capacity(if size == 0 { most.min(PIPE_BUF) } else { size.min(most) } + 1);
-    Reader { file, until, stop }.take(most as u64).read_to_end(&mut octets)?;
+    let mut octets = Vec::with_capacity(size.max(PIPE_BUF).min(most) + PIPE_BUF);
+    let mut piece = [0; PIPE_BUF];
+    while octets.len() < most {
+        stop.wait(Some(file.as_fd()), None, until)?;
+        match file.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => octets.extend_from_slice(piece.get(..read).unwrap_or_default()),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    octets.truncate(most);
     Ok(octets)
 }
 

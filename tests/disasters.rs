@@ -15,6 +15,7 @@ mod replies;
 mod resources;
 mod slow;
 mod tls;
+mod waiting;
 
 use std::fs;
 use std::path::PathBuf;

@@ -11,7 +11,7 @@ use lmtp_send::message::{Message, Reading, Unreadable};
 
 use crate::exit::Kind;
 use crate::local_error::LocalError;
-use crate::process::{denied, was_closed};
+use crate::process::{denied, may_have_been_closed};
 use crate::stop::Stop;
 use crate::system;
 
@@ -72,7 +72,7 @@ impl Opened<'_> {
 /// Opens without waiting for a writer where `path` is a named pipe.
 fn open_file(path: &Path) -> io::Result<File> {
     if path == Path::new("-") {
-        if was_closed(rustix::stdio::stdin()) {
+        if may_have_been_closed(rustix::stdio::stdin()) {
             return Err(io::Error::other("standard input is closed"));
         }
         return Ok(File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?));

@@ -155,7 +155,10 @@ impl Job {
         let data_timeout = usual.data_timeout.or(usual.timeout).unwrap_or(DATA_TIMEOUT);
         let output = output(usual);
         let policy = policy(usual);
-        let (tls, warning) = security::tls(options, settings)?;
+        let now = Instant::now();
+        let until = now.checked_add(timeout.min(deadline(usual))).unwrap_or(now);
+        let (protocol, _copies) = security::without_fifos(options, until, stop)?;
+        let (tls, warning) = security::tls(&protocol, settings)?;
         let mut job = Self {
             destinations: destinations(usual)?,
             network: Network { ipv6: (usual.ipv4 || usual.ipv6).then_some(usual.ipv6), bind: usual.bind },
@@ -190,8 +193,6 @@ impl Job {
             output,
         };
         // Last: a password is not asked for in vain.
-        let now = Instant::now();
-        let until = now.checked_add(timeout.min(job.deadline)).unwrap_or(now);
         let (credentials, warning) = security::credentials(options, until, stop)?;
         job.credentials = credentials;
         job.warnings.extend(warning);

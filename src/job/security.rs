@@ -1,7 +1,9 @@
 //! TLS and AUTH: what was asked for, with certificates and the password read.
 
+use std::io::{Seek, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::time::Instant;
 use std::{env, fs, io};
@@ -9,6 +11,7 @@ use std::{env, fs, io};
 use anyhow::{Context, anyhow, ensure};
 use lmtp_send::lmtp::auth::Mechanism;
 use lmtp_send::lmtp::{Secret, Stage, printable};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::cli::{self, Protocol, Settings, TlsMode};
 use crate::exit::Kind;
@@ -19,6 +22,9 @@ use crate::wait::{self, Wanted};
 
 /// The longest password, in octets.
 const MAX_PASSWORD: usize = 4096;
+
+/// The longest file of certificates or keys that is read through a FIFO, in octets.
+const MAX_PEM: usize = 16 << 20;
 
 /// Who we are to the server.
 #[derive(Debug)]
@@ -72,6 +78,41 @@ pub fn tls(options: &Protocol, settings: &Settings) -> Result<(Security, Option<
         Start::Required | Start::AtOnce => (asked, None),
     };
     Ok((Some((start, Tls::new(asked).map_err(|e| unusable(&e))?)), warning))
+}
+
+/// `options` with a copy in memory in place of each file that TLS is to read and that is a FIFO, read within the time
+/// limit; and the copies, which last as long as they are kept.
+///
+/// # Errors
+///
+/// [`LocalError`] where a FIFO cannot be read to its end in time.
+pub fn without_fifos(
+    options: &Protocol,
+    until: Instant,
+    stop: &Stop,
+) -> Result<(Protocol, Vec<fs::File>), LocalError> {
+    let (mut options, mut copies) = (options.clone(), Vec::new());
+    // Opportunistic TLS reads no authorities.
+    let ca = options.tls_ca.as_mut().filter(|_| options.tls != Some(TlsMode::Opportunistic));
+    let identity = [options.tls_cert.as_mut(), options.tls_key.as_mut()];
+    for file in ca.into_iter().chain(identity.into_iter().flatten()) {
+        if !fs::metadata(&*file).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+            continue;
+        }
+        let copy = copied(file, until, stop).with_context(|| format!("cannot read {}", file.display()));
+        let copy = copy.map_err(|e| LocalError::new(Kind::Config, Stage::Tls, format!("{e:#}")))?;
+        *file = format!("/dev/fd/{}", copy.as_raw_fd()).into();
+        copies.push(copy);
+    }
+    Ok((options, copies))
+}
+
+fn copied(path: &Path, until: Instant, stop: &Stop) -> anyhow::Result<fs::File> {
+    let octets = wait::read(path, MAX_PEM, until, stop).map_err(in_words)?;
+    let mut copy = fs::File::from(memfd_create("pem", MemfdFlags::CLOEXEC)?);
+    copy.write_all(&octets)?;
+    copy.rewind()?;
+    Ok(copy)
 }
 
 fn verify(options: &Protocol) -> Result<Verify, LocalError> {

@@ -18,7 +18,6 @@ use crate::delivery::{Conclusion, Listener, Record, Reporter};
 use crate::exit::{self, Judgement, Kind, Policy};
 use crate::job::Output;
 use crate::local_error::LocalError;
-use crate::process::was_closed;
 use crate::stop::Stop;
 use crate::wait::{Writer, write_at_once};
 
@@ -270,9 +269,6 @@ impl Sink {
             let name = path.display().to_string();
             let writer = Writer::append(path, until, stop).map_err(|e| not_opened(&name, &e))?;
             return Ok(Some(Self { name, writer }));
-        }
-        if was_closed(rustix::stdio::stdout()) {
-            return Err(lost(&format!("{STDOUT} is closed")));
         }
         Ok(Some(Self { name: STDOUT.into(), writer: Writer::stdout(stop) }))
     }

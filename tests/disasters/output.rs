@@ -62,11 +62,11 @@ fn stdout_is_closed_and_there_is_no_report() {
 
 #[test]
 fn stdout_is_closed() {
-    // Known before anything is sent: then nothing is sent.
-    let server = Server::unused();
+    // The runtime puts /dev/null there, and that is how others throw a report away: the mail is delivered.
+    let server = Server::tcp(delivers);
     let ran = Client::in_shell(r#"exec "$@" >&-"#).args(server.destination()).typed(ONE).run();
     server.finish();
-    ran.exits(75);
+    ran.exits(0);
 }
 
 #[test]
