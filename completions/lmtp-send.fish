@@ -64,6 +64,13 @@ complete -c lmtp-send -l vrfy -d 'Ask whether ADDR is known (VRFY); repeatable' 
 complete -c lmtp-send -l expn -d 'Ask who is on the list ADDR (EXPN); repeatable' -r
 complete -c lmtp-send -l etrn -d 'Have the queue for DOMAIN run (ETRN, RFC 1985); repeatable' -r
 complete -c lmtp-send -l help-from-server -d 'Ask for the server\'s help, about TOPIC' -r
+complete -c lmtp-send -l connections -d 'Sessions side by side [default: 1]' -r
+complete -c lmtp-send -l rate -d 'At most so many messages per second' -r
+complete -c lmtp-send -l repeat -d 'Send each message N times; \'%n\' in --to counts up from 1' -r
+complete -c lmtp-send -l retry -d 'Try deferred recipients again, N times at most' -r
+complete -c lmtp-send -l retry-for -d 'Try deferred recipients again for SECS, within --deadline' -r
+complete -c lmtp-send -l summary -d 'Sum up the run on stderr' -r -f -a "text\t'Lines for people'
+json\t'A JSON object'"
 complete -c lmtp-send -l config -d 'Read settings from FILE (TOML) instead of the usual files' -r -F
 complete -c lmtp-send -l profile -d 'Settings of the table [profile.NAME] go before the others' -r
 complete -c lmtp-send -s 4 -l ipv4 -d 'Use IPv4 only'
@@ -81,6 +88,7 @@ complete -c lmtp-send -l tls-insecure -d 'Do not verify the server\'s certificat
 complete -c lmtp-send -l auth-insecure -d 'Allow PLAIN and LOGIN over TCP without TLS'
 complete -c lmtp-send -l probe -d 'Show greeting, name, extensions, TLS and the time of each step'
 complete -c lmtp-send -l noop -d 'Ask whether the server answers at all (NOOP)'
+complete -c lmtp-send -l fail-fast -d 'Take no further message once a recipient was not delivered to'
 complete -c lmtp-send -l show-config -d 'Print what is in force and where it comes from; deliver nothing'
 complete -c lmtp-send -s h -l help -d 'Print help'
 complete -c lmtp-send -s V -l version -d 'Print version'

@@ -24,7 +24,7 @@ use cli::{Args, ExitStyle, Sources, Uncertain, Unparsed};
 use exit::{Kind, Policy};
 use job::{Job, Output};
 use local_error::LocalError;
-use report::{Report, Terms};
+use report::{Report, Tally, Terms};
 use stop::Stop;
 
 fn main() -> ExitCode {
@@ -87,13 +87,18 @@ fn never_begun(args: &Args, trouble: &LocalError, stop: &Arc<Stop>) -> u8 {
 fn deliver(args: &Args, terms: Terms) -> Result<u8, LocalError> {
     let stop = &Arc::clone(&terms.stop);
     let job = Job::new(args, stop)?;
-    let mut report = Report::open(terms, job.inputs.len() > 1)?;
-    if job.questions.is_empty() {
-        delivery::run(&job, stop, &mut report);
-    } else {
+    let mut report = Report::open(terms, job.inputs.len() > 1 || job.bulk.repeat.is_some())?;
+    let mut summary = None;
+    if !job.questions.is_empty() {
         query::run(&job, stop, &mut report);
+    } else if job.bulk.is_measured() {
+        let mut tally = Tally::new(&mut report);
+        delivery::run(&job, stop, &mut tally);
+        summary = tally.finish(job.bulk.summary);
+    } else {
+        delivery::run(&job, stop, &mut report);
     }
-    Ok(report.finish())
+    Ok(report.finish(summary))
 }
 
 /// A variable or a configuration file cannot be understood: what was typed says how that is told.

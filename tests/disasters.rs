@@ -9,6 +9,7 @@
 mod exec;
 mod input;
 mod lost;
+mod many;
 mod output;
 mod reach;
 mod replies;

@@ -8,6 +8,7 @@
 //! An option that was not given is `None`, empty or `false`; the defaults that the help text names are put in
 //! where the option is used, so that another source of settings can stand between the two.
 
+mod bulk;
 mod configuration;
 mod protocol;
 mod settings;
@@ -23,6 +24,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args as _, Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
+pub use bulk::{Bulk, SummaryFormat};
 pub use configuration::Configuration;
 pub use protocol::{Body, Mechanism, Notify, Protocol, Ret, TlsMode, Verb};
 use settings::{Found, Schema};
@@ -47,6 +49,10 @@ pub struct Args {
     /// What is about the protocol.
     #[command(flatten)]
     pub protocol: Protocol,
+
+    /// What is about many messages.
+    #[command(flatten)]
+    pub bulk: Bulk,
 
     /// What says where settings come from.
     #[command(flatten)]
@@ -374,7 +380,14 @@ impl Args {
 impl From<Usual> for Args {
     fn from(usual: Usual) -> Self {
         let (protocol, configuration) = (Protocol::default(), Configuration::default());
-        Self { usual, protocol, configuration, settings: Settings::default(), warnings: Vec::new() }
+        Self {
+            usual,
+            protocol,
+            configuration,
+            bulk: Bulk::default(),
+            settings: Settings::default(),
+            warnings: Vec::new(),
+        }
     }
 }
 

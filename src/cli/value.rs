@@ -59,6 +59,52 @@ pub fn proxy(word: &str) -> Result<Proxy, &'static str> {
     source.map(Proxy::Source).map_err(|_| "neither 'local' nor an IP address with or without a port")
 }
 
+/// How often or how many: at least once.
+///
+/// # Errors
+///
+/// What is no number from 1 to a thousand million.
+pub fn count(word: &str) -> Result<u32, &'static str> {
+    match number(word) {
+        Ok(count @ 1..) => Ok(count),
+        _ => Err("not a number from 1 to 1000000000"),
+    }
+}
+
+/// How often or how many, and perhaps not at all.
+///
+/// # Errors
+///
+/// What is no number from 0 to a thousand million.
+pub fn number(word: &str) -> Result<u32, &'static str> {
+    match word.parse() {
+        Ok(number @ 0..=1_000_000_000) if word.bytes().all(|b| b.is_ascii_digit()) => Ok(number),
+        _ => Err("not a number from 0 to 1000000000"),
+    }
+}
+
+/// How many sessions are held at once.
+///
+/// # Errors
+///
+/// What is no number from 1 to 1000.
+pub fn connections(word: &str) -> Result<u32, &'static str> {
+    count(word).ok().filter(|n| *n <= 1000).ok_or("not a number from 1 to 1000")
+}
+
+/// So many per second, with or without a fraction.
+///
+/// # Errors
+///
+/// What is no number, or not between one in a million seconds and a million in one.
+pub fn rate(word: &str) -> Result<f64, &'static str> {
+    let plain = word.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    match word.parse::<f64>() {
+        Ok(rate) if plain && (1e-6..=1e6).contains(&rate) => Ok(rate),
+        _ => Err("not a number per second from 0.000001 to 1000000"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +141,19 @@ mod tests {
             ["", "0", "0.0", "-1", "-0.5", "+1", "nan", "inf", "1e3", "1000001", "0.0001", "1s", "1 ", "."]
         {
             assert!(seconds(word).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn counts_and_rates_are_numbers() {
+        assert_eq!((count("1"), number("0"), connections("16")), (Ok(1), Ok(0), Ok(16)));
+        assert_eq!((rate("0.5"), rate("100")), (Ok(0.5), Ok(100.0)));
+        for word in ["", "-1", "+1", "1.5", "1000000001", "many", "1 "] {
+            assert!(count(word).is_err() && number(word).is_err() && connections(word).is_err(), "{word}");
+        }
+        assert!(count("0").is_err() && connections("1001").is_err());
+        for word in ["", "0", "-1", "nan", "inf", "1e3", "1/s"] {
+            assert!(rate(word).is_err(), "{word}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Instant;
 
-use lmtp_send::message::{Message, Reading, Unreadable};
+use lmtp_send::message::{Identity, Message, Reading, Unreadable};
 
 use crate::exit::Kind;
 use crate::local_error::LocalError;
@@ -49,6 +49,12 @@ impl Opened<'_> {
     /// Whether it can be read in a moment, without waiting for whoever writes it.
     pub fn is_at_hand(&self) -> bool {
         self.metadata.as_ref().is_some_and(|m| m.is_file() && m.len() <= SHORT) && self.path != Path::new("-")
+    }
+
+    /// What it is known by when it is to be read again; `None` where it cannot be.
+    pub fn identity(&self) -> Option<Identity> {
+        let file = self.metadata.as_ref().filter(|m| m.is_file() && self.path != Path::new("-"));
+        file.map(Identity::of)
     }
 
     /// Reads it to its end, waiting no longer than `deadline`.

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use lmtp_send::envelope::{self, HeaderField};
 use lmtp_send::lmtp::{Address, ReversePath};
-use lmtp_send::message::{BadHeader, Message, Unreadable};
+use lmtp_send::message::{BadHeader, Identity, Message, Unreadable};
 
-use super::input::Opened;
+use super::input::{self, Opened};
 use super::intake::Input;
 use super::{Conclusion, Record};
 use crate::exit::Kind;
@@ -15,10 +15,8 @@ use crate::job::{self, Job};
 use crate::local_error::LocalError;
 use crate::stop::Stop;
 
-/// A message that has been read, with its envelope.
-pub struct Letter {
-    /// The message.
-    pub message: Message,
+/// Who a message is from and for.
+pub struct Envelope {
     /// Where failures are reported to.
     pub reverse_path: ReversePath,
     /// Who it is for.
@@ -26,14 +24,27 @@ pub struct Letter {
     message_id: Option<Arc<str>>,
 }
 
+/// A message that has been read, with its envelope.
+pub struct Letter {
+    /// The message.
+    pub message: Message,
+    envelope: Arc<Envelope>,
+    /// What its file was when it was read; `None` where it cannot be read again.
+    identity: Option<Identity>,
+}
+
 /// A letter on its way.
 pub struct Mail {
-    /// What is sent.
-    pub letter: Arc<Letter>,
+    /// Who it is from and for.
+    pub envelope: Arc<Envelope>,
     /// Nothing is waited for beyond.
     pub deadline: Instant,
     /// Octets of the message were sent from its file, without being copied.
     pub from_file: bool,
+    /// What is sent. A mail that waits has none, where that can be read again.
+    letter: Option<Arc<Letter>>,
+    input: Input,
+    identity: Option<Identity>,
     about: About,
     progress: Vec<Progress>,
     told: usize,
@@ -47,11 +58,14 @@ pub struct About {
     started: Instant,
 }
 
-/// How far a recipient is: pending, or known.
+/// How far a recipient is.
 #[derive(Default)]
 struct Progress {
     attempts: u32,
-    known: Option<(Conclusion, Option<Arc<str>>, Duration)>,
+    /// What the last attempt came to.
+    last: Option<(Conclusion, Option<Arc<str>>, Duration)>,
+    /// That is final.
+    settled: bool,
 }
 
 impl Letter {
@@ -62,27 +76,89 @@ impl Letter {
     /// What is wrong with it, or with its header; `about` has by then what is known of it.
     pub fn read(
         job: &Job,
-        opened: Opened,
+        opened: Opened<'_>,
         deadline: Instant,
         stop: &Stop,
         about: &mut About,
     ) -> Result<Self, LocalError> {
+        let identity = opened.identity();
         let mut message = opened.read(deadline, stop)?;
         if job.output.wants_message_id() {
             about.message_id = message.message_id().map(Arc::from);
         }
         let (reverse_path, recipients) = address(job, &mut message, deadline, stop)?;
-        Ok(Self { message, reverse_path, recipients, message_id: about.message_id.clone() })
+        let message_id = about.message_id.clone();
+        let envelope = Arc::new(Envelope { reverse_path, recipients, message_id });
+        Ok(Self { message, envelope, identity })
+    }
+
+    /// The envelope of one copy: `%n` in a recipient is its number.
+    fn envelope_of(&self, copy: Option<u32>) -> Arc<Envelope> {
+        let envelope = &self.envelope;
+        let is_numbered = |address: &Address| address.as_str().contains("%n");
+        let Some(copy) = copy.filter(|_| envelope.recipients.iter().any(is_numbered)) else {
+            return Arc::clone(envelope);
+        };
+        let number = |address: &Address| {
+            let text = address.as_str().replace("%n", &copy.to_string());
+            Address::parse(&text).unwrap_or_else(|_| address.clone())
+        };
+        let recipients = envelope.recipients.iter().map(number).collect();
+        let (reverse_path, message_id) = (envelope.reverse_path.clone(), envelope.message_id.clone());
+        Arc::new(Envelope { reverse_path, recipients, message_id })
     }
 }
 
 impl Mail {
-    /// A letter to all its recipients.
-    pub fn new(letter: Arc<Letter>, deadline: Instant, about: About) -> Self {
-        let sender = letter.reverse_path.as_str().into();
-        let about = About { sender, message_id: letter.message_id.clone(), ..about };
-        let progress = letter.recipients.iter().map(|_| Progress::default()).collect();
-        Self { letter, deadline, from_file: false, about, progress, told: 0 }
+    /// A letter that came from `input`, to all its recipients.
+    pub fn new(letter: Arc<Letter>, input: Input, deadline: Instant, about: About) -> Self {
+        let envelope = letter.envelope_of(input.copy);
+        let sender = envelope.reverse_path.as_str().into();
+        let about = About { sender, message_id: envelope.message_id.clone(), ..about };
+        let progress = envelope.recipients.iter().map(|_| Progress::default()).collect();
+        let identity = letter.identity;
+        Self {
+            envelope,
+            deadline,
+            from_file: false,
+            letter: Some(letter),
+            input,
+            identity,
+            about,
+            progress,
+            told: 0,
+        }
+    }
+
+    /// What is sent.
+    pub fn letter(&self) -> Option<&Arc<Letter>> {
+        self.letter.as_ref()
+    }
+
+    /// Keeps neither a file open nor a message in memory, where it can be read again.
+    pub fn rest(&mut self) {
+        if self.identity.is_some() {
+            self.letter = None;
+        }
+    }
+
+    /// Reads again what [`rest`](Self::rest) has let go.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or is no longer what it was.
+    pub fn wake(&mut self, job: &Job, stop: &Stop) -> Result<(), LocalError> {
+        if self.letter.is_some() {
+            return Ok(());
+        }
+        let opened = input::open(&self.input.path)?;
+        if let (Some(was), Some(is)) = (&self.identity, opened.identity()) {
+            was.still_is(&is)
+                .map_err(|e| LocalError::input(Kind::InputOutput, format!("{}: {e}", self.input.name)))?;
+        }
+        let letter = Letter::read(job, opened, self.deadline, stop, &mut self.about)?;
+        self.letter = Some(Arc::new(letter));
+        Ok(())
     }
 
     /// Another attempt is made for `recipient`.
@@ -92,24 +168,37 @@ impl Mail {
         }
     }
 
-    /// What has become of `recipient`; the first word counts.
-    pub fn settle(&mut self, recipient: usize, conclusion: Conclusion, server: Option<Arc<str>>) {
+    /// How many attempts there were for `recipient`, and how long the message has been here.
+    pub fn tried(&self, recipient: usize) -> (u32, Duration) {
+        let attempts = self.progress.get(recipient).map_or(0, |progress| progress.attempts);
+        (attempts, self.about.started.elapsed())
+    }
+
+    /// What an attempt came to for `recipient`. Once it is `settled`, that stands.
+    pub fn conclude(
+        &mut self,
+        recipient: usize,
+        conclusion: Conclusion,
+        server: Option<Arc<str>>,
+        settled: bool,
+    ) {
         let elapsed = self.about.started.elapsed();
-        if let Some(progress) = self.progress.get_mut(recipient) {
-            progress.known.get_or_insert((conclusion, server, elapsed));
+        if let Some(progress) = self.progress.get_mut(recipient).filter(|progress| !progress.settled) {
+            progress.last = Some((conclusion, server, elapsed));
+            progress.settled = settled;
         }
     }
 
-    /// What has become of `recipient`, if that is known.
-    pub fn conclusion(&self, recipient: usize) -> Option<&Conclusion> {
-        self.progress.get(recipient)?.known.as_ref().map(|(conclusion, _, _)| conclusion)
+    /// What the last attempt came to for `recipient`.
+    pub fn last(&self, recipient: usize) -> Option<&Conclusion> {
+        self.progress.get(recipient)?.last.as_ref().map(|(conclusion, _, _)| conclusion)
     }
 
-    /// The next record in the order of the recipients, once it is known.
+    /// The next record in the order of the recipients, once it is settled.
     pub fn next_record(&mut self) -> Option<Record> {
-        let progress = self.progress.get_mut(self.told)?;
-        let (conclusion, server, elapsed) = progress.known.clone()?;
-        let recipient = self.letter.recipients.get(self.told).map(|r| r.as_str().into());
+        let progress = self.progress.get_mut(self.told).filter(|progress| progress.settled)?;
+        let (conclusion, server, elapsed) = progress.last.clone()?;
+        let recipient = self.envelope.recipients.get(self.told).map(|r| r.as_str().into());
         self.told += 1;
         let attempts = progress.attempts;
         let record = self.about.record(recipient, conclusion, server, attempts, elapsed);

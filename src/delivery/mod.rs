@@ -12,11 +12,15 @@
 //! | `input` | a message is opened, and read to its end |
 //! | `mail` | a message with its envelope, and what has become of each recipient |
 //! | `queue` | the transactions that are waiting |
-//! | `worker` | one connection and what is in flight on it; the gate where an outcome becomes final |
+//! | `worker` | one connection and what is in flight on it |
+//! | `gate` | `conclude`: an outcome becomes final, or goes back into the queue |
+//! | `retry` | attempts, verdict, deadline → delay |
+//! | `side_by_side` | several workers, and the one owner of the report |
 //! | `opening` | hosts in turn, from a destination to a session |
 //!
 //! What cannot be known here is wording: outcomes go to a [`Reporter`] as they become known.
 
+mod gate;
 mod input;
 mod intake;
 #[allow(dead_code, reason = "the intake and the gate take it up with their options")]
@@ -24,8 +28,10 @@ mod ledger;
 mod mail;
 pub mod opening;
 mod queue;
+pub mod retry;
 #[allow(dead_code, reason = "the intake and the gate take it up with their options")]
 mod shard;
+mod side_by_side;
 #[allow(dead_code, reason = "the intake and the gate take it up with their options")]
 mod sources {
     pub mod directory;
@@ -35,13 +41,15 @@ mod worker;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use lmtp_send::lmtp::{Event, Outcome};
 
+use crate::exit::Kind;
 use crate::job::Job;
 use crate::local_error::LocalError;
 use crate::stop::Stop;
-use intake::{Input, Intake};
+use intake::{Intake, Next};
 use worker::Worker;
 
 /// What became of a recipient, in a session or short of one.
@@ -88,6 +96,26 @@ pub trait Reporter {
     fn warning(&mut self, text: &str);
     /// Who listens to a session with `server`.
     fn listener(&self, server: &str) -> Listener;
+    /// The same, for sessions side by side.
+    fn listeners(&self) -> Listeners;
+    /// What the summary is made of, where one is wanted.
+    fn measure(&mut self, measure: Measure);
+}
+
+/// Makes who listens to a session with the server named.
+pub type Listeners = Arc<dyn Fn(&str) -> Listener + Send + Sync>;
+
+/// A count for the summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// A session was opened.
+    Session,
+    /// A message was taken in.
+    Message,
+    /// So many octets of messages were sent.
+    Octets(u64),
+    /// A recipient's copy was accepted so long after the message had been sent.
+    Reply(Duration),
 }
 
 /// What the workers of a run have in common.
@@ -96,20 +124,30 @@ struct Run<'a> {
     stop: &'a Arc<Stop>,
     intake: Mutex<Intake>,
     report_lost: AtomicBool,
+    /// No further message is taken.
+    ended: AtomicBool,
 }
 
 /// Delivers all messages of `job`.
 pub fn run(job: &Job, stop: &Arc<Stop>, reporter: &mut dyn Reporter) {
     job.warnings.iter().for_each(|text| reporter.warning(text));
-    let intake = Mutex::new(Intake::new(job));
-    let run = Run { job, stop, intake, report_lost: AtomicBool::new(false) };
-    Worker::new(&run, reporter).work();
+    let run = Run {
+        job,
+        stop,
+        intake: Mutex::new(Intake::new(job)),
+        report_lost: AtomicBool::new(false),
+        ended: AtomicBool::new(false),
+    };
+    match job.bulk.connections {
+        0 | 1 => Worker::new(&run, reporter).work(),
+        workers => side_by_side::work(&run, workers, reporter),
+    }
 }
 
 impl Run<'_> {
-    /// The next message; `None`: there is none left.
-    fn next_input(&self) -> Option<Input> {
-        self.intake.lock().unwrap_or_else(PoisonError::into_inner).next()
+    /// What is to be done next.
+    fn next_input(&self) -> Next {
+        self.intake.lock().unwrap_or_else(PoisonError::into_inner).next(Instant::now())
     }
 
     /// A record could not be told: nothing more is to be delivered.
@@ -119,5 +157,27 @@ impl Run<'_> {
 
     fn is_report_lost(&self) -> bool {
         self.report_lost.load(Ordering::Relaxed)
+    }
+
+    /// Nothing new is begun.
+    fn end_early(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing new is to be begun.
+    fn is_over(&self) -> bool {
+        self.ended.load(Ordering::Relaxed) || self.stop.is_told()
+    }
+
+    /// Why the message `name` is not taken in, if it is not.
+    fn hindrance(&self, name: &str) -> Option<LocalError> {
+        let why = if self.stop.is_told() {
+            "stopped by a signal"
+        } else if self.is_over() {
+            "not sent, since --fail-fast ended the run"
+        } else {
+            return None;
+        };
+        Some(LocalError::input(Kind::Stopped, format!("{name}: {why}")))
     }
 }

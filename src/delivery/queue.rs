@@ -1,6 +1,10 @@
-//! What is to be sent next of messages that were taken in: transactions that are waiting.
+//! What is to be sent next of messages that were taken in: transactions that are waiting, some for a later time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+/// More messages that wait to be tried again than these, and no new ones are taken in.
+const MANY: usize = 1000;
 
 /// A message for some of its recipients: one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +19,8 @@ pub struct Batch {
 #[derive(Debug, Default)]
 pub struct Queue {
     ready: VecDeque<Batch>,
+    /// By the time before which they are not sent, and the message.
+    later: BTreeMap<(Instant, usize), Vec<usize>>,
 }
 
 impl Queue {
@@ -39,28 +45,84 @@ impl Queue {
         }
     }
 
-    /// The next transaction.
-    pub fn pop(&mut self) -> Option<Batch> {
-        self.ready.pop_front()
+    /// A recipient is not sent to before `at`, or when others of the same message are.
+    pub fn push_later(&mut self, mail: usize, recipient: usize, at: Instant) {
+        let at = self.later.keys().find(|(_, other)| *other == mail).map_or(at, |(at, _)| *at);
+        let recipients = self.later.entry((at, mail)).or_default();
+        let place = recipients.partition_point(|other| *other < recipient);
+        recipients.insert(place, recipient);
+    }
+
+    /// The next transaction that may be sent at `now`.
+    pub fn pop(&mut self, now: impl FnOnce() -> Instant) -> Option<Batch> {
+        self.ready.pop_front().or_else(|| {
+            let due = self.later.first_entry()?;
+            let (at, mail) = *due.key();
+            (at <= now()).then(|| Batch { mail, recipients: due.remove() })
+        })
+    }
+
+    /// The next transaction that waits for its time, whatever that is.
+    pub fn pop_later(&mut self) -> Option<Batch> {
+        self.later.pop_first().map(|((_, mail), recipients)| Batch { mail, recipients })
+    }
+
+    /// When the first that waits for its time may be sent.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.later.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// Whether nothing can be sent now.
     pub fn is_empty(&self) -> bool {
         self.ready.is_empty()
     }
+
+    /// Whether so many wait for their time that no new message is to be taken in.
+    pub fn is_full(&self) -> bool {
+        self.later.len() >= MANY
+    }
+
+    /// The recipients of a message that wait for their time: they wait no longer.
+    pub fn withdraw(&mut self, mail: usize) -> Vec<usize> {
+        let key = self.later.keys().find(|(_, other)| *other == mail).copied();
+        key.and_then(|key| self.later.remove(&key)).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn batch(mail: usize, recipients: &[usize]) -> Batch {
+        Batch { mail, recipients: recipients.to_vec() }
+    }
 
     #[test]
     fn what_was_begun_goes_first_and_in_order() {
         let mut queue = Queue::default();
-        queue.push(Batch { mail: 3, recipients: vec![0] });
+        queue.push(batch(3, &[0]));
         queue.push_all_first(&[(1, 4), (1, 5), (2, 0), (1, 6)]);
-        let order: Vec<Batch> = std::iter::from_fn(|| queue.pop()).collect();
-        let batch = |mail, recipients: &[usize]| Batch { mail, recipients: recipients.to_vec() };
+        let order: Vec<Batch> = std::iter::from_fn(|| queue.pop(Instant::now)).collect();
         assert_eq!(order, [batch(1, &[4, 5]), batch(2, &[0]), batch(1, &[6]), batch(3, &[0])]);
+    }
+
+    #[test]
+    fn what_is_for_later_waits_and_goes_together() {
+        let mut queue = Queue::default();
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        queue.push_later(1, 7, at(5));
+        queue.push_later(2, 0, at(3));
+        queue.push_later(1, 2, at(9));
+        queue.push_later(3, 0, at(4));
+        assert_eq!(queue.withdraw(3), [0]);
+        assert!(queue.is_empty());
+        assert_eq!(queue.pop(|| at(2)), None);
+        assert_eq!(queue.next_due(), Some(at(3)));
+        assert_eq!(queue.pop(|| at(5)), Some(batch(2, &[0])));
+        assert_eq!(queue.pop(|| at(5)), Some(batch(1, &[2, 7])));
+        assert_eq!((queue.pop(|| at(9)), queue.next_due()), (None, None));
     }
 }

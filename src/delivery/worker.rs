@@ -5,45 +5,52 @@
 //! handed over before the next is opened, and a message that has to be waited for is waited for without a session.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lmtp_send::lmtp::session::Body;
 use lmtp_send::lmtp::{
-    Address, Cause, DataReply, EnhancedCode, Outcome, Pipeline, Reply, Room, SessionError, Settlement, Stage,
-    Transaction, TransactionId,
+    Address, DataReply, EnhancedCode, Outcome, Pipeline, Reply, Room, SessionError, Transaction,
+    TransactionId,
 };
 
 use super::input;
-use super::intake::Input;
+use super::intake::{Input, Next};
 use super::mail::{About, Letter, Mail};
 use super::opening::{self, Opened, Unopened};
 use super::queue::{Batch, Queue};
-use super::{Conclusion, Listener, Record, Reporter, Run};
+use super::{Conclusion, Listener, Measure, Reporter, Run};
 use crate::exit::Kind;
 use crate::job::Told;
 use crate::local_error::LocalError;
 use crate::transport::Link;
 
+/// A pause that a session stands without harm.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Sends messages over one connection at a time.
 pub struct Worker<'a> {
-    run: &'a Run<'a>,
-    reporter: &'a mut dyn Reporter,
+    pub(super) run: &'a Run<'a>,
+    pub(super) reporter: &'a mut dyn Reporter,
     /// By number: the mails that are not told.
-    mails: HashMap<usize, Mail>,
+    pub(super) mails: HashMap<usize, Mail>,
     /// How many mails there were.
     count: usize,
-    queue: Queue,
+    pub(super) queue: Queue,
+    /// Mails that wait to be tried again, and need not be kept at hand.
+    pub(super) resting: Vec<usize>,
     /// The message that is taken in next.
     next: Option<Input>,
-    connection: Option<Connection>,
+    pub(super) connection: Option<Connection>,
     /// The server that was found to take fewer recipients in a transaction than were offered.
-    crowded: Option<Arc<str>>,
+    pub(super) crowded: Option<Arc<str>>,
 }
 
 /// A session and what was begun in it.
-struct Connection {
-    pipeline: Pipeline<Link, Listener>,
-    server: Arc<str>,
+pub(super) struct Connection {
+    pub(super) pipeline: Pipeline<Link, Listener>,
+    pub(super) server: Arc<str>,
     /// The parameters that this server is told.
     told: Told,
     /// By transaction, as long as it is not settled.
@@ -55,6 +62,16 @@ struct Begun {
     batch: Batch,
     /// How many of its recipients are not settled.
     left: usize,
+    /// When its message had been sent.
+    sent: Option<Instant>,
+}
+
+/// Which recipient of which mail something was settled for.
+pub(super) struct Place {
+    pub(super) mail: usize,
+    pub(super) recipient: usize,
+    /// When the message had been sent.
+    pub(super) sent: Option<Instant>,
 }
 
 impl<'a> Worker<'a> {
@@ -66,6 +83,7 @@ impl<'a> Worker<'a> {
             mails: HashMap::new(),
             count: 0,
             queue: Queue::default(),
+            resting: Vec::new(),
             next: None,
             connection: None,
             crowded: None,
@@ -80,65 +98,129 @@ impl<'a> Worker<'a> {
         self.account();
     }
 
-    /// What is to be done next: what is left of a message that was begun, else the next message.
+    /// What is to be done next: what is left of a message that was begun, what is to be tried again, else the next
+    /// message.
     fn next_batch(&mut self) -> Option<Batch> {
         loop {
-            if let Some(batch) = self.queue.pop() {
+            self.let_rest();
+            if let Some(batch) = self.queue.pop(Instant::now) {
                 return Some(batch);
             }
-            if self.next.is_none() {
-                self.next = self.run.next_input();
+            match self.next_input() {
+                Next::Input(input) => {
+                    self.make_way_for(&input);
+                    self.next = Some(input);
+                }
+                Next::Later(at) => self.pause(at),
+                Next::Nothing => {
+                    self.hang_up();
+                    if self.queue.is_empty() {
+                        return None;
+                    }
+                }
             }
-            match &self.next {
-                Some(input) if !input.is_standard_input() => self.hand_over(),
-                Some(_) | None => self.hang_up(),
+            // The session may have left something, and that goes first.
+            if self.queue.is_empty()
+                && let Some(input) = self.next.take()
+            {
+                self.take_in(input);
             }
-            // The session may have left something.
-            if self.queue.is_empty() {
-                let input = self.next.take()?;
-                self.take_in(&input);
-            }
+        }
+    }
+
+    /// The next message to be taken in, or when something is due.
+    fn next_input(&mut self) -> Next {
+        if let Some(input) = self.next.take() {
+            return Next::Input(input);
+        }
+        let next = if self.queue.is_full() { Next::Nothing } else { self.run.next_input() };
+        match (next, self.queue.next_due()) {
+            (Next::Nothing, Some(due)) => Next::Later(due),
+            (Next::Later(at), Some(due)) => Next::Later(at.min(due)),
+            (next, _) => next,
+        }
+    }
+
+    /// Waits until `at`. A session is kept open where that is soon, and nothing is to be known before.
+    fn pause(&mut self, at: Instant) {
+        let soon = at.saturating_duration_since(Instant::now()) <= PATIENCE;
+        if soon && self.queue.next_due().is_none() {
+            self.hand_over()
+        } else {
+            self.hang_up()
+        }
+        if !self.queue.is_empty() {
+            return;
+        }
+        let waited = self.run.stop.wait(None, None, at);
+        if waited.is_err_and(|e| e.kind() == ErrorKind::Interrupted) {
+            self.run.end_early();
+            self.give_up_waiting();
+        }
+    }
+
+    /// What waits to be tried again has no time left.
+    fn give_up_waiting(&mut self) {
+        while let Some(batch) = self.queue.pop_later() {
+            let error = LocalError::input(Kind::Stopped, "stopped by a signal before it was tried again");
+            self.conclude_all(&batch, &Conclusion::LocalError(error), None);
+        }
+    }
+
+    /// Mails that wait to be tried again hold no file open, once nothing of theirs is in flight.
+    fn let_rest(&mut self) {
+        let in_flight = |number: usize| {
+            self.connection.iter().flat_map(|c| c.begun.values()).any(|begun| begun.batch.mail == number)
+        };
+        let (kept, resting) =
+            std::mem::take(&mut self.resting).into_iter().partition(|number| in_flight(*number));
+        self.resting = kept;
+        for number in resting {
+            self.mails.get_mut(&number).into_iter().for_each(Mail::rest);
         }
     }
 
     /// Opens and reads a message; its recipients wait.
-    fn take_in(&mut self, input: &Input) {
-        let mut about = About::new(self.run.job, input);
-        match self.read(input, &mut about) {
+    fn take_in(&mut self, input: Input) {
+        let job = self.run.job;
+        self.measure(Measure::Message);
+        let mut about = About::new(job, &input);
+        let deadline = about.deadline(job);
+        match self.read(&input, deadline, &mut about) {
             Ok(letter) => {
-                let recipients = (0..letter.recipients.len()).collect();
-                let deadline = about.deadline(self.run.job);
-                self.mails.insert(self.count, Mail::new(Arc::new(letter), deadline, about));
+                let mail = Mail::new(letter, input, deadline, about);
+                let recipients = (0..mail.envelope.recipients.len()).collect();
                 self.queue.push(Batch { mail: self.count, recipients });
+                self.mails.insert(self.count, mail);
                 self.count += 1;
             }
-            Err(error) => {
-                about.everyone(&self.run.job.to, &error).into_iter().for_each(|record| self.tell(record));
-            }
+            Err(error) => about.everyone(&job.to, &error).into_iter().for_each(|record| self.tell(record)),
         }
     }
 
-    fn read(&mut self, input: &Input, about: &mut About) -> Result<Letter, LocalError> {
+    fn read(
+        &mut self,
+        input: &Input,
+        deadline: Instant,
+        about: &mut About,
+    ) -> Result<Arc<Letter>, LocalError> {
+        if let Some(error) = self.run.hindrance(&input.name) {
+            return Err(error);
+        }
+        if let Some(letter) = input.letter() {
+            return Ok(letter);
+        }
         let opened = input::open(&input.path)?;
         if !opened.is_at_hand() {
             self.hang_up();
         }
-        Letter::read(self.run.job, opened, about.deadline(self.run.job), self.run.stop, about)
-    }
-
-    fn tell(&mut self, record: Record) {
-        if !self.reporter.record(record) {
-            self.run.lose_report();
-        }
+        let letter = Letter::read(self.run.job, opened, deadline, self.run.stop, about).map(Arc::new)?;
+        input.keep(&letter);
+        Ok(letter)
     }
 
     fn deliver(&mut self, batch: Batch) {
-        if self.run.is_report_lost() {
-            let text = "not sent, since the report cannot be written";
-            let error = LocalError::input(Kind::InputOutput, text);
-            return self.conclude_all(&batch, &Conclusion::LocalError(error), None);
-        }
-        if let Err((error, server)) = self.ready(&batch) {
+        if let Err((error, server)) = self.wake(&batch).and_then(|()| self.ready(&batch)) {
             return self.conclude_all(&batch, &Conclusion::LocalError(error), server);
         }
         if let Some(batch) = self.suited(batch)
@@ -146,6 +228,16 @@ impl<'a> Worker<'a> {
         {
             self.connection_lost();
         }
+    }
+
+    /// A mail that was to be told is not sent where it could not be, and one that has rested is read again.
+    fn wake(&mut self, batch: &Batch) -> Result<(), Unopened> {
+        if self.run.is_report_lost() {
+            let text = "not sent, since the report cannot be written";
+            return Err((LocalError::input(Kind::InputOutput, text), None));
+        }
+        let Some(mail) = self.mails.get_mut(&batch.mail) else { return Ok(()) };
+        mail.wake(self.run.job, self.run.stop).map_err(|error| (error, None))
     }
 
     /// One transaction, from its beginning behind the one before to the end of its message, which is on its way
@@ -157,7 +249,11 @@ impl<'a> Worker<'a> {
         {
             self.collect();
         }
-        match self.send(batch.mail)? {
+        if self.run.is_over() && !self.run.stop.is_told() && self.is_new(batch) {
+            self.break_off(batch);
+            return Ok(());
+        }
+        match self.send(batch.mail, id)? {
             DataReply::GoAhead | DataReply::Nothing => self.collect(),
             DataReply::Cancelled => {
                 self.collect();
@@ -181,15 +277,15 @@ impl<'a> Worker<'a> {
         };
         let pipeline = &mut connection.pipeline;
         batch.recipients.iter().for_each(|&i| mail.attempt(i));
-        let letter = &mail.letter;
+        let Some(letter) = mail.letter() else { return Ok(None) };
         let recipients: Vec<&Address> =
-            batch.recipients.iter().filter_map(|&i| letter.recipients.get(i)).collect();
+            batch.recipients.iter().filter_map(|&i| mail.envelope.recipients.get(i)).collect();
         let job = self.run.job;
         let binary = job.body == Body::Binary;
         // With DATA, what is left is known before QUIT or another message stands behind the first.
         let few = recipients.len() > 1 && self.crowded.as_ref() == Some(&connection.server);
         let transaction = Transaction {
-            reverse_path: &letter.reverse_path,
+            reverse_path: &mail.envelope.reverse_path,
             recipients: &recipients,
             octets: if binary { letter.message.raw_octets() } else { letter.message.octets() },
             smtputf8: job.smtputf8,
@@ -203,7 +299,7 @@ impl<'a> Worker<'a> {
         };
         let id = pipeline.next_id();
         log::debug!("transaction {id} with {}: {} recipients", connection.server, recipients.len());
-        connection.begun.insert(id, Begun { batch: batch.clone(), left: batch.recipients.len() });
+        connection.begun.insert(id, Begun { batch: batch.clone(), left: batch.recipients.len(), sent: None });
         // Behind another message's end it is that message that is waited for, and its deadline holds.
         if !pipeline.is_pending() {
             pipeline.transport().set_deadline(mail.deadline);
@@ -211,15 +307,21 @@ impl<'a> Worker<'a> {
         pipeline.begin(&transaction).map(Some)
     }
 
-    fn send(&mut self, number: usize) -> Result<DataReply, SessionError> {
+    fn send(&mut self, number: usize, id: TransactionId) -> Result<DataReply, SessionError> {
         let Some(mail) = self.mails.get_mut(&number) else { return Ok(DataReply::Nothing) };
         let Some(connection) = &mut self.connection else { return Ok(DataReply::Nothing) };
         connection.pipeline.transport().set_deadline(mail.deadline);
-        let letter = Arc::clone(&mail.letter);
+        let Some(letter) = mail.letter().cloned() else { return Ok(DataReply::Nothing) };
         let mut body = letter.message.open();
         let sent = connection.pipeline.send(&mut body);
         // Whoever waits for a reply is not to be told from a file that has changed.
         mail.from_file |= body.went_from_file();
+        if matches!(sent, Ok(DataReply::GoAhead)) {
+            if self.run.job.bulk.is_measured() {
+                connection.begun.get_mut(&id).into_iter().for_each(|begun| begun.sent = Some(Instant::now()));
+            }
+            self.measure(Measure::Octets(letter.message.octets()));
+        }
         sent
     }
 
@@ -261,6 +363,7 @@ impl<'a> Worker<'a> {
                 told.left_out.iter().for_each(|text| self.reporter.warning(text));
                 let pipeline = Pipeline::new(session);
                 self.connection = Some(Connection { pipeline, server, told, begun: HashMap::new() });
+                self.measure(Measure::Session);
                 Ok(())
             }
             Err(failed) => {
@@ -286,6 +389,28 @@ impl<'a> Worker<'a> {
             }
         }
         false
+    }
+
+    /// Nothing of this batch's message has been sent yet.
+    fn is_new(&self, batch: &Batch) -> bool {
+        let tried = |&i: &usize| self.mails.get(&batch.mail).is_some_and(|mail| mail.tried(i).0 > 1);
+        self.count == batch.mail + 1 && !batch.recipients.iter().any(tried)
+    }
+
+    /// The run is over before the message of `batch`, which the server may wait for, was sent.
+    fn break_off(&mut self, batch: &Batch) {
+        self.connection = None;
+        let error = LocalError::input(Kind::Stopped, "not sent, since --fail-fast ended the run");
+        self.conclude_all(batch, &Conclusion::LocalError(error), None);
+    }
+
+    /// What is in memory is at hand. Else the end of the message sent last goes on its way before the next is
+    /// opened, and who writes to standard input is waited for without a session.
+    fn make_way_for(&mut self, input: &Input) {
+        if input.letter().is_some() {
+            return;
+        }
+        if input.is_standard_input() { self.hang_up() } else { self.hand_over() }
     }
 
     /// The end of the message sent last goes on its way, before something else is done.
@@ -318,104 +443,14 @@ impl<'a> Worker<'a> {
         self.collect();
         self.connection = None;
     }
-
-    /// Takes over what the session has settled.
-    fn collect(&mut self) {
-        let mut again: Vec<(usize, usize)> = Vec::new();
-        while let Some(connection) = &mut self.connection
-            && let Some(settled) = connection.pipeline.result()
-        {
-            let Some((mail, recipient)) = connection.place(settled.transaction, settled.recipient) else {
-                continue;
-            };
-            let server = Arc::clone(&connection.server);
-            let outcome = match settled.settlement {
-                Settlement::Known(outcome) => self.as_sent(mail, outcome),
-                Settlement::Again(reply) if self.run.job.all_or_nothing => {
-                    Outcome::Refused { stage: Stage::Rcpt, reply }
-                }
-                Settlement::Untried(failure) if self.run.stop.is_told() => Outcome::Unanswered(failure),
-                Settlement::Again(_) => {
-                    self.crowded = Some(server);
-                    again.push((mail, recipient));
-                    continue;
-                }
-                Settlement::Untried(_) => {
-                    again.push((mail, recipient));
-                    continue;
-                }
-            };
-            self.conclude(mail, recipient, Conclusion::Outcome(outcome), Some(server));
-        }
-        self.queue.push_all_first(&again);
-    }
-
-    /// `outcome`; but nobody knows what was accepted where the file was written to while its octets were on the way.
-    fn as_sent(&self, number: usize, outcome: Outcome) -> Outcome {
-        let from_file = self.mails.get(&number).filter(|mail| mail.from_file);
-        if let (Outcome::Delivered(_), Some(mail)) = (&outcome, from_file)
-            && let Err(e) = mail.letter.message.is_unchanged()
-        {
-            let cause = Cause::Unreadable(e.to_string());
-            return Outcome::Uncertain(SessionError { stage: Stage::Delivery, cause });
-        }
-        outcome
-    }
-
-    /// All or nothing, and somebody was refused: those accepted share the refusal that decides.
-    fn cancel(&mut self, batch: &Batch) {
-        let Some(mail) = self.mails.get(&batch.mail) else { return };
-        let refusals: Vec<&Conclusion> =
-            batch.recipients.iter().filter_map(|&i| mail.conclusion(i)).collect();
-        let again = |conclusion: &&&Conclusion| match conclusion {
-            Conclusion::Outcome(outcome) => self.run.job.policy.judge(outcome).again,
-            Conclusion::LocalError(_) => false,
-        };
-        let deciding = refusals.iter().find(again).or(refusals.first()).copied().cloned();
-        let server = self.connection.as_ref().map(|connection| Arc::clone(&connection.server));
-        if let Some(conclusion) = deciding {
-            self.conclude_all(batch, &conclusion, server);
-        }
-    }
-
-    fn conclude_all(&mut self, batch: &Batch, conclusion: &Conclusion, server: Option<Arc<str>>) {
-        for &recipient in &batch.recipients {
-            self.conclude(batch.mail, recipient, conclusion.clone(), server.clone());
-        }
-    }
-
-    /// The gate: here an outcome becomes final, and is told in the order of the recipients.
-    fn conclude(&mut self, number: usize, recipient: usize, what: Conclusion, server: Option<Arc<str>>) {
-        let Some(mail) = self.mails.get_mut(&number) else { return };
-        mail.settle(recipient, what, server);
-        while let Some(mail) = self.mails.get_mut(&number)
-            && let Some(record) = mail.next_record()
-        {
-            self.tell(record);
-        }
-        if self.mails.get(&number).is_some_and(Mail::is_told) {
-            self.mails.remove(&number);
-        }
-    }
-
-    /// Nobody is left without an outcome. Who is, is a bug, and must not pass for delivered.
-    fn account(&mut self) {
-        let open: Vec<(usize, usize)> =
-            self.mails.iter().map(|(number, mail)| (*number, mail.letter.recipients.len())).collect();
-        for (mail, recipients) in open {
-            let text = "this is a bug of lmtp-send: the outcome was lost";
-            let error = LocalError::new(Kind::Bug, Stage::Delivery, text);
-            let batch = Batch { mail, recipients: (0..recipients).collect() };
-            self.conclude_all(&batch, &Conclusion::LocalError(error), None);
-        }
-    }
 }
 
 impl Connection {
-    /// The message and the recipient that something was settled for; a transaction that is settled is forgotten.
-    fn place(&mut self, id: TransactionId, recipient: usize) -> Option<(usize, usize)> {
+    /// Whom something was settled for; a transaction that is settled is forgotten.
+    pub(super) fn place(&mut self, id: TransactionId, recipient: usize) -> Option<Place> {
         let begun = self.begun.get_mut(&id)?;
-        let place = (begun.batch.mail, *begun.batch.recipients.get(recipient)?);
+        let recipient = *begun.batch.recipients.get(recipient)?;
+        let place = Place { mail: begun.batch.mail, recipient, sent: begun.sent };
         begun.left = begun.left.saturating_sub(1);
         if begun.left == 0 {
             self.begun.remove(&id);

@@ -1,5 +1,6 @@
 //! From what was typed to what is meant: addresses, destinations, time limits, names.
 
+mod bulk;
 mod parameters;
 mod questions;
 mod security;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+pub use bulk::Bulk;
 pub use parameters::{Parameters, Told};
 pub use questions::Questions;
 pub use security::{Credentials, Start};
@@ -81,6 +83,8 @@ pub struct Job {
     pub warnings: Vec<String>,
     /// The messages; `-` is standard input.
     pub inputs: Vec<PathBuf>,
+    /// How many messages are sent, how fast, and what follows a failure.
+    pub bulk: Bulk,
     /// How outcomes become exit codes.
     pub policy: Policy,
     /// What is told, and where.
@@ -150,7 +154,7 @@ impl Job {
     ///
     /// [`LocalError`] naming the address, host or name that is none.
     pub fn new(args: &Args, stop: &Stop) -> Result<Self, LocalError> {
-        let Args { usual, protocol: options, settings, warnings, .. } = args;
+        let Args { usual, protocol: options, bulk, settings, warnings, .. } = args;
         let timeout = usual.timeout.unwrap_or(TIMEOUT);
         let data_timeout = usual.data_timeout.or(usual.timeout).unwrap_or(DATA_TIMEOUT);
         let output = output(usual);
@@ -189,6 +193,7 @@ impl Job {
             credentials: None,
             warnings: warnings.iter().cloned().chain(warning).collect(),
             inputs: if usual.files.is_empty() { vec!["-".into()] } else { usual.files.clone() },
+            bulk: Bulk::new(bulk, &output, usual.files.len() > 1),
             policy,
             output,
         };

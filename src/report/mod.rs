@@ -3,6 +3,7 @@
 mod answer;
 mod line;
 mod progress;
+mod summary;
 mod transcript;
 
 use std::io::{self, IsTerminal};
@@ -12,9 +13,10 @@ use std::time::{Duration, Instant};
 use lmtp_send::lmtp::{Stage, printable};
 
 pub use answer::Answer;
+pub use summary::Tally;
 
 use crate::cli::ReportFormat;
-use crate::delivery::{Conclusion, Listener, Record, Reporter};
+use crate::delivery::{Conclusion, Listener, Listeners, Measure, Record, Reporter};
 use crate::exit::{self, Judgement, Kind, Policy};
 use crate::job::Output;
 use crate::local_error::LocalError;
@@ -148,15 +150,18 @@ impl Report {
         })
     }
 
-    /// Prints the diagnostics, the one that decides first, and returns the exit code.
-    pub fn finish(mut self) -> u8 {
+    /// Prints the diagnostics, the one that decides first, and behind them the `summary`; and returns the exit code.
+    pub fn finish(mut self, summary: Option<String>) -> u8 {
         let judgement = self.at_the_end.deciding.map(|(_, judgement)| judgement);
+        let mut lines = Vec::new();
         if !self.output.quiet {
-            let until = self.until.max(Instant::now() + GRACE);
-            for line in self.at_the_end.into_lines().iter().chain(&self.warnings) {
-                // The exit code stays true where nobody reads why.
-                let _ = self.stderr.writer.write(format!("{line}\n").as_bytes(), until);
-            }
+            lines = self.at_the_end.into_lines();
+            lines.append(&mut self.warnings);
+        }
+        let until = self.until.max(Instant::now() + GRACE);
+        for line in lines.iter().chain(&summary) {
+            // The exit code stays true where nobody reads why.
+            let _ = self.stderr.writer.write(format!("{line}\n").as_bytes(), until);
         }
         judgement.map_or(exit::OK, |judgement| judgement.exit)
     }
@@ -299,25 +304,39 @@ impl Reporter for Report {
     }
 
     fn listener(&self, server: &str) -> Listener {
-        if self.output.verbosity >= 2 {
-            let mut transcript = transcript::Transcript::new(server);
-            let mut stderr = Stderr::new(self.deadline, &self.stop);
-            return Box::new(move |event| {
-                let line = transcript.line(&event);
-                line.iter().for_each(|line| drop(stderr.say(line)));
-            });
-        }
-        if self.output.quiet || !io::stderr().is_terminal() {
-            return Box::new(|_| {});
-        }
-        let mut progress = progress::Progress::default();
-        let mut stderr = Writer::stderr(&self.stop);
-        Box::new(move |event| {
-            if let Some(text) = progress.note(&event, Instant::now()) {
-                let _ = stderr.write(text.as_bytes(), Instant::now());
-            }
-        })
+        listener(self.output.verbosity, self.output.quiet, self.deadline, &self.stop, server)
     }
+
+    fn listeners(&self) -> Listeners {
+        let Output { verbosity, quiet, .. } = self.output;
+        let (deadline, stop) = (self.deadline, Arc::clone(&self.stop));
+        // One line of progress has no room for several sessions.
+        Arc::new(move |server| listener(verbosity, quiet || verbosity < 2, deadline, &stop, server))
+    }
+
+    fn measure(&mut self, _: Measure) {}
+}
+
+/// Who shows the dialogue with `server`, or how far a long message has got.
+fn listener(verbosity: u8, quiet: bool, deadline: Duration, stop: &Arc<Stop>, server: &str) -> Listener {
+    if verbosity >= 2 {
+        let mut transcript = transcript::Transcript::new(server);
+        let mut stderr = Stderr::new(deadline, stop);
+        return Box::new(move |event| {
+            let line = transcript.line(&event);
+            line.iter().for_each(|line| drop(stderr.say(line)));
+        });
+    }
+    if quiet || !io::stderr().is_terminal() {
+        return Box::new(|_| {});
+    }
+    let mut progress = progress::Progress::default();
+    let mut stderr = Writer::stderr(stop);
+    Box::new(move |event| {
+        if let Some(text) = progress.note(&event, Instant::now()) {
+            let _ = stderr.write(text.as_bytes(), Instant::now());
+        }
+    })
 }
 
 /// Tells a trouble that kept the run from beginning, in the report of each recipient as typed, and returns the

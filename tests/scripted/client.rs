@@ -208,6 +208,22 @@ impl Running {
         self.wait()
     }
 
+    /// The most memory that it has taken when it ends, in KiB.
+    pub fn peak(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid.as_raw_nonzero());
+        let peak = || {
+            let status = std::fs::read_to_string(&path).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+            line.trim().trim_end_matches(" kB").parse().ok()
+        };
+        let mut most = 0;
+        while let Some(now) = peak() {
+            most = now;
+            thread::sleep(Duration::from_millis(2));
+        }
+        most
+    }
+
     /// Waits for its end, within a bound.
     #[track_caller]
     pub fn wait(self) -> Ran {

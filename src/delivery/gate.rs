@@ -1,0 +1,165 @@
+//! The gate: what a session has settled becomes final here, or goes back into the queue.
+//!
+//! Whatever hangs on an outcome hangs on [`Worker::conclude`]: further attempts, `--fail-fast`, the report.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use lmtp_send::lmtp::{Cause, Outcome, SessionError, Settlement, Stage};
+
+use super::queue::Batch;
+use super::worker::Worker;
+use super::{Conclusion, Measure, Record, retry};
+use crate::exit::{self, Judgement, Kind};
+use crate::local_error::LocalError;
+
+impl Worker<'_> {
+    /// Takes over what the session has settled.
+    pub(super) fn collect(&mut self) {
+        let mut again: Vec<(usize, usize)> = Vec::new();
+        while let Some(connection) = &mut self.connection
+            && let Some(settled) = connection.pipeline.result()
+        {
+            let Some(place) = connection.place(settled.transaction, settled.recipient) else { continue };
+            let (mail, recipient) = (place.mail, place.recipient);
+            let server = Arc::clone(&connection.server);
+            let outcome = match settled.settlement {
+                Settlement::Known(outcome) => self.as_sent(mail, outcome),
+                Settlement::Again(reply) if self.run.job.all_or_nothing => {
+                    Outcome::Refused { stage: Stage::Rcpt, reply }
+                }
+                Settlement::Untried(failure) if self.run.stop.is_told() => Outcome::Unanswered(failure),
+                Settlement::Again(_) => {
+                    self.crowded = Some(server);
+                    again.push((mail, recipient));
+                    continue;
+                }
+                Settlement::Untried(_) => {
+                    again.push((mail, recipient));
+                    continue;
+                }
+            };
+            if let (Some(sent), Outcome::Delivered(_)) = (place.sent, &outcome) {
+                self.measure(Measure::Reply(sent.elapsed()));
+            }
+            self.conclude(mail, recipient, Conclusion::Outcome(outcome), Some(server));
+        }
+        self.queue.push_all_first(&again);
+    }
+
+    /// `outcome`; but nobody knows what was accepted where the file was written to while its octets were on the way.
+    fn as_sent(&self, number: usize, outcome: Outcome) -> Outcome {
+        let from_file = self.mails.get(&number).filter(|mail| mail.from_file);
+        if let (Outcome::Delivered(_), Some(letter)) = (&outcome, from_file.and_then(|mail| mail.letter()))
+            && let Err(e) = letter.message.is_unchanged()
+        {
+            let cause = Cause::Unreadable(e.to_string());
+            return Outcome::Uncertain(SessionError { stage: Stage::Delivery, cause });
+        }
+        outcome
+    }
+
+    /// All or nothing, and somebody was refused: those accepted share the refusal that decides. Where one was
+    /// refused for good, nobody is tried again.
+    pub(super) fn cancel(&mut self, batch: &Batch) {
+        let Some(mail) = self.mails.get(&batch.mail) else { return };
+        let refusals: Vec<(usize, Conclusion)> =
+            batch.recipients.iter().filter_map(|&i| Some((i, mail.last(i)?.clone()))).collect();
+        let again = |(_, refusal): &&(usize, Conclusion)| self.judge(refusal).again;
+        let Some((_, deciding)) = refusals.iter().find(again).or(refusals.first()).cloned() else { return };
+        let server = self.connection.as_ref().map(|connection| Arc::clone(&connection.server));
+        if refusals.iter().all(|refusal| again(&refusal)) {
+            let accepted =
+                batch.recipients.iter().filter(|i| refusals.iter().all(|(refused, _)| refused != *i));
+            let recipients = accepted.copied().collect();
+            return self.conclude_all(&Batch { mail: batch.mail, recipients }, &deciding, server);
+        }
+        self.queue.withdraw(batch.mail);
+        for &recipient in &batch.recipients {
+            let own = refusals.iter().find(|(refused, _)| *refused == recipient);
+            let conclusion = own.map_or_else(|| deciding.clone(), |(_, own)| own.clone());
+            self.settle(batch.mail, recipient, conclusion, server.clone());
+        }
+    }
+
+    pub(super) fn conclude_all(&mut self, batch: &Batch, conclusion: &Conclusion, server: Option<Arc<str>>) {
+        for &recipient in &batch.recipients {
+            self.conclude(batch.mail, recipient, conclusion.clone(), server.clone());
+        }
+    }
+
+    /// What an attempt came to for one recipient: it is tried again later, or that is final.
+    pub(super) fn conclude(
+        &mut self,
+        number: usize,
+        recipient: usize,
+        what: Conclusion,
+        server: Option<Arc<str>>,
+    ) {
+        let Some(at) = self.next_attempt(number, recipient, &what) else {
+            return self.settle(number, recipient, what, server);
+        };
+        if let Some(mail) = self.mails.get_mut(&number) {
+            mail.conclude(recipient, what, server, false);
+            self.queue.push_later(number, recipient, at);
+            self.resting.push(number);
+        }
+    }
+
+    /// When `recipient` is tried again, if it is.
+    fn next_attempt(&self, number: usize, recipient: usize, what: &Conclusion) -> Option<Instant> {
+        let job = self.run.job;
+        if self.run.is_over() || !retry::is_worth_another(&job.policy, what) {
+            return None;
+        }
+        let (attempts, elapsed) = self.mails.get(&number)?.tried(recipient);
+        let delay = job.bulk.retry.delay(attempts, elapsed, job.deadline, retry::random());
+        delay.and_then(|delay| Instant::now().checked_add(delay))
+    }
+
+    /// The outcome is final, and told in the order of the recipients.
+    fn settle(&mut self, number: usize, recipient: usize, what: Conclusion, server: Option<Arc<str>>) {
+        let Some(mail) = self.mails.get_mut(&number) else { return };
+        mail.conclude(recipient, what, server, true);
+        while let Some(record) = self.mails.get_mut(&number).and_then(|mail| mail.next_record()) {
+            self.tell(record);
+        }
+        if self.mails.get(&number).is_some_and(|mail| mail.is_told()) {
+            self.mails.remove(&number);
+        }
+    }
+
+    pub(super) fn tell(&mut self, record: Record) {
+        if self.run.job.bulk.fail_fast && self.judge(&record.fate).exit != exit::OK {
+            self.run.end_early();
+        }
+        if !self.reporter.record(record) {
+            self.run.lose_report();
+        }
+    }
+
+    pub(super) fn measure(&mut self, measure: Measure) {
+        if self.run.job.bulk.is_measured() {
+            self.reporter.measure(measure);
+        }
+    }
+
+    fn judge(&self, what: &Conclusion) -> Judgement {
+        match what {
+            Conclusion::Outcome(outcome) => self.run.job.policy.judge(outcome),
+            Conclusion::LocalError(error) => self.run.job.policy.trouble(error.kind, error.reply.as_ref()),
+        }
+    }
+
+    /// Nobody is left without an outcome. Who is, is a bug, and must not pass for delivered.
+    pub(super) fn account(&mut self) {
+        let open: Vec<(usize, usize)> =
+            self.mails.iter().map(|(number, mail)| (*number, mail.envelope.recipients.len())).collect();
+        for (mail, recipients) in open {
+            let text = "this is a bug of lmtp-send: the outcome was lost";
+            let error = LocalError::new(Kind::Bug, Stage::Delivery, text);
+            let batch = Batch { mail, recipients: (0..recipients).collect() };
+            self.conclude_all(&batch, &Conclusion::LocalError(error), None);
+        }
+    }
+}

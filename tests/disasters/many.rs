@@ -1,0 +1,184 @@
+//! Many messages, and failures in between.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::ONE;
+use crate::scripted::{Client, Server};
+
+/// Messages in files.
+fn files(home: &Path, count: usize) -> Vec<PathBuf> {
+    let write = |n: usize| {
+        let path = home.join(format!("{n}.eml"));
+        fs::write(&path, format!("Subject: {n}\n\n{n}\n")).unwrap();
+        path
+    };
+    (0..count).map(write).collect()
+}
+
+/// A server of any number of sessions, that greets when `together` of them are there. It counts the messages that it
+/// accepts, and ends with the process.
+struct Crowd {
+    name: String,
+    accepted: Arc<AtomicUsize>,
+}
+
+impl Crowd {
+    fn new(together: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let name = listener.local_addr().unwrap().to_string();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let (barrier, count) = (Arc::new(Barrier::new(together)), Arc::clone(&accepted));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (barrier, count) = (Arc::clone(&barrier), Arc::clone(&count));
+                thread::spawn(move || {
+                    barrier.wait();
+                    serve(stream, &count)
+                });
+            }
+        });
+        Self { name, accepted }
+    }
+
+    fn client(&self) -> Client {
+        Client::new().args(["-H", &self.name])
+    }
+}
+
+/// One session, in turn: each message is accepted.
+fn serve(mut stream: TcpStream, accepted: &AtomicUsize) -> Option<()> {
+    let mut lines = BufReader::new(stream.try_clone().ok()?);
+    let mut say = |text: &str| stream.write_all(text.as_bytes()).ok();
+    say("220 crowd LMTP\r\n")?;
+    loop {
+        let mut line = String::new();
+        lines.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        match line.split([' ', '\r']).next()? {
+            "LHLO" => say("250-crowd\r\n250 PIPELINING\r\n")?,
+            "DATA" => {
+                say("354 go on\r\n")?;
+                while line != ".\r\n" {
+                    line.clear();
+                    lines.read_line(&mut line).ok().filter(|read| *read > 0)?;
+                }
+                accepted.fetch_add(1, Ordering::Relaxed);
+                say("250 delivered\r\n")?;
+            }
+            "QUIT" => return say("221 bye\r\n"),
+            _ => say("250 ok\r\n")?,
+        }
+    }
+}
+
+#[test]
+fn sessions_are_held_side_by_side() {
+    let home = tempfile::tempdir().unwrap();
+    let files = files(home.path(), 30);
+    let crowd = Crowd::new(3);
+    let ran = crowd.client().typed(ONE).typed("--connections 3 --summary json").args(&files).run();
+    let mut names: Vec<String> =
+        ran.report().iter().map(|line| line["message"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), files.len(), "each message once: {}", ran.stdout);
+    let summary: serde_json::Value = serde_json::from_str(ran.stderr.trim_end()).unwrap();
+    assert_eq!(ran.code(), 0, "{}", ran.stderr);
+    assert_eq!((&summary["messages"], &summary["delivered"]), (&30.into(), &30.into()), "{summary}");
+    assert_eq!(summary["sessions"], 3);
+    assert!(summary["latency"]["p50"].as_f64().unwrap() <= summary["latency"]["max"].as_f64().unwrap());
+    assert_eq!(crowd.accepted.load(Ordering::Relaxed), 30);
+}
+
+#[test]
+fn sessions_side_by_side_end_when_the_report_is_lost() {
+    let home = tempfile::tempdir().unwrap();
+    let files = files(home.path(), 200);
+    let crowd = Crowd::new(2);
+    let client = crowd.client().typed(ONE).typed("--connections 2").args(&files);
+    let ran = client.stdout(crate::scripted::full()).run();
+    assert_eq!(ran.code(), 75, "{}", ran.stderr);
+    let accepted = crowd.accepted.load(Ordering::Relaxed);
+    assert!(accepted < 190, "{accepted} messages went on, of which nobody hears");
+}
+
+#[test]
+fn a_rate_is_kept() {
+    let crowd = Crowd::new(1);
+    let ran = crowd.client().typed(ONE).typed("--repeat 4 --rate 10").run().exits(0);
+    assert_eq!(ran.report().len(), 4);
+    assert!(ran.took >= Duration::from_millis(300), "{:?}", ran.took);
+    let ran =
+        crowd.client().typed(ONE).typed("--repeat 2 --rate 0.8").run().exits(0).outcomes(&["delivered"; 2]);
+    assert!(ran.took >= Duration::from_millis(1250), "{:?}", ran.took);
+}
+
+/// Defers the only recipient, and then calls `meanwhile`.
+fn deferring(meanwhile: impl FnOnce() + Send + 'static) -> Server {
+    Server::tcp(|peer| {
+        peer.session(&["PIPELINING"])?;
+        peer.flight(&["MAIL FROM:<me@example.net>", "RCPT TO:<a@example.net>", "DATA"])?;
+        peer.say_all(&["250 ok", "450 4.2.1 busy", "503 5.5.1 nobody"])?;
+        peer.expect("QUIT")?;
+        meanwhile();
+        peer.say("221 bye")?;
+        peer.end()
+    })
+}
+
+#[test]
+fn a_file_changes_while_its_message_waits_to_be_tried_again() {
+    let home = tempfile::tempdir().unwrap();
+    let path = files(home.path(), 1).remove(0);
+    let changed = path.clone();
+    let server = deferring(move || fs::write(changed, "Subject: another\n").unwrap());
+    let ran = Client::to(&server).typed(ONE).args(["--retry", "2"]).args([&path]).run();
+    server.finish();
+    let ran = ran.exits(75).outcomes(&["deferred"]).stages(&["input"]);
+    assert!(ran.stderr.contains("0.eml: the file has"), "{}", ran.stderr);
+}
+
+#[test]
+fn told_to_stop_while_a_message_waits_to_be_tried_again() {
+    let server = deferring(|| ());
+    let client = Client::to(&server).typed(ONE).args(["--retry-for", "600"]).start();
+    client.ready();
+    // It is told while it is busy, or while it waits: either ends it.
+    thread::sleep(Duration::from_millis(300));
+    client.signal(Signal::TERM);
+    let ran = client.wait().exits(75).outcomes(&["deferred"]).within(5.0);
+    drop(server.outcome());
+    assert!(ran.report()[0]["attempts"].as_u64() <= Some(1), "{}", ran.stdout);
+}
+
+/// The most memory that a run for `count` messages took, in KiB.
+fn memory(count: usize) -> u64 {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("m"), "Subject: m\n\nm\n").unwrap();
+    let crowd = Crowd::new(1);
+    let names = vec!["m"; count];
+    let running = crowd
+        .client()
+        .dir(home.path())
+        .args(["-f", "me@example.net", "-t", "a@example.net"])
+        .args(names)
+        .start();
+    let peak = running.peak();
+    running.wait().exits(0);
+    assert_eq!(crowd.accepted.load(Ordering::Relaxed), count);
+    peak
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_messages() {
+    let (few, many) = (memory(100), memory(8_000));
+    assert!(many < few + 3_000, "{few} KiB for a hundred messages, {many} KiB for eight thousand");
+}
