@@ -97,6 +97,8 @@ impl Kind {
                 Kind::Protocol
             }
             Cause::Changed { .. } | Cause::Unreadable(_) => Kind::InputOutput,
+            // What is not known here says nothing about a recipient.
+            Cause::Misuse(_) | _ => Kind::Bug,
         }
     }
 }
@@ -270,8 +272,8 @@ fn table_status(code: u8) -> EnhancedCode {
 
 #[cfg(test)]
 mod tests {
-    use lmtp_send::lmtp::Malformed;
     use lmtp_send::lmtp::reply::ReplyReader;
+    use lmtp_send::lmtp::{Malformed, Misuse};
 
     use super::*;
 
@@ -393,6 +395,7 @@ mod tests {
             (Cause::NotSecure { why: String::new(), reply: None }, Kind::Denied),
             (Cause::Changed { counted: 1, found: 2 }, Kind::InputOutput),
             (Cause::Unreadable(String::new()), Kind::InputOutput),
+            (Cause::Misuse(Misuse::NotAsked), Kind::Bug),
         ] {
             assert_eq!(Kind::of(&SessionError { stage: Stage::Lhlo, cause }), kind);
         }

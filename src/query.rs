@@ -90,14 +90,12 @@ impl Asking<'_> {
         for (stage, time) in steps {
             self.tell(&format!("step {}", stage.name()), "", Some(*time));
         }
-        let greeting = session.greeting().to_string();
+        let greeting = session.redact(&session.greeting().to_string());
         self.tell("greeting", &greeting, None);
-        let domain = session.extensions().domain().to_owned();
+        let domain = session.redact(session.extensions().domain());
         self.tell("domain", &domain, None);
-        let extensions: Vec<(String, String)> =
-            session.extensions().iter().map(|(k, a)| (k.to_owned(), a.to_owned())).collect();
-        for (keyword, argument) in extensions {
-            self.tell("extension", format!("{keyword} {argument}").trim_end(), None);
+        for (keyword, argument) in session.extensions().iter() {
+            self.tell("extension", session.redact(&format!("{keyword} {argument}")).trim_end(), None);
         }
         if let Some(facts) = session.transport().facts() {
             self.tell("tls version", facts.version, None);

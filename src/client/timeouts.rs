@@ -28,7 +28,7 @@ impl Default for Timeouts {
 impl Timeouts {
     fn of(&self, stage: Stage) -> Duration {
         match stage {
-            Stage::Delivery => self.delivery,
+            Stage::Delivery | Stage::LastChunk => self.delivery,
             Stage::Quit => QUIT.min(self.reply),
             Stage::Input
             | Stage::Connect
@@ -39,6 +39,7 @@ impl Timeouts {
             | Stage::Mail
             | Stage::Rcpt
             | Stage::Data
+            | Stage::Chunk
             | Stage::Query => self.reply,
         }
     }

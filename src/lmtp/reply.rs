@@ -5,7 +5,6 @@
 
 use std::fmt;
 
-use super::Secret;
 use crate::scan;
 
 /// The longest line taken from a server, in octets (RFC 5321 §4.5.3.1.5 says 512; real ones are longer).
@@ -67,14 +66,14 @@ impl Reply {
         Self { code, enhanced: Some(enhanced), text: printable(text.as_bytes()) }
     }
 
-    /// The reply with each of `words` taken out of its text.
-    pub(super) fn without(self, words: &[Secret]) -> Self {
-        Self { text: without(self.text, words), ..self }
+    /// The same reply in other words.
+    pub(super) fn with_text(&self, enhanced: Option<EnhancedCode>, text: &str) -> Self {
+        Self { code: self.code, enhanced, text: text.to_owned() }
     }
 
-    /// The reply without its text.
-    pub(super) fn redacted(&self) -> Self {
-        Self { code: self.code, enhanced: None, text: "[redacted]".to_owned() }
+    /// The text with its line ends.
+    pub(super) fn raw_text(&self) -> &str {
+        &self.text
     }
 
     /// The three digits.
@@ -131,11 +130,19 @@ impl fmt::Display for Reply {
 
 /// What came where a reply was due and is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Malformed {
     /// Not of the form of RFC 5321 §4.2; the printable beginning of the line.
     NotAReply(String),
-    /// The lines of one reply bear different codes.
-    MixedCodes(u16, u16),
+    /// The lines of one reply bear different codes (RFC 5321 §4.2.1).
+    MixedCodes {
+        /// The code of the lines before.
+        first: u16,
+        /// The code of the line that differs.
+        then: u16,
+        /// What all these lines say, in one and printable.
+        text: String,
+    },
     /// A line of more than [`MAX_LINE`] octets.
     LineTooLong,
     /// A reply of more than [`MAX_REPLY`] octets.
@@ -146,8 +153,8 @@ impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Malformed::NotAReply(line) => write!(f, "this is no reply: '{line}'"),
-            Malformed::MixedCodes(first, then) => {
-                write!(f, "a reply with the codes {first} and {then} in it")
+            Malformed::MixedCodes { first, then, text } => {
+                write!(f, "a reply with the codes {first} and {then} in it: '{text}'")
             }
             Malformed::LineTooLong => write!(f, "a reply line of more than {MAX_LINE} octets"),
             Malformed::ReplyTooLong => write!(f, "a reply of more than {MAX_REPLY} octets"),
@@ -247,7 +254,10 @@ fn take_line(partial: &mut Option<Partial>, line: &[u8], octets: usize) -> Resul
             enhanced: enhanced.map(|e| e.0),
             text: enhanced.map_or(text.as_str(), |e| e.1).to_owned(),
         },
-        Some(so_far) if so_far.code != code => return Err(Malformed::MixedCodes(so_far.code, code)),
+        Some(so_far) if so_far.code != code => {
+            let text = format!("{} {text}", so_far.text.replace('\n', " ")).trim().to_owned();
+            return Err(Malformed::MixedCodes { first: so_far.code, then: code, text });
+        }
         Some(mut so_far) => {
             so_far.octets += octets;
             if so_far.octets > MAX_REPLY {
@@ -286,18 +296,6 @@ fn split_line(line: &[u8]) -> Option<(u16, bool, &[u8])> {
 pub(super) fn is_deceptive(c: char) -> bool {
     matches!(c, '\u{80}'..='\u{9f}' | '\u{61c}' | '\u{200b}' | '\u{200e}'..='\u{200f}')
         || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-}
-
-/// `text` with each of `words` taken out: later ones, which may hold earlier ones, first.
-pub(super) fn without(mut text: String, words: &[Secret]) -> String {
-    for word in words.iter().rev() {
-        let word = printable(word.expose());
-        // Shorter ones stand in any text.
-        if word.len() > 2 && text.contains(&word) {
-            text = text.replace(&word, "[redacted]");
-        }
-    }
-    text
 }
 
 /// The text with everything that a terminal or a log could take amiss escaped: control characters,
@@ -355,7 +353,11 @@ mod tests {
             let found = all(format!("{line}\r\n").as_bytes(), 1);
             assert!(matches!(found, Err(Malformed::NotAReply(_))), "{line}: {found:?}");
         }
-        assert_eq!(all(b"250-a\r\n550 b\r\n", 1), Err(Malformed::MixedCodes(250, 550)));
+        let mixed = all(b"220-mailbox\r\n220-here\r\n554 5.7.1 not you\r\n", 1).unwrap_err();
+        assert_eq!(
+            mixed.to_string(),
+            "a reply with the codes 220 and 554 in it: 'mailbox here 5.7.1 not you'"
+        );
     }
 
     #[test]

@@ -11,37 +11,59 @@
 //!            DATA
 //! ```
 //!
+//! The states of a transaction:
+//!
+//! ```text
+//!            354; or BDAT, as soon as                  the message's
+//!            somebody may receive it                   end is queued
+//! Envelope ───────────────────────────> Message ───────────────────────> Delivery
+//!    │                                     │                                │ a reply for each recipient;
+//!    │ nobody was accepted; DATA was       │ cut short, or answered too     │ or the session ends
+//!    │ refused; cancelled by RSET          │ early: the session ends        V
+//!    └──────────> NoMessage                └───────────────────────────> settled
+//! ```
+//!
 //! What is guaranteed, whatever the server does:
 //!
 //! - Every recipient of every transaction is settled exactly once ([`Session::settled`]).
 //! - `Delivered` needs a 2yz of its own, read after the message's end was handed over.
 //! - A message is never ended that was cut short.
-//! - A reply is not credited to a wrong recipient: where a server sends fewer replies than it owes, or more,
-//!   the reply that marks the place (354 to DATA, 221 to QUIT) comes in another place and shows it. Until that
-//!   mark has come, what could be meant for another command is held. When the connection is lost before,
-//!   the first reply behind a message is taken for its first recipient's: every server sends one at least.
+//! - A reply is not credited to a wrong recipient. A server may send fewer replies to a message than it owes, or
+//!   more; the next mark (354 to DATA, 221 to QUIT) then comes in another place and shows it. Until a mark has come,
+//!   what was said to commands behind a message is held, with and without PIPELINING; where none comes, a refusal
+//!   counts for nothing ([`Settlement::Untried`](super::Settlement::Untried)). The first reply behind a message that
+//!   was sent by DATA is its first recipient's: every server sends one at least.
 //!
-//! The rooms: `opening` is before the first transaction, `transaction` sends one, `replies` credits what
-//! comes back; here is the queue and the wire.
+//! The rooms: `request` is what is asked of a session, `opening` is before the first transaction, `envelope` says
+//! MAIL, RCPT and DATA, `message` sends what follows them, `replies` credits what comes back. `progress` has the
+//! states, `due` the queue of replies, `command` the lines, `link` the octets.
 
+mod command;
+mod due;
+mod envelope;
+mod link;
+mod message;
 mod opening;
+mod progress;
 mod replies;
-mod transaction;
+mod request;
 
 use std::collections::VecDeque;
 
 use super::auth::Mechanism;
-use super::reply::{self, Malformed, ReplyReader};
-use super::wire::Form;
+use super::redactor::Redactor;
+use super::reply::Malformed;
 use super::{
-    Address, Cause, Content, EnhancedCode, Extensions, Parameter, Reply, ReversePath, Secret, SessionError,
-    Settled, Stage, Stretch, TransactionId, Transport,
+    Cause, Content, EnhancedCode, Extensions, Misuse, Moved, Reply, Secret, SessionError, Settled, Stage,
+    Stretch, TransactionId, Transport,
 };
+use due::{Due, Owed};
+use link::Link;
+use progress::{Phase, Progress};
 
-/// Octets read at once: most of what a server says in one go.
-const READ: usize = 4 * 1024;
+pub use request::{Body, DataReply, Transaction, Verb};
 
-/// What is said and heard, for a transcript.
+/// What is said and heard, for a transcript. Secrets have been taken out.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A command of ours, without its line end.
@@ -79,223 +101,29 @@ impl Observer for NoObserver {
     fn observe(&mut self, _: Event<'_>) {}
 }
 
-/// What the message's body is declared to be (RFC 6152 §2, RFC 3030 §3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Body {
-    /// US-ASCII in lines.
-    SevenBit,
-    /// Octets in lines.
-    #[default]
-    EightBit,
-    /// Octets, which nobody may touch: only by BDAT.
-    Binary,
-}
-
-/// The command that begins a transaction. All but MAIL are of RFC 821 §3.4 and obsolete.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Verb {
-    /// To the mailbox.
-    #[default]
-    Mail,
-    /// To the terminal.
-    Send,
-    /// To the terminal or the mailbox.
-    Soml,
-    /// To the terminal and the mailbox.
-    Saml,
-}
-
-/// One message to some recipients.
-#[derive(Clone, Copy, Debug)]
-pub struct Transaction<'a> {
-    /// Where failures are reported to; may be null.
-    pub reverse_path: &'a ReversePath,
-    /// Who it is for; settled by their place in this list.
-    pub recipients: &'a [&'a Address],
-    /// The exact size of the message (RFC 1870 §4), in octets: with CRLF line ends, or as it is when binary.
-    pub octets: u64,
-    /// The command to begin with.
-    pub verb: Verb,
-    /// What the body is.
-    pub body: Body,
-    /// BDAT may take the place of DATA where that saves a turn (RFC 3030).
-    pub chunking: bool,
-    /// Ask for SMTPUTF8 whatever the addresses are (RFC 6531).
-    pub smtputf8: bool,
-    /// A refused recipient cancels the transaction before any data.
-    pub all_or_nothing: bool,
-    /// The message is not asked for before MAIL and every RCPT have been answered: for what must be known
-    /// first, as a checkpoint (RFC 1845).
-    pub confirm_envelope: bool,
-    /// Parameters for MAIL besides SIZE, BODY and SMTPUTF8, as they are.
-    pub mail: &'a [Parameter],
-    /// Parameters for each RCPT, as they are.
-    pub rcpt: &'a [Parameter],
-}
-
-impl<'a> Transaction<'a> {
-    /// A message of `octets` in lines, and nothing out of the ordinary: by BDAT where that saves a turn.
-    #[must_use]
-    pub fn new(reverse_path: &'a ReversePath, recipients: &'a [&'a Address], octets: u64) -> Self {
-        Self {
-            reverse_path,
-            recipients,
-            octets,
-            verb: Verb::Mail,
-            body: Body::EightBit,
-            chunking: true,
-            smtputf8: false,
-            all_or_nothing: false,
-            confirm_envelope: false,
-            mail: &[],
-            rcpt: &[],
-        }
-    }
-}
-
-/// What the server answered to DATA, or what of that is known where the message goes by BDAT: whether the
-/// message is to be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a message that the server waits for must be sent"]
-pub enum DataReply {
-    /// The server waits for it: call [`Session::send_message`].
-    GoAhead,
-    /// No recipient was accepted, or DATA was refused; each has its verdict.
-    Nothing,
-    /// A recipient was refused and the transaction was all or nothing: those accepted are not settled.
-    Cancelled,
-}
-
-/// A reply that is owed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Due {
-    Mail(TransactionId),
-    Rcpt(TransactionId, usize),
-    Data(TransactionId),
-    /// To a chunk that is not the last.
-    Chunk(TransactionId),
-    /// To the last chunk: a reply for each recipient, who is accepted by the time that this is the front.
-    Last(TransactionId),
-    Delivery(TransactionId, usize),
-    Reset,
-    Quit,
-}
-
-impl Due {
-    /// The transaction that it is part of.
-    fn ticket(self) -> Option<TransactionId> {
-        match self {
-            Due::Mail(t)
-            | Due::Rcpt(t, _)
-            | Due::Data(t)
-            | Due::Chunk(t)
-            | Due::Last(t)
-            | Due::Delivery(t, _) => Some(t),
-            Due::Reset | Due::Quit => None,
-        }
-    }
-
-    fn stage(self) -> Stage {
-        match self {
-            Due::Mail(_) | Due::Reset => Stage::Mail,
-            Due::Rcpt(..) => Stage::Rcpt,
-            Due::Data(_) | Due::Chunk(_) => Stage::Data,
-            Due::Last(_) | Due::Delivery(..) => Stage::Delivery,
-            Due::Quit => Stage::Quit,
-        }
-    }
-}
-
-/// Where a recipient of a transaction stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Waiting,
-    Accepted,
-    Settled,
-}
-
-/// A transaction that has been begun and is not settled.
-#[derive(Debug)]
-struct Flight {
-    ticket: TransactionId,
-    recipients: Vec<State>,
-    /// How many of them are not settled.
-    unsettled: usize,
-    /// How many replies to RCPT have come, of how many.
-    replies: usize,
-    asked: usize,
-    first_accepted: Option<usize>,
-    /// Others went before it in this session.
-    follows: bool,
-    /// MAIL has been answered.
-    answered: bool,
-    refused: bool,
-    /// The form for BDAT; `None`: DATA.
-    chunks: Option<Form>,
-    /// The message goes in the flight of its envelope.
-    pipelined_bdat: bool,
-    confirm_envelope: bool,
-    all_or_nothing: bool,
-    /// The server waits for the message.
-    go: bool,
-    /// Where in the octets sent the message ends.
-    end: Option<u64>,
-}
-
-impl Flight {
-    /// The server takes the message for this recipient.
-    fn accept(&mut self, recipient: usize) {
-        if let Some(state) = self.recipients.get_mut(recipient).filter(|s| **s == State::Waiting) {
-            *state = State::Accepted;
-            self.first_accepted.get_or_insert(recipient);
-        }
-    }
-
-    /// Every RCPT has been answered, and nobody was accepted.
-    fn all_refused(&self) -> bool {
-        self.replies == self.asked && self.first_accepted.is_none()
-    }
-
-    /// Nobody waits for a reply, but to chunks for nobody some servers send one.
-    fn is_known(&self) -> bool {
-        self.unsettled == 0 || (self.chunks.is_some() && self.all_refused())
-    }
-
-    /// The recipients that were accepted and wait for the reply to the message, in order.
-    fn awaiting(&self) -> impl Iterator<Item = usize> + '_ {
-        self.recipients.iter().enumerate().filter(|(_, s)| **s == State::Accepted).map(|(i, _)| i)
-    }
+/// What the server has said of itself.
+struct Server {
+    greeting: Reply,
+    extensions: Extensions,
+    /// How many recipients it took in a transaction before it said that there were too many.
+    rcpt_max: Option<usize>,
 }
 
 /// A conversation with one server over `T`, which `O` listens to. It can be sent to another thread where both can.
 pub struct Session<T, O = NoObserver> {
-    transport: T,
+    link: Link<T>,
     observer: O,
-    reader: ReplyReader,
-    extensions: Extensions,
-    greeting: Reply,
+    redactor: Redactor,
+    server: Server,
     name: String,
-    /// What a server may send back, and nobody is to see.
-    hidden: Vec<Secret>,
-    /// Commands and message octets not handed over yet; those before `out_at` are.
-    out: Vec<u8>,
-    out_at: usize,
-    /// Octets handed over since the session began.
-    sent: u64,
-    /// Writing has failed; what the server had sent before is still read.
-    write_error: Option<SessionError>,
-    due: VecDeque<Due>,
-    /// Replies whose place no mark has confirmed.
-    held: Vec<(Due, Reply)>,
-    /// What came where the reply to QUIT was due, and is none.
-    surplus_reply: Option<Reply>,
-    /// A transaction was begun behind a message's end, and the mark has not come.
-    awaiting_resync: bool,
-    flights: VecDeque<Flight>,
-    settled: VecDeque<Settled>,
+    owed: Owed,
     begun: u64,
+    transactions: VecDeque<Progress>,
+    settled: VecDeque<Settled>,
+    /// A message's end was sent: a reply too many to it moves those that follow.
+    has_carried: bool,
     /// A transaction was begun that no message ended: the next one needs RSET.
-    dirty: bool,
+    needs_reset: bool,
     open: bool,
 }
 
@@ -304,7 +132,8 @@ impl<T: Transport> Session<T> {
     ///
     /// # Errors
     ///
-    /// [`SessionError`] where the server does not greet with 220, does not speak LMTP, or the connection fails.
+    /// [`SessionError`] where the server does not greet with 220, does not speak LMTP, or the connection fails;
+    /// [`Misuse::Argument`] where `name` would not be one word.
     pub fn open(transport: T, name: &str) -> Result<Self, SessionError> {
         Self::open_observed(transport, name, NoObserver)
     }
@@ -317,79 +146,94 @@ impl<T: Transport, O: Observer> Session<T, O> {
     ///
     /// As [`Session::open`].
     pub fn open_observed(transport: T, name: &str, observer: O) -> Result<Self, SessionError> {
+        if !command::is_argument(name) {
+            return Err(misuse(Stage::Lhlo, Misuse::Argument));
+        }
+        let greeting = Reply::new(220, EnhancedCode::new(2, 0, 0), "");
         let mut session = Self {
-            transport,
+            link: Link::new(transport),
             observer,
-            reader: ReplyReader::default(),
-            extensions: Extensions::default(),
-            greeting: Reply::new(220, EnhancedCode::new(2, 0, 0), ""),
+            redactor: Redactor::default(),
+            server: Server { greeting, extensions: Extensions::default(), rcpt_max: None },
             name: name.to_owned(),
-            hidden: Vec::new(),
-            out: Vec::new(),
-            out_at: 0,
-            sent: 0,
-            write_error: None,
-            due: VecDeque::new(),
-            held: Vec::new(),
-            surplus_reply: None,
-            awaiting_resync: false,
-            flights: VecDeque::new(),
-            settled: VecDeque::new(),
+            owed: Owed::default(),
             begun: 0,
-            dirty: false,
+            transactions: VecDeque::new(),
+            settled: VecDeque::new(),
+            has_carried: false,
+            needs_reset: false,
             open: true,
         };
-        session.greeting = session.greet()?;
+        session.server.greeting = session.greet()?;
         session.lhlo()?;
         Ok(session)
     }
 
-    /// What the server offers.
+    /// What the server offers, as it came: see [`Session::redact`].
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
-        &self.extensions
+        &self.server.extensions
+    }
+
+    /// The server's first reply, as it came: see [`Session::redact`].
+    #[must_use]
+    pub fn greeting(&self) -> &Reply {
+        &self.server.greeting
+    }
+
+    /// What may be shown of `text`, which the server has said: no secret of this session is left in it. Of events,
+    /// errors, answers and outcomes a session hands out nothing else.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        self.redactor.text(text).into_owned()
+    }
+
+    /// How many recipients the server took in a transaction before it said that there were too many (452, 552, 5.5.3;
+    /// RFC 5321 §4.5.3.1.10). `None` where it has not said so. Beside what LIMITS says; the next transaction had
+    /// better have no more, in this session and in others with the same server.
+    #[must_use]
+    pub fn learnt_rcpt_max(&self) -> Option<usize> {
+        self.server.rcpt_max
     }
 
     /// Makes no use of the extension `keyword` (in capitals), as if the server did not offer it. LHLO, which
     /// [`starttls`](Session::starttls) and [`xclient`](Session::xclient) say again, asks anew.
     pub fn forgo(&mut self, keyword: &str) {
-        self.extensions.remove(keyword);
-    }
-
-    /// The server's first reply.
-    #[must_use]
-    pub fn greeting(&self) -> &Reply {
-        &self.greeting
+        self.server.extensions.remove(keyword);
     }
 
     /// The connection, to set its time limits.
     pub fn transport(&mut self) -> &mut T {
-        &mut self.transport
+        &mut self.link.transport
     }
 
     /// Whether another transaction can be begun: the session stands, and the server's limit on their
-    /// number is not reached (RFC 9422, MAILMAX).
+    /// number is not reached (RFC 9422, MAILMAX). A binary message is the last of its session, since no mark
+    /// stands between it and the next one.
     #[must_use]
     pub fn takes_another(&self) -> bool {
-        let limit = self.extensions.limits().mail_max.map_or(u64::MAX, |n| n as u64);
-        self.open && self.begun < limit
+        let limit = self.extensions().limits().mail_max.map_or(u64::MAX, |n| n as u64);
+        let after_binary =
+            self.transactions.back().is_some_and(|t| t.is_binary() && t.phase != Phase::NoMessage);
+        self.open && self.begun < limit && !after_binary
     }
 
     /// Whether a transaction may be begun before the one before is settled, and QUIT sent.
     #[must_use]
     pub fn pipelining(&self) -> bool {
-        self.extensions.pipelining()
+        self.extensions().pipelining()
     }
 
     /// The next recipient that has been settled.
     pub fn settled(&mut self) -> Option<Settled> {
-        self.settled.pop_front()
+        let Settled { transaction, recipient, settlement } = self.settled.pop_front()?;
+        Some(Settled { transaction, recipient, settlement: self.redactor.settlement(settlement) })
     }
 
-    /// Whether recipients of the transaction `ticket` wait for a reply.
+    /// Whether recipients of a transaction wait for a reply.
     #[must_use]
-    pub fn is_pending(&self, ticket: TransactionId) -> bool {
-        self.flight(ticket).is_some_and(|f| f.unsettled > 0)
+    pub fn is_pending(&self, id: TransactionId) -> bool {
+        self.progress(id).is_some_and(|t| t.unsettled > 0)
     }
 
     /// Begins a transaction: MAIL, RCPT for each recipient and DATA, in one group where PIPELINING is
@@ -399,29 +243,20 @@ impl<T: Transport, O: Observer> Session<T, O> {
     ///
     /// # Errors
     ///
-    /// A [`SessionError`] ends the session; every recipient in flight is settled by then.
+    /// A [`SessionError`] ends the session; every recipient of a transaction that was begun is settled by then.
+    /// [`Misuse`] does neither, and the transaction has not been begun: where the one before has not had
+    /// [`await_data_reply`](Session::await_data_reply), and [`send_message`](Session::send_message) if that said so;
+    /// and where the session does not [take another](Session::takes_another).
     pub fn begin(&mut self, transaction: &Transaction<'_>) -> Result<TransactionId, SessionError> {
-        let ticket = self.next_id();
-        self.begun += 1;
-        self.flights.push_back(Flight {
-            ticket,
-            recipients: vec![State::Waiting; transaction.recipients.len()],
-            replies: 0,
-            asked: 0,
-            first_accepted: None,
-            unsettled: transaction.recipients.len(),
-            follows: ticket.number() > 0,
-            answered: false,
-            refused: false,
-            chunks: None,
-            pipelined_bdat: false,
-            confirm_envelope: transaction.confirm_envelope || transaction.all_or_nothing,
-            all_or_nothing: transaction.all_or_nothing,
-            go: false,
-            end: None,
-        });
-        let done = self.try_begin(ticket, transaction);
-        self.guard(done).map(|()| ticket)
+        if self.transactions.back().is_some_and(|t| matches!(t.phase, Phase::Envelope | Phase::Message)) {
+            return Err(misuse(Stage::Mail, Misuse::NotAwaited));
+        }
+        if !self.takes_another() {
+            return Err(misuse(Stage::Mail, Misuse::NoMore));
+        }
+        let id = self.next_id();
+        let done = self.try_begin(id, transaction);
+        self.guard(done).map(|()| id)
     }
 
     /// Waits until the server has answered MAIL, RCPT and DATA of the last transaction begun.
@@ -432,6 +267,19 @@ impl<T: Transport, O: Observer> Session<T, O> {
     pub fn await_data_reply(&mut self) -> Result<DataReply, SessionError> {
         let answer = self.try_await_data_reply();
         self.guard(answer)
+    }
+
+    /// Waits until the server has answered MAIL and every RCPT of the last transaction begun. By BDAT its message may
+    /// be on its way before they have been: a further transaction for those who are
+    /// [too many](super::Settlement::Again) needs a session that has not said QUIT by then.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::begin`].
+    pub fn await_envelope(&mut self) -> Result<(), SessionError> {
+        let Some(id) = self.transactions.back().map(|t| t.id) else { return Ok(()) };
+        let done = self.try_await_envelope(id);
+        self.guard(done)
     }
 
     /// Whether another transaction may be begun behind the message just sent. After BDAT this waits for the
@@ -453,9 +301,12 @@ impl<T: Transport, O: Observer> Session<T, O> {
     /// # Errors
     ///
     /// As [`Session::begin`]. A message whose octets are not those counted before is cut short: the
-    /// session ends, and nothing is delivered.
+    /// session ends, and nothing is delivered. [`Misuse::NotAsked`] where
+    /// [`await_data_reply`](Session::await_data_reply) has not said that the server waits for it.
     pub fn send_message(&mut self, content: &mut dyn Content) -> Result<(), SessionError> {
-        let done = self.try_send_message(content);
+        let awaited = self.transactions.back().filter(|t| t.phase == Phase::Message).map(|t| t.id);
+        let Some(id) = awaited else { return Err(misuse(Stage::Data, Misuse::NotAsked)) };
+        let done = self.try_send_message(id, content);
         self.guard(done)
     }
 
@@ -475,8 +326,8 @@ impl<T: Transport, O: Observer> Session<T, O> {
     ///
     /// As [`Session::begin`].
     pub fn hand_over(&mut self) -> Result<(), SessionError> {
-        if self.out_at < self.out.len() {
-            self.transport.enter(Stage::Data);
+        if self.link.queued() > 0 {
+            self.link.transport.enter(Stage::Data);
         }
         let done = self.flush();
         self.guard(done)
@@ -491,13 +342,13 @@ impl<T: Transport, O: Observer> Session<T, O> {
     /// Whether a reply is owed, so that [`Session::read_reply`] has something to wait for.
     #[must_use]
     pub fn has_pending_replies(&self) -> bool {
-        !self.due.is_empty()
+        !self.owed.is_empty()
     }
 
     /// Queues QUIT: no transaction follows.
     pub fn quit(&mut self) {
         // Where the server waits for a message, QUIT would be taken for it: the connection is dropped.
-        let awaited = self.flights.iter().any(|f| f.go && f.end.is_none());
+        let awaited = self.transactions.iter().any(|t| t.phase == Phase::Message);
         if self.open && !awaited {
             self.command("QUIT", Due::Quit);
             self.open = false;
@@ -523,7 +374,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
         self.guard(done)
     }
 
-    /// Authenticates (RFC 4954). Neither the transcript nor a failure holds the password.
+    /// Authenticates (RFC 4954). From here on neither events nor errors nor outcomes hold the password.
     ///
     /// # Errors
     ///
@@ -543,8 +394,12 @@ impl<T: Transport, O: Observer> Session<T, O> {
     ///
     /// # Errors
     ///
-    /// A [`SessionError`] ends the session, also where the server refuses.
+    /// A [`SessionError`] ends the session, also where the server refuses. [`Misuse::Argument`], which does not,
+    /// where an attribute would be more than one.
     pub fn xclient(&mut self, attributes: &[String]) -> Result<(), SessionError> {
+        if attributes.is_empty() || !attributes.iter().all(|attribute| command::is_argument(attribute)) {
+            return Err(misuse(Stage::Lhlo, Misuse::Argument));
+        }
         let done = self.try_xclient(attributes);
         self.guard(done)
     }
@@ -552,79 +407,81 @@ impl<T: Transport, O: Observer> Session<T, O> {
     /// Asks something outside a transaction and returns the answer, whatever it is: VRFY, EXPN, HELP, NOOP,
     /// RSET (RFC 5321 §4.1.1), ETRN (RFC 1985), and MAIL or RCPT when nothing is to be sent.
     ///
-    /// `line` is sent as it is; a line that holds a line end is sent as far as that.
-    ///
     /// # Errors
     ///
-    /// A [`SessionError`] ends the session: 421, or no answer.
+    /// A [`SessionError`] ends the session: 421, or no answer. [`Misuse`], which does not: `line` is empty or would be
+    /// more than one, or replies to a transaction are owed.
     pub fn ask(&mut self, line: &str) -> Result<Reply, SessionError> {
+        if !command::is_line(line) {
+            return Err(misuse(Stage::Query, Misuse::Argument));
+        }
+        if self.has_pending_replies() || !self.open {
+            return Err(misuse(Stage::Query, Misuse::NotAwaited));
+        }
         let done = self.try_ask(line);
-        self.guard(done)
+        let reply = self.guard(done)?;
+        Ok(self.redactor.reply(Stage::Query, &reply).into_owned())
     }
 
     // What follows returns failures as they are; the public methods settle what they leave behind.
 
     fn guard<R>(&mut self, result: Result<R, SessionError>) -> Result<R, SessionError> {
-        if let Err(failure) = &result {
-            self.end(failure);
-        }
-        result
+        result.map_err(|failure| {
+            self.end(&failure);
+            self.redactor.error(failure)
+        })
+    }
+
+    fn progress(&self, id: TransactionId) -> Option<&Progress> {
+        self.transactions.iter().find(|t| t.id == id)
+    }
+
+    fn progress_mut(&mut self, id: TransactionId) -> Option<&mut Progress> {
+        self.transactions.iter_mut().find(|t| t.id == id)
+    }
+
+    /// The transaction whose message the server waits for and does not have whole.
+    fn unsent(&self) -> Option<&Progress> {
+        self.transactions.iter().find(|t| t.is_unsent(self.link.sent))
     }
 
     /// Waits for a reply outside the queue.
     fn reply(&mut self, stage: Stage) -> Result<Reply, SessionError> {
-        self.transport.enter(stage);
+        self.link.transport.enter(stage);
         loop {
-            let found = self.reader.next_reply();
-            if let Some(reply) = found.map_err(|m| self.malformed(stage, m))? {
-                let reply = reply.without(&self.hidden);
-                // With what SCRAM's server says of a password, it can be guessed at leisure.
-                let redacted = (stage == Stage::Auth && reply.code() == 334).then(|| reply.redacted());
-                self.observer.observe(Event::Received(redacted.as_ref().unwrap_or(&reply)));
+            if let Some(reply) = self.next_reply(stage)? {
                 return Ok(reply);
             }
             self.exchange(stage, None)?;
         }
     }
 
-    /// What is no reply may show a password as well, cut where it stands: a server may echo what it hears.
-    fn malformed(&self, stage: Stage, what: Malformed) -> SessionError {
-        let what = match what {
-            Malformed::NotAReply(_) if stage == Stage::Auth => Malformed::NotAReply("[redacted]".into()),
-            Malformed::NotAReply(line) => Malformed::NotAReply(reply::without(line, &self.hidden)),
-            Malformed::MixedCodes(..) | Malformed::LineTooLong | Malformed::ReplyTooLong => what,
-        };
-        SessionError { stage, cause: Cause::Malformed(what) }
+    /// The next reply if it is there, and whoever listens is told.
+    fn next_reply(&mut self, stage: Stage) -> Result<Option<Reply>, SessionError> {
+        let found = self.link.reader.next_reply();
+        let reply = found.map_err(|what| malformed(stage, what))?;
+        if let Some(reply) = &reply {
+            self.observer.observe(Event::Received(&self.redactor.reply(stage, reply)));
+        }
+        Ok(reply)
     }
 
     fn say(&mut self, line: &str) {
         self.observer.observe(Event::Sent(line));
-        self.out.extend_from_slice(line.as_bytes());
-        self.out.extend_from_slice(b"\r\n");
+        self.link.push_line(line.as_bytes());
     }
 
     fn command(&mut self, line: &str, due: Due) {
         self.say(line);
-        self.due.push_back(due);
+        self.owed.push(due);
     }
 
     fn try_read_reply(&mut self) -> Result<(), SessionError> {
         let Some(due) = self.front() else { return self.flush() };
         let stage = due.stage();
-        self.transport.enter(stage);
+        self.link.transport.enter(stage);
         match self.await_reply(stage) {
-            // Where nothing but 221 marks the place of the replies before it, something else in its place moves them.
-            Err(failure) if due == Due::Quit && !failure.is_doubt() && self.is_shifted() => {
-                let Some(extra) = self.surplus_reply.clone() else { return Err(failure) };
-                Err(SessionError { stage: Stage::Delivery, cause: Cause::OutOfPlace(extra) })
-            }
-            // Every reply has come, and whatever becomes of QUIT the outcomes stand.
-            Err(failure) if due == Due::Quit && !failure.is_doubt() => {
-                self.due.clear();
-                self.awaiting_resync = false;
-                self.release();
-                Ok(())
-            }
+            Err(failure) if due == Due::Quit && !failure.is_doubt() => self.end_at_quit(),
             result => result,
         }
     }
@@ -639,7 +496,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
     /// Writes all that is queued, taking replies that come meanwhile: a server may not read on before its
     /// replies are read (RFC 2920 §3.1). Where writing has failed, what the server had said is still taken.
     fn flush(&mut self) -> Result<(), SessionError> {
-        while self.out_at < self.out.len() || self.write_error.is_some() {
+        while self.link.queued() > 0 || self.link.write_error.is_some() {
             self.exchange_and_take(None)?;
         }
         Ok(())
@@ -648,119 +505,48 @@ impl<T: Transport, O: Observer> Session<T, O> {
     /// One exchange, of what is queued or of octets in a file, and the replies that it brought; how much was
     /// written. `None`: nothing can be sent from that file.
     fn exchange_and_take(&mut self, stretch: Option<&Stretch<'_>>) -> Result<Option<usize>, SessionError> {
-        let stage = self.due.front().map_or(Stage::Data, |d| d.stage());
+        let stage = self.owed.front().map_or(Stage::Data, Due::stage);
         let mut written = Some(0);
-        if !self.due.is_empty() || self.write_error.is_none() {
-            written = self.exchange(stage, stretch)?;
+        if !self.owed.is_empty() || self.link.write_error.is_none() {
+            written = self.exchange(stage, stretch)?.map(|moved| moved.written);
         }
-        while !self.due.is_empty() && self.take_reply(stage)? {
-            self.transport.enter(self.due.front().map_or(Stage::Data, |d| d.stage()));
+        while !self.owed.is_empty() && self.take_reply(stage)? {
+            self.link.transport.enter(self.owed.front().map_or(Stage::Data, Due::stage));
         }
-        if self.due.is_empty() {
+        if self.owed.is_empty() {
             self.check_for_early_reply()?;
         }
         Ok(written)
     }
 
-    /// Nothing is owed: has the server answered a message that is still being sent, or has writing failed?
-    fn check_for_early_reply(&mut self) -> Result<(), SessionError> {
-        if let Some(failure) = self.write_error.clone() {
-            return Err(self.heard_early(None, failure));
-        }
-        if self.unsent().is_some() && self.reader.unused().contains(&b'\n') {
-            return Err(self.heard_early(None, SessionError { stage: Stage::Data, cause: Cause::Closed }));
-        }
-        Ok(())
-    }
-
-    /// What is queued is not to be sent, or has been.
-    fn discard_output(&mut self) {
-        self.out.clear();
-        self.out_at = 0;
-    }
-
-    /// One exchange with the transport. A failure to write is not told at once: what the server said
-    /// before it went away is read first.
+    /// One exchange with the transport; `None`: nothing can be sent from that file.
     fn exchange(
         &mut self,
         stage: Stage,
         stretch: Option<&Stretch<'_>>,
-    ) -> Result<Option<usize>, SessionError> {
-        let mut input = [0; READ];
-        if self.write_error.is_some() {
-            self.discard_output();
-        }
-        let out = self.out.get(self.out_at..).unwrap_or_default();
-        let stretch = stretch.filter(|_| self.write_error.is_none());
-        let moved = match stretch {
-            Some(stretch) => self.transport.exchange_file(stretch, &mut input),
-            None => self.transport.exchange(out, &mut input).map(Some),
-        };
-        let moved = match moved {
-            Ok(Some(moved)) => moved,
-            Ok(None) => return Ok(None),
-            Err(e) => {
-                let writes = stretch.is_some() || !out.is_empty();
-                return self.exchange_failed(stage, &e, writes).map(|()| Some(0));
-            }
-        };
-        self.sent += moved.written as u64;
-        if stretch.is_none() {
-            self.out_at += moved.written;
-        }
-        if self.out_at == self.out.len() {
-            self.discard_output();
-        }
-        self.reader.push(input.get(..moved.read).unwrap_or_default());
+    ) -> Result<Option<Moved>, SessionError> {
+        let Some(moved) = self.link.exchange(stage, stretch)? else { return Ok(None) };
         // Even the beginning of an answer to the message must not come before its end.
-        let answering = match self.due.front() {
-            Some(Due::Delivery(ticket, _) | Due::Last(ticket)) => Some(*ticket),
-            Some(Due::Mail(_) | Due::Rcpt(..) | Due::Data(_) | Due::Chunk(_) | Due::Reset | Due::Quit)
-            | None => None,
-        };
-        if moved.read > 0 && answering.is_some() && self.unsent().map(|f| f.ticket) == answering {
+        let answering = self.owed.front().filter(|due| matches!(due, Due::Delivery(..) | Due::Last(_)));
+        let answering = answering.and_then(Due::id);
+        if moved.read > 0 && answering.is_some() && self.unsent().map(|t| t.id) == answering {
             return Err(self.heard_early(None, SessionError { stage, cause: Cause::Closed }));
         }
         if moved.closed && moved.read == 0 {
             let closed = SessionError { stage, cause: Cause::Closed };
-            let failure = self.write_error.take().unwrap_or(closed);
+            let failure = self.link.write_error.take().unwrap_or(closed);
             return Err(self.heard_at_the_end(failure));
         }
-        Ok(Some(moved.written))
+        Ok(Some(moved))
     }
+}
 
-    fn exchange_failed(
-        &mut self,
-        stage: Stage,
-        error: &std::io::Error,
-        writes: bool,
-    ) -> Result<(), SessionError> {
-        let failure = SessionError::from_io(stage, error);
-        let final_word = matches!(failure.cause, Cause::TimedOut(_) | Cause::Stopped);
-        if final_word || self.write_error.is_some() || !writes {
-            return Err(self.write_error.take().filter(|_| !final_word).unwrap_or(failure));
-        }
-        self.discard_output();
-        self.write_error = Some(failure);
-        Ok(())
-    }
+fn malformed(stage: Stage, what: Malformed) -> SessionError {
+    SessionError { stage, cause: Cause::Malformed(what) }
+}
 
-    /// The connection has closed while the message was being sent: what had been said before counts.
-    fn heard_at_the_end(&mut self, failure: SessionError) -> SessionError {
-        if self.unsent().is_some() { self.heard_early(None, failure) } else { failure }
-    }
-
-    fn take_pending(&mut self, stage: Stage) -> Result<(), SessionError> {
-        let mut input = [0; READ];
-        match self.transport.pending(&mut input) {
-            Ok(moved) => {
-                self.reader.push(input.get(..moved.read).unwrap_or_default());
-                let closed = moved.closed && moved.read == 0;
-                if closed { Err(SessionError { stage, cause: Cause::Closed }) } else { Ok(()) }
-            }
-            Err(e) => Err(SessionError::from_io(stage, &e)),
-        }
-    }
+fn misuse(stage: Stage, what: Misuse) -> SessionError {
+    SessionError { stage, cause: Cause::Misuse(what) }
 }
 
 #[cfg(test)]

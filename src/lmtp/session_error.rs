@@ -15,6 +15,7 @@ pub struct SessionError {
 
 /// What ended a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Cause {
     /// The server closed the connection.
     Closed,
@@ -59,6 +60,35 @@ pub enum Cause {
     },
     /// The message could not be read again.
     Unreadable(String),
+    /// The session was called out of turn: nothing was said to the server, and the session goes on as if it had
+    /// not been called.
+    Misuse(Misuse),
+}
+
+/// A call that a session does not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// An argument holds what would end the command, or is empty.
+    Argument,
+    /// A transaction is begun before the one before has its message, or [`DataReply`](super::DataReply) was
+    /// asked for.
+    NotAwaited,
+    /// A message is to be sent that the server does not wait for.
+    NotAsked,
+    /// A transaction is begun, or something is asked, behind QUIT or beyond the server's limit on transactions.
+    NoMore,
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Misuse::Argument => "an argument is empty or holds a control character",
+            Misuse::NotAwaited => "the transaction before has not had its reply to DATA, or its message",
+            Misuse::NotAsked => "no transaction waits for a message",
+            Misuse::NoMore => "the session takes no more transactions",
+        })
+    }
 }
 
 impl SessionError {
@@ -85,6 +115,13 @@ impl SessionError {
         matches!(self.cause, Cause::OutOfPlace(_))
     }
 
+    /// Whether a recipient who has this in place of a reply may have the message all the same: the server had it
+    /// whole, and closed the session instead of saying what became of it (RFC 5321 §3.8).
+    #[must_use]
+    pub fn copy_may_exist(&self) -> bool {
+        self.stage == Stage::Delivery && matches!(self.cause, Cause::Closing(_))
+    }
+
     /// The reply that ended the session, if it was one.
     #[must_use]
     pub fn reply(&self) -> Option<&Reply> {
@@ -103,7 +140,8 @@ impl SessionError {
             | Cause::Malformed(_)
             | Cause::TooFewReplies
             | Cause::Changed { .. }
-            | Cause::Unreadable(_) => None,
+            | Cause::Unreadable(_)
+            | Cause::Misuse(_) => None,
         }
     }
 }
@@ -116,6 +154,10 @@ impl fmt::Display for SessionError {
             Cause::Lost(_, error) => write!(f, "connection lost while {phrase}: {error}"),
             Cause::TimedOut(limit) => write!(f, "timed out while {phrase} ({limit})"),
             Cause::Stopped => write!(f, "stopped by a signal while {phrase}"),
+            Cause::Closing(reply) if self.copy_may_exist() => write!(
+                f,
+                "the server closes the session instead of answering the message, of which a copy may exist: {reply}"
+            ),
             Cause::Closing(reply) => write!(f, "the server closes the session: {reply}"),
             Cause::NotWelcome(reply) => write!(f, "the server does not accept a session: {reply}"),
             Cause::NotLmtp { reply, .. } if reply.class() == 4 => write!(f, "the server refuses LHLO for now: {reply}"),
@@ -143,6 +185,7 @@ impl fmt::Display for SessionError {
             Cause::Unreadable(error) => {
                 write!(f, "the message could not be read again while it was being sent: {error}")
             }
+            Cause::Misuse(why) => write!(f, "the session was called out of turn: {why}"),
         }
     }
 }

@@ -22,8 +22,12 @@ pub enum Stage {
     Rcpt,
     /// DATA or BDAT, and the message's octets.
     Data,
+    /// BDAT of a chunk that is not the last, as what was refused (RFC 3030 §2).
+    Chunk,
     /// The message's end was sent: waiting for the reply of each accepted recipient (RFC 2033 §4.2).
     Delivery,
+    /// As [`Delivery`](Stage::Delivery), as what was refused of a message whose end was a BDAT (RFC 3030 §2).
+    LastChunk,
     /// A command outside a transaction: VRFY, EXPN, ETRN, HELP, NOOP, RSET.
     Query,
     /// QUIT. Whatever becomes of it, the outcomes stand.
@@ -43,8 +47,8 @@ impl Stage {
             Stage::Auth => "auth",
             Stage::Mail => "mail",
             Stage::Rcpt => "rcpt",
-            Stage::Data => "data",
-            Stage::Delivery => "delivery",
+            Stage::Data | Stage::Chunk => "data",
+            Stage::Delivery | Stage::LastChunk => "delivery",
             Stage::Query => "query",
             // Of no interest to a report: what is told of it is what it means for the message.
             Stage::Quit => "delivery",
@@ -63,8 +67,8 @@ impl Stage {
             Stage::Auth => "authenticating",
             Stage::Mail => "waiting for the reply to MAIL FROM",
             Stage::Rcpt => "waiting for the reply to RCPT TO",
-            Stage::Data => "sending the message",
-            Stage::Delivery => "waiting for the reply to the message",
+            Stage::Data | Stage::Chunk => "sending the message",
+            Stage::Delivery | Stage::LastChunk => "waiting for the reply to the message",
             Stage::Query => "waiting for a reply",
             Stage::Quit => "waiting for the reply to QUIT",
         }

@@ -55,6 +55,7 @@ fn command(stage: Stage) -> &'static str {
         Stage::Mail => "MAIL FROM",
         Stage::Rcpt => "RCPT TO",
         Stage::Data => "DATA",
+        Stage::Chunk | Stage::LastChunk => "BDAT",
         Stage::Delivery => "end of DATA",
         Stage::Input
         | Stage::Connect

@@ -65,7 +65,7 @@ impl Limits {
 
     fn limit(&self) -> Duration {
         match self.stage {
-            Stage::Delivery => self.data_timeout,
+            Stage::Delivery | Stage::LastChunk => self.data_timeout,
             Stage::Quit => QUIT.min(self.timeout),
             Stage::Input
             | Stage::Connect
@@ -76,6 +76,7 @@ impl Limits {
             | Stage::Mail
             | Stage::Rcpt
             | Stage::Data
+            | Stage::Chunk
             | Stage::Query => self.timeout,
         }
     }

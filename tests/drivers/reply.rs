@@ -96,8 +96,9 @@ fn by_the_book(said: &[u8]) -> (Vec<(u16, usize)>, Option<&'static str>) {
 fn name(malformed: &Malformed) -> &'static str {
     match malformed {
         Malformed::NotAReply(_) => "none",
-        Malformed::MixedCodes(..) => "mixed",
+        Malformed::MixedCodes { .. } => "mixed",
         Malformed::LineTooLong => "long line",
         Malformed::ReplyTooLong => "long",
+        _ => "something new",
     }
 }

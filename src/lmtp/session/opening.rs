@@ -18,13 +18,13 @@ impl<T: Transport, O: Observer> Session<T, O> {
         self.say(&format!("LHLO {name}"));
         let reply = self.reply(Stage::Lhlo)?;
         if reply.is_positive() {
-            self.extensions = Extensions::parse(&reply);
+            self.server.extensions = Extensions::parse(&reply);
             return Ok(());
         }
         let cause = if reply.code() == 421 {
             Cause::Closing(reply)
         } else {
-            let smtp = self.greeting.text().to_ascii_uppercase().contains("SMTP");
+            let smtp = self.server.greeting.text().to_ascii_uppercase().contains("SMTP");
             Cause::NotLmtp { reply, smtp }
         };
         Err(self.leave(SessionError { stage: Stage::Lhlo, cause }))
@@ -41,12 +41,12 @@ impl<T: Transport, O: Observer> Session<T, O> {
     }
 
     pub(super) fn try_starttls(&mut self) -> Result<(), SessionError> {
-        if !self.extensions.offers("STARTTLS") {
+        if !self.extensions().offers("STARTTLS") {
             let why = "the server does not offer STARTTLS";
             return Err(self.leave(not_secure(Stage::Tls, why, None)));
         }
         // A reply that is there before the command was not made for it.
-        if self.reader.has_input() {
+        if self.link.reader.has_input() {
             return Err(SessionError { stage: Stage::Tls, cause: Cause::Injected });
         }
         self.say("STARTTLS");
@@ -56,12 +56,12 @@ impl<T: Transport, O: Observer> Session<T, O> {
             return Err(self.leave(not_secure(Stage::Tls, why, Some(reply))));
         }
         // The server speaks next only within TLS: whatever is there already was put there by somebody else.
-        let connected = self.take_pending(Stage::Tls);
-        if self.reader.has_input() {
+        let connected = self.link.take_pending(Stage::Tls);
+        if self.link.reader.has_input() {
             return Err(SessionError { stage: Stage::Tls, cause: Cause::Injected });
         }
         connected?;
-        self.transport.secure().map_err(insecure)?;
+        self.link.transport.secure().map_err(insecure)?;
         self.lhlo()
     }
 
@@ -76,8 +76,8 @@ impl<T: Transport, O: Observer> Session<T, O> {
             Ok(started) => started,
             Err(e) => return Err(self.leave(failed(e))),
         };
-        self.hidden.push(password.expose().to_vec().into());
-        self.hidden.extend(auth::stems(password));
+        self.redactor.hide(password.expose().to_vec().into());
+        auth::stems(password).for_each(|stem| self.redactor.hide(stem));
         let verb = format!("AUTH {}", mechanism.name());
         let mut initial = initial.map(|i| auth::encode_initial(&i)).transpose().map_err(failed)?;
         // A command line has 512 octets (RFC 5321 §4.5.3.1.4); a longer response answers an empty challenge.
@@ -87,10 +87,9 @@ impl<T: Transport, O: Observer> Session<T, O> {
         }
         loop {
             let reply = self.reply(Stage::Auth)?;
-            let unsaid = self.out_at < self.out.len();
+            let unsaid = self.link.queued() > 0;
             // It has been handed over, and is not to be found in memory.
-            zeroize::Zeroize::zeroize(&mut self.out);
-            self.discard_output();
+            self.link.wipe();
             match reply.code() {
                 _ if unsaid => {
                     return Err(SessionError { stage: Stage::Auth, cause: Cause::OutOfPlace(reply) });
@@ -104,13 +103,12 @@ impl<T: Transport, O: Observer> Session<T, O> {
                     return Err(self.leave(refused));
                 }
             }
-            // A server may say it again.
-            self.hidden.extend(Some(reply.text()).filter(|text| text.len() > 7).map(Secret::from));
             let response = match initial.take() {
                 Some(response) => Ok(response),
-                None => {
-                    auth::decode(&reply.text()).and_then(|c| exchange.step(&c)).and_then(|r| auth::encode(&r))
-                }
+                None => self
+                    .challenge(mechanism, &reply)
+                    .and_then(|c| exchange.step(&c))
+                    .and_then(|r| auth::encode(&r)),
             };
             match response {
                 Ok(response) => self.say_secret("", &response),
@@ -123,13 +121,25 @@ impl<T: Transport, O: Observer> Session<T, O> {
         }
     }
 
+    /// What a 334 asks. LOGIN's prompts are words for people, in base64 or not, and nobody looks at them.
+    fn challenge(&mut self, mechanism: Mechanism, reply: &Reply) -> Result<Vec<u8>, AuthError> {
+        if mechanism == Mechanism::Login {
+            return Ok(Vec::new());
+        }
+        // A server may say it again.
+        Some(reply.text())
+            .filter(|text| text.len() > 7)
+            .into_iter()
+            .for_each(|text| self.redactor.hide(text.into()));
+        auth::decode(&reply.text())
+    }
+
     /// A line with a secret in it, which the transcript does not show.
     fn say_secret(&mut self, before: &str, secret: &Secret) {
         self.observer.observe(Event::Sent(&format!("{before}[redacted]")));
-        self.hidden.push(secret.expose().to_vec().into());
-        self.out.extend_from_slice(before.as_bytes());
-        self.out.extend_from_slice(secret.expose());
-        self.out.extend_from_slice(b"\r\n");
+        self.redactor.hide(secret.expose().to_vec().into());
+        self.link.out.extend_from_slice(before.as_bytes());
+        self.link.push_line(secret.expose());
     }
 
     pub(super) fn try_xclient(&mut self, attributes: &[String]) -> Result<(), SessionError> {
@@ -138,12 +148,12 @@ impl<T: Transport, O: Observer> Session<T, O> {
         if reply.code() != 220 {
             return Err(self.leave(not_secure(Stage::Lhlo, "XCLIENT is refused", Some(reply))));
         }
-        self.greeting = reply;
+        self.server.greeting = reply;
         self.lhlo()
     }
 
     pub(super) fn try_ask(&mut self, line: &str) -> Result<Reply, SessionError> {
-        self.say(line.split(['\r', '\n']).next().unwrap_or_default());
+        self.say(line);
         let reply = self.reply(Stage::Query)?;
         match reply.code() {
             421 => Err(SessionError { stage: Stage::Query, cause: Cause::Closing(reply) }),

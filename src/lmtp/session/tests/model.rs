@@ -163,7 +163,7 @@ impl Model {
             return "503 5.5.1 nested MAIL\r\n".to_owned();
         }
         let reply = self.answer(line, &path, "250 2.1.0 <{}> ok");
-        self.sender = reply.starts_with('2').then_some(path);
+        self.sender = is_accepted(&reply).then_some(path);
         self.answered = false;
         reply
     }
@@ -173,7 +173,7 @@ impl Model {
             return format!("503 5.5.1 <{path}> MAIL first\r\n");
         }
         let reply = self.answer(line, &path, "250 2.1.5 <{}> ok");
-        if reply.starts_with('2') {
+        if is_accepted(&reply) {
             self.accepted.push(path);
         }
         reply
@@ -278,6 +278,11 @@ impl Model {
         self.rules.extra.iter().for_each(|extra| replies.push_str(&format!("{extra}\r\n")));
         replies
     }
+}
+
+/// Whether the last of some replies is 2yz: a stray one may stand before it.
+fn is_accepted(replies: &str) -> bool {
+    replies.lines().last().is_some_and(|line| line.starts_with('2'))
 }
 
 impl Server for Model {

@@ -53,6 +53,10 @@ fn a_full_transaction_is_continued_in_another() {
     for (reply, first, later) in [
         ("452 4.5.3 <{}> too many", "refused rcpt 452", "again 452"),
         ("452 <{}> too many", "refused rcpt 452", "again 452"),
+        ("550 5.5.3 <{}> too many", "refused rcpt 550", "again 550"),
+        ("552 5.5.3 <{}> too many", "refused rcpt 552", "again 552"),
+        ("554 5.5.3 <{}> too many", "refused rcpt 554", "again 554"),
+        ("550 5.5.2 <{}> no", "refused rcpt 550", "refused rcpt 550"),
         ("552 <{}> too many", "refused rcpt 552", "again 552"),
         ("552 5.2.2 <{}> quota", "refused rcpt 552", "refused rcpt 552"),
         ("451 4.3.0 <{}> later", "refused rcpt 451", "refused rcpt 451"),
@@ -332,4 +336,74 @@ fn a_message_is_handed_over_whole_without_waiting_for_its_replies() {
         run.collect(&mut pipeline);
         assert_eq!((run.of(0), run.of(1)), (vec!["delivered".into(); 3], vec!["delivered".into(); 3]));
     }
+}
+
+/// How many recipients a server takes is learnt from what it says, for the transactions to come.
+#[test]
+fn a_limit_on_recipients_is_learnt() {
+    for (refused, learnt) in
+        [("RCPT TO:<c", Some(2)), ("RCPT TO:<b", Some(1)), ("RCPT", None), ("message", None)]
+    {
+        let model = Model::new(offering(&["PIPELINING"], &[(refused, "452 4.5.3 <{}> too many")]));
+        let mut session = Session::open(Peer::new(model, AT_ONCE, None), "client.example").unwrap();
+        let letter = abc();
+        let recipients: Vec<&Address> = letter.to.iter().collect();
+        session.begin(&Transaction::new(&letter.from, &recipients, 3)).unwrap();
+        if session.await_data_reply() == Ok(DataReply::GoAhead) {
+            session.send_message(&mut Bytes::new(b"a\n")).unwrap();
+        }
+        assert_eq!(session.learnt_rcpt_max(), learnt, "{refused}");
+    }
+}
+
+/// What is called out of turn is refused, and the session goes on as if it had not been called.
+#[test]
+fn misuse_is_told_and_does_no_harm() {
+    let refused = |result: Result<(), SessionError>, why| {
+        assert_eq!(result.map_err(|e| e.cause), Err(Cause::Misuse(why)));
+    };
+    for name in ["", "a b", "a\r\nMAIL FROM:<x@y>", "a\n"] {
+        let peer = Peer::new(Model::new(Rules::default()), AT_ONCE, None);
+        let log = peer.log();
+        refused(Session::open(peer, name).map(drop), Misuse::Argument);
+        assert!(log.borrow().written.is_empty());
+    }
+    for offers in [&["PIPELINING"][..], &["PIPELINING", "CHUNKING"], &["CHUNKING"], &[]] {
+        let model = Model::new(offering(offers, &[]));
+        let truth = model.truth();
+        let mut session = Session::open(Peer::new(model, AT_ONCE, None), "client.example").unwrap();
+        let letter = abc();
+        let recipients: Vec<&Address> = letter.to.iter().collect();
+        let mut content = Bytes::new(&letter.body);
+        let transaction = Transaction::new(&letter.from, &recipients, content.octets());
+        let attributes = |value: &str| vec!["NAME=x".to_owned(), format!("ADDR={value}")];
+        refused(session.xclient(&attributes("::1\r\nQUIT")), Misuse::Argument);
+        refused(session.xclient(&[]), Misuse::Argument);
+        refused(session.ask("NOOP\r\nQUIT").map(drop), Misuse::Argument);
+        refused(session.send_message(&mut content), Misuse::NotAsked);
+        let id = session.begin(&transaction).unwrap();
+        refused(session.begin(&transaction).map(drop), Misuse::NotAwaited);
+        refused(session.send_message(&mut content), Misuse::NotAsked);
+        assert_eq!(session.await_data_reply(), Ok(DataReply::GoAhead));
+        refused(session.begin(&transaction).map(drop), Misuse::NotAwaited);
+        session.send_message(&mut content).unwrap();
+        refused(session.send_message(&mut content), Misuse::NotAsked);
+        session.close();
+        refused(session.begin(&transaction).map(drop), Misuse::NoMore);
+        refused(session.ask("NOOP").map(drop), Misuse::NotAwaited);
+        assert_eq!(session.next_id().number(), id.number() + 1, "nothing else was begun");
+        let outcomes: Vec<String> =
+            std::iter::from_fn(|| session.settled()).map(|settled| words(&settled.settlement)).collect();
+        assert_eq!(outcomes, ["delivered"; 3], "{offers:?}");
+        let verbs = truth.borrow().commands.iter().map(|c| c[..4].to_owned()).collect::<Vec<_>>().join(" ");
+        let data = if offers.contains(&"CHUNKING") { "BDAT" } else { "DATA" };
+        assert_eq!(verbs, format!("LHLO MAIL RCPT RCPT RCPT {data} QUIT"));
+    }
+}
+
+/// A session can be given to another thread where its transport can.
+#[test]
+fn a_session_is_send() {
+    fn is_send<T: Send>() {}
+    is_send::<Session<std::net::TcpStream>>();
 }

@@ -111,12 +111,11 @@ fn too_few_replies_before_a_refused_transaction_credit_nobody() {
     }
 }
 
-/// Nothing tells a reply too many from the next command's until the mark comes; then nothing is credited.
+/// Nothing tells a reply too many from the next command's until the mark comes. Where all are 2yz, nobody is in
+/// doubt; else nothing is credited.
 #[test]
 fn too_many_replies_credit_nobody_of_the_next_message() {
-    for extra in
-        [vec!["250 ok"], vec!["550 5.1.1 no"], vec!["250 ok"; 3], vec!["451 a", "250 b"], vec!["354 c"]]
-    {
+    for extra in [vec!["550 5.1.1 no"], vec!["451 a", "250 b"], vec!["250 b", "451 a"], vec!["354 c"]] {
         for pipelining in [true, false] {
             let offers = if pipelining { vec!["PIPELINING"] } else { vec![] };
             let rules = Rules { extra: extra.clone(), offers, ..Rules::default() };
@@ -136,13 +135,93 @@ fn too_many_replies_credit_nobody_of_the_next_message() {
                 // A 354 in the wrong place could as well say that not even one reply was sent.
                 let early_mark = pipelining && extra[0].starts_with("354");
                 assert_eq!(scene.of(0), [if early_mark { "uncertain" } else { "delivered" }], "{rules:?}");
-                for fate in scene.of(1) {
-                    assert!(
-                        ["unanswered", "untried"].contains(&fate.as_str()),
-                        "{fate} {rules:?} {manner:?}"
-                    );
+                assert_eq!(scene.of(1), ["untried"; 2], "{rules:?} {manner:?}");
+            }
+        }
+    }
+}
+
+/// Each reply that was owed is among those that came, whichever was too many.
+#[test]
+fn too_many_replies_that_are_all_positive_leave_nobody_in_doubt() {
+    for extra in [vec!["250 ok"], vec!["250 ok"; 3], vec!["250 one", "252 2.0.0 two"]] {
+        for offers in [vec!["PIPELINING"], vec!["PIPELINING", "CHUNKING"], vec![], vec!["CHUNKING"]] {
+            let rules = Rules { extra: extra.clone(), offers, ..Rules::default() };
+            for recipients in [&[1][..], &[3], &[1, 2], &[3, 1, 2]] {
+                let found = same_in_every_manner(&rules, recipients);
+                assert!(found[0].iter().all(|fate| fate == "delivered"), "{found:?} {rules:?}");
+                // Without PIPELINING a reply may be there before anything was said: that ends the session.
+                for fate in found[1..].iter().flatten() {
+                    let known =
+                        fate == "delivered" || (!rules.offers.contains(&"PIPELINING") && fate == "untried");
+                    assert!(known, "{found:?} {rules:?}");
                 }
             }
+        }
+    }
+}
+
+/// Behind a message, a refusal counts when 354 or 221 has shown that it was not moved. Here one comes late, in the
+/// place of a reply to the next message's MAIL or RCPT.
+#[test]
+fn a_stray_refusal_behind_a_message_bounces_nobody() {
+    for (key, replies) in [
+        ("MAIL FROM:<s1", "554 5.3.0 stray\r\n250 2.1.0 <{}> ok"),
+        ("RCPT TO:<r10", "554 5.3.0 stray\r\n250 2.1.5 <{}> ok"),
+        ("RCPT TO:<r11", "452 4.3.0 stray\r\n250 2.1.5 <{}> ok"),
+    ] {
+        for offers in [vec![], vec!["PIPELINING"], vec!["CHUNKING"], vec!["PIPELINING", "CHUNKING"]] {
+            let rules = Rules { answers: vec![(key, replies)], offers, ..Rules::default() };
+            let found = same_in_every_manner(&rules, &[1, 2]);
+            // By BDAT even the reply to the first message could be another's: nothing marked its envelope's end.
+            let first = if rules.offers.len() == 2 { "uncertain" } else { "delivered" };
+            assert_eq!(found, [vec![first], vec!["untried"; 2]], "{rules:?}");
+        }
+    }
+}
+
+/// A refusal that was not moved is one, as soon as the mark has come: here QUIT's, or the next transaction's DATA.
+#[test]
+fn a_refusal_behind_a_message_counts_when_its_mark_has_come() {
+    for (key, reply, second) in [
+        ("MAIL FROM:<s1", "550 5.7.1 <s1@x.example> no", ["refused mail 550"; 2]),
+        ("RCPT TO:<r1", "550 5.1.1 <{}> no", ["refused rcpt 550"; 2]),
+        ("RCPT TO:<r11", "550 5.1.1 <{}> no", ["delivered", "refused rcpt 550"]),
+        ("RCPT TO:<r11", "452 4.5.3 <{}> too many", ["delivered", "again 452"]),
+    ] {
+        for offers in [vec![], vec!["PIPELINING"], vec!["CHUNKING"], vec!["PIPELINING", "CHUNKING"]] {
+            let rules = Rules { answers: vec![(key, reply)], offers, ..Rules::default() };
+            for recipients in [&[1, 2][..], &[1, 2, 1]] {
+                let found = same_in_every_manner(&rules, recipients);
+                assert_eq!(found[1], second, "{rules:?}");
+                assert!(
+                    [&found[..1], &found[2..]].concat().iter().flatten().all(|f| f == "delivered"),
+                    "{found:?}"
+                );
+            }
+            // Without the mark, the transaction is tried in a new session.
+            let rules = Rules { answers: vec![(key, reply), ("QUIT", "500 what?")], ..rules };
+            let found = same_in_every_manner(&rules, &[1, 2]);
+            let marked = second[0] == "delivered";
+            assert_eq!(found[1], if marked { second } else { ["untried"; 2] }, "{rules:?}");
+        }
+    }
+}
+
+/// Nothing is sent where somebody was refused, and in a used session QUIT shows that the refusal is one.
+#[test]
+fn all_or_nothing_in_a_used_session_asks_for_the_mark() {
+    for (quit, cancelled) in [("221 bye", true), ("250 what?", false)] {
+        for offers in [vec![], vec!["PIPELINING"]] {
+            let answers = vec![("RCPT TO:<r11", "550 5.1.1 <{}> no"), ("QUIT", quit)];
+            let rules = Rules { answers, offers, ..Rules::default() };
+            let mut letters = letters(&[1, 3]);
+            letters[1].all_or_nothing = true;
+            let scene = play(&rules, AT_ONCE, None, &letters);
+            assert_eq!(scene.run.cancelled, if cancelled { vec![1] } else { vec![] }, "{rules:?}");
+            let second = if cancelled { vec!["refused rcpt 550"] } else { vec!["untried"; 3] };
+            assert_eq!(scene.of(1), second, "{rules:?}");
+            assert_eq!(scene.truth.borrow().ended.len(), 1);
         }
     }
 }
