@@ -73,6 +73,8 @@ complete -c lmtp-send -l summary -d 'Sum up the run on stderr' -r -f -a "text\t'
 json\t'A JSON object'"
 complete -c lmtp-send -l config -d 'Read settings from FILE (TOML) instead of the usual files' -r -F
 complete -c lmtp-send -l profile -d 'Settings of the table [profile.NAME] go before the others' -r
+complete -c lmtp-send -l domain -d 'Domain of addresses without one' -r
+complete -c lmtp-send -l aliases -d 'Replace recipients without a domain as FILE says (name: address, ...)' -r -F
 complete -c lmtp-send -s 4 -l ipv4 -d 'Use IPv4 only'
 complete -c lmtp-send -s 6 -l ipv6 -d 'Use IPv6 only'
 complete -c lmtp-send -l keep-bcc -d 'Leave Bcc fields in the message'
@@ -90,5 +92,6 @@ complete -c lmtp-send -l probe -d 'Show greeting, name, extensions, TLS and the 
 complete -c lmtp-send -l noop -d 'Ask whether the server answers at all (NOOP)'
 complete -c lmtp-send -l fail-fast -d 'Take no further message once a recipient was not delivered to'
 complete -c lmtp-send -l show-config -d 'Print what is in force and where it comes from; deliver nothing'
+complete -c lmtp-send -l sendmail -d 'Take the words behind it as sendmail does; see SENDMAIL in the manual'
 complete -c lmtp-send -s h -l help -d 'Print help'
 complete -c lmtp-send -s V -l version -d 'Print version'

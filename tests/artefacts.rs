@@ -18,7 +18,7 @@ use clap_mangen::Man;
 mod cli;
 
 /// The sections after the options: the files in `man/`, in their order on the page.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "envelope",
     "message",
     "session",
@@ -27,6 +27,7 @@ const SECTIONS: [&str; 11] = [
     "diagnostics",
     "report",
     "configuration",
+    "sendmail",
     "environment",
     "examples",
     "standards",

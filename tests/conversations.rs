@@ -17,6 +17,7 @@
 //! | keyword | means |
 //! | --- | --- |
 //! | `args` | the command line, split as a shell does; several lines are put together. The server's address is put before it, unless `{server}` is named there, in `env` or in a configuration |
+//! | `as` | the name by which the program is called, such as `sendmail`. The server's address is then in the environment |
 //! | `env` | `NAME=VALUE` for the program |
 //! | `input` | the file that is standard input, from the top of the repository; default `tests/messages/hello.eml` |
 //! | `M` | a line of a message: standard input, or the file named before. It ends in LF; `\r` before it makes CRLF; `{no end}` at its end leaves it without |

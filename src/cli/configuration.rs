@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::text;
+
 /// Configuration files, and being called as sendmail.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Configuration {
@@ -18,6 +20,20 @@ pub struct Configuration {
     /// Print what is in force and where it comes from; deliver nothing
     #[arg(long, help_heading = CONFIGURATION)]
     pub show_config: bool,
+
+    /// Take the words behind it as sendmail does; see SENDMAIL in the manual
+    #[arg(long, help_heading = SENDMAIL)]
+    pub sendmail: bool,
+
+    /// Domain of addresses without one
+    #[arg(long, value_name = "NAME", value_parser = text())]
+    #[arg(allow_hyphen_values = true, help_heading = SENDMAIL)]
+    pub domain: Option<String>,
+
+    /// Replace recipients without a domain as FILE says (name: address, ...)
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = SENDMAIL)]
+    pub aliases: Option<PathBuf>,
 }
 
 const CONFIGURATION: &str = "Configuration";
+const SENDMAIL: &str = "As sendmail";

@@ -11,6 +11,7 @@
 mod bulk;
 mod configuration;
 mod protocol;
+pub mod sendmail;
 mod settings;
 mod value;
 
@@ -27,6 +28,7 @@ use clap::{ArgAction, Args as _, Command, CommandFactory, FromArgMatches, Parser
 pub use bulk::{Bulk, SummaryFormat};
 pub use configuration::Configuration;
 pub use protocol::{Body, Mechanism, Notify, Protocol, Ret, TlsMode, Verb};
+use sendmail::{Name, Submission};
 use settings::{Found, Schema};
 pub use settings::{Settings, Sources};
 pub use value::Proxy;
@@ -65,6 +67,10 @@ pub struct Args {
     /// What is worth knowing about the settings and no failure.
     #[arg(skip)]
     pub warnings: Vec<String>,
+
+    /// What sendmail's command line asks for, where that was typed.
+    #[arg(skip)]
+    pub submission: Option<Submission>,
 }
 
 /// Files, destination, envelope, session, outcome and output: all that most command lines have.
@@ -272,6 +278,9 @@ impl From<clap::Error> for Unparsed {
 ///
 /// [`Unparsed`], which the caller prints.
 pub fn parse(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed> {
+    if let Some(place) = sendmail_words(argv) {
+        return as_sendmail(argv, place, sources);
+    }
     let args = if sources.are_silent() && !mentions_settings(argv) {
         typed_only(argv)?
     } else {
@@ -281,6 +290,54 @@ pub fn parse(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed> {
         None => Ok(args),
         Some(why) => Err(why.unparsed(&args.settings)),
     }
+}
+
+/// Where the command line of sendmail begins, if it is one: behind its name or behind `--sendmail`.
+fn sendmail_words(argv: &[OsString]) -> Option<usize> {
+    if argv.first().is_some_and(|program| Name::of(program).is_some()) {
+        return Some(1);
+    }
+    let typed = || Schema::of(&Args::command()).typed(argv).sendmail;
+    argv.iter().any(|word| word == "--sendmail").then(typed)?.map(|place| place + 1)
+}
+
+/// The command line of sendmail or of one of its other names, whose words begin at `place`.
+fn as_sendmail(argv: &[OsString], place: usize, sources: &Sources) -> Result<Args, Unparsed> {
+    let program = argv.first().and_then(|program| Name::of(program));
+    match program {
+        Some(Name::Mailq) => return Err(Unparsed::Answer(sendmail::NO_QUEUE.into())),
+        Some(Name::Newaliases) => return Err(Unparsed::Answer(String::new())),
+        Some(Name::Sendmail) | None => {}
+    }
+    let words = argv.get(place..).unwrap_or_default();
+    let ours = argv.iter().take(if program.is_some() { place } else { place - 1 });
+    let submission = sendmail::parse(words).map_err(|why| Unparsed::Error(format!("error: {why}")))?;
+    if let Some(answer) = submission.other {
+        return Err(Unparsed::Answer(answer.into()));
+    }
+    let words: Vec<OsString> = ours.chain(&submission.words).cloned().collect();
+    let mut args = with_settings(&words, sources)?;
+    // Recipients are what the caller says, whatever is configured for other runs.
+    if args.settings.origin("to").is_some() {
+        args.usual.to.clear();
+    }
+    args.submission = Some(submission);
+    match args.contradiction() {
+        None => Ok(args),
+        Some(Contradiction { kind: ErrorKind::MissingRequiredArgument, .. }) => {
+            Err(Unparsed::Config(nowhere_to_go(sources)))
+        }
+        Some(why) => Err(why.unparsed(&args.settings)),
+    }
+}
+
+/// There is no destination, and nobody who could type one.
+fn nowhere_to_go(sources: &Sources) -> String {
+    let files: Vec<String> = sources.files.iter().map(|file| file.display().to_string()).collect();
+    format!(
+        "no destination: there must be one of host, socket, exec, sink in {}, or one of LMTP_SEND_HOST, LMTP_SEND_SOCKET, LMTP_SEND_EXEC, LMTP_SEND_SINK in the environment",
+        files.join(" or "),
+    )
 }
 
 /// What was typed and no more.
@@ -360,6 +417,10 @@ impl Args {
     /// What cannot be meant, of that which clap does not see.
     fn contradiction(&self) -> Option<Contradiction> {
         let Usual { host, socket, exec, sink, files, to, .. } = &self.usual;
+        if !files.is_empty() && self.submission.is_some() {
+            let why = "as sendmail the message comes by standard input: FILE cannot be given";
+            return Some(Contradiction { kind: ErrorKind::ArgumentConflict, options: &[], why });
+        }
         let kinds = [!host.is_empty(), socket.is_some(), exec.is_some(), sink.is_some()];
         match kinds.into_iter().filter(|given| *given).count() {
             0 => Some(Contradiction {
@@ -387,6 +448,7 @@ impl From<Usual> for Args {
             bulk: Bulk::default(),
             settings: Settings::default(),
             warnings: Vec::new(),
+            submission: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Instant;
 
-use lmtp_send::message::{Identity, Message, Reading, Unreadable};
+use lmtp_send::message::{Identity, Message, Reading, Unreadable, UntilLoneDot};
 
 use crate::exit::Kind;
 use crate::local_error::LocalError;
@@ -57,19 +57,26 @@ impl Opened<'_> {
         file.map(Identity::of)
     }
 
-    /// Reads it to its end, waiting no longer than `deadline`.
+    /// Reads it to its end, waiting no longer than `deadline`; where `until_lone_dot`, a line of a lone dot is one.
     ///
     /// # Errors
     ///
     /// [`LocalError`] naming the file.
-    pub fn read(self, deadline: Instant, stop: &Stop) -> Result<Message, LocalError> {
+    pub fn read(self, deadline: Instant, stop: &Stop, until_lone_dot: bool) -> Result<Message, LocalError> {
         let Self { path, file, metadata } = self;
         let message = match metadata {
             Some(metadata) if metadata.is_file() => {
-                let how = Reading { until_lone_dot: false, go_on: &|| in_time(deadline, stop) };
+                let how = Reading { until_lone_dot, go_on: &|| in_time(deadline, stop) };
                 Message::read_file(file, &metadata, &how)
             }
-            _ => Message::from_stream(Waiting { file, deadline, stop, taken: 0 }),
+            _ => {
+                let input = Waiting { file, deadline, stop, taken: 0 };
+                if until_lone_dot {
+                    Message::from_stream(UntilLoneDot::new(input))
+                } else {
+                    Message::from_stream(input)
+                }
+            }
         };
         message.map_err(|e| unreadable(path, &e))
     }

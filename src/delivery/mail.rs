@@ -9,7 +9,7 @@ use lmtp_send::message::{BadHeader, Identity, Message, Unreadable};
 
 use super::input::{self, Opened};
 use super::intake::Input;
-use super::{Conclusion, Record};
+use super::{Conclusion, Record, submission};
 use crate::exit::Kind;
 use crate::job::{self, Job};
 use crate::local_error::LocalError;
@@ -82,11 +82,22 @@ impl Letter {
         about: &mut About,
     ) -> Result<Self, LocalError> {
         let identity = opened.identity();
-        let mut message = opened.read(deadline, stop)?;
+        let submission = job.submission.as_ref();
+        let mut message = opened.read(deadline, stop, submission.is_some_and(|s| s.until_lone_dot))?;
         if job.output.wants_message_id() {
             about.message_id = message.message_id().map(Arc::from);
         }
-        let (reverse_path, recipients) = address(job, &mut message, deadline, stop)?;
+        let (reverse_path, recipients) = match submission {
+            None => address(job, &mut message, deadline, stop)?,
+            Some(submission) => {
+                let own = || job::own_address(deadline, stop);
+                let submitted = submission::prepare(job, submission, &mut message, &own)?;
+                if job.output.wants_message_id() {
+                    about.message_id = submitted.message_id.map(Arc::from).or(about.message_id.take());
+                }
+                (submitted.reverse_path, submitted.recipients)
+            }
+        };
         let message_id = about.message_id.clone();
         let envelope = Arc::new(Envelope { reverse_path, recipients, message_id });
         Ok(Self { message, envelope, identity })

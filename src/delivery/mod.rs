@@ -11,6 +11,7 @@
 //! | `intake` | which messages, one after the other |
 //! | `input` | a message is opened, and read to its end |
 //! | `mail` | a message with its envelope, and what has become of each recipient |
+//! | `submission` | the envelope and the missing fields of a message handed in as to sendmail |
 //! | `queue` | the transactions that are waiting |
 //! | `worker` | one connection and what is in flight on it |
 //! | `gate` | `conclude`: an outcome becomes final, or goes back into the queue |
@@ -37,6 +38,7 @@ mod sources {
     pub mod directory;
     pub mod list;
 }
+mod submission;
 mod worker;
 
 use std::sync::atomic::{AtomicBool, Ordering};

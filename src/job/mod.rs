@@ -1,9 +1,11 @@
 //! From what was typed to what is meant: addresses, destinations, time limits, names.
 
+mod aliases;
 mod bulk;
 mod parameters;
 mod questions;
 mod security;
+mod submission;
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -13,6 +15,7 @@ pub use bulk::Bulk;
 pub use parameters::{Parameters, Told};
 pub use questions::Questions;
 pub use security::{Credentials, Start};
+pub use submission::Submission;
 
 use lmtp_send::lmtp::session::{Body, Verb};
 use lmtp_send::lmtp::{Address, ReversePath, Stage, drop_repeated};
@@ -51,6 +54,8 @@ pub struct Job {
     pub from: Option<ReversePath>,
     /// The recipients; none: from the headers.
     pub to: Vec<Address>,
+    /// The message is handed in as it is to sendmail.
+    pub submission: Option<Submission>,
     /// Leave Bcc in the message.
     pub keep_bcc: bool,
     /// A refused recipient cancels the transaction.
@@ -163,6 +168,7 @@ impl Job {
         let until = now.checked_add(timeout.min(deadline(usual))).unwrap_or(now);
         let (protocol, _copies) = security::without_fifos(options, until, stop)?;
         let (tls, warning) = security::tls(&protocol, settings)?;
+        let submission = Submission::new(args, until, stop)?;
         let mut job = Self {
             destinations: destinations(usual)?,
             network: Network { ipv6: (usual.ipv4 || usual.ipv6).then_some(usual.ipv6), bind: usual.bind },
@@ -176,7 +182,8 @@ impl Job {
                 .map(ReversePath::parse)
                 .transpose()
                 .map_err(|e| envelope("--from", &e))?,
-            to: recipients(&usual.to)?,
+            to: if submission.is_some() { submission::arguments(&usual.to)? } else { recipients(&usual.to)? },
+            submission,
             keep_bcc: usual.keep_bcc,
             all_or_nothing: usual.all_or_nothing,
             smtputf8: usual.smtputf8,
@@ -311,6 +318,24 @@ pub fn own_address(until: Instant, stop: &Stop) -> Result<ReversePath, LocalErro
         let text = "no sender: none in the header's From, Sender or Resent- fields, and neither LOGNAME nor the user's and the host's name make an address; give --from";
         LocalError::input(Kind::Config, text)
     })
+}
+
+/// The full name of who runs this: of the variable NAME, else of passwd(5).
+pub fn full_name() -> Option<String> {
+    let given = std::env::var("NAME").ok().filter(|name| !name.is_empty());
+    given.or_else(|| full_name_in(&std::fs::read_to_string("/etc/passwd").ok()?))
+}
+
+/// What stands before the first comma of the comment; `&` is the user's name with a capital (finger(1)).
+fn full_name_in(passwd: &str) -> Option<String> {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let mine = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let fields = mine.into_iter().find(|fields| fields.get(2) == Some(&uid.as_str()))?;
+    let (user, comment) = (fields.first()?, fields.get(4)?);
+    let mut letters = user.chars();
+    let capital: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    let name = comment.split(',').next().unwrap_or_default().replace('&', &capital);
+    (!name.is_empty()).then_some(name)
 }
 
 /// The name of our uid: in passwd(5), else as the system's name services know it.

@@ -13,6 +13,8 @@ pub struct Conversation {
     pub name: String,
     /// The file, for the place of a failure.
     pub file: String,
+    /// The program's own name, if not its file's.
+    pub called: Option<String>,
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
     pub stdin: Vec<u8>,
@@ -110,6 +112,7 @@ fn conversation(root: &Path, file: &str, name: String, lines: &Lines) -> Convers
     let mut it = Conversation {
         name,
         file: file.to_owned(),
+        called: None,
         args: Vec::new(),
         env: Vec::new(),
         stdin: HELLO.to_vec(),
@@ -132,6 +135,7 @@ fn conversation(root: &Path, file: &str, name: String, lines: &Lines) -> Convers
                 let (name, value) = value.split_once('=').unwrap_or_else(|| wrong("not NAME=VALUE"));
                 it.env.push((name.to_owned(), value.to_owned()));
             }
+            "as" => it.called = Some(value.clone()),
             "over" => it.over = over(value).unwrap_or_else(|| wrong("unknown")),
             "connect" => it.connections.push(Vec::new()),
             "session" => it.connections.push(session(*number, value)),

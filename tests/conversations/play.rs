@@ -1,6 +1,5 @@
 //! Plays one conversation, and tells in what it differed.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -60,9 +59,16 @@ fn client(it: &Conversation, server: Option<&Server>, home: &Path) -> Client {
     let named =
         it.args.iter().chain(it.env.iter().map(|(_, value)| value)).any(|arg| arg.contains("{server}"))
             || configured.into_iter().any(|(_, octets)| String::from_utf8_lossy(octets).contains("{server}"));
-    let destination: Vec<OsString> =
-        server.filter(|_| !named).map_or(Vec::new(), |server| server.destination().to_vec());
-    let mut client = Client::new().dir(home).input(it.stdin.clone()).args(destination);
+    let destination = server.filter(|_| !named).map(Server::destination);
+    let mut client = Client::new().dir(home).input(it.stdin.clone());
+    client = match (&it.called, destination) {
+        (None, destination) => client.args(destination.iter().flatten()),
+        (Some(name), None) => client.called(name),
+        (Some(name), Some([option, address])) if option == "--host" => {
+            client.called(name).env("LMTP_SEND_HOST", address)
+        }
+        (Some(name), Some([_, path])) => client.called(name).env("LMTP_SEND_SOCKET", path),
+    };
     client = client.args(it.args.iter().map(|arg| fill(arg)));
     if !it.report.is_empty() {
         client = client.args(["--report", "json"]);
