@@ -23,7 +23,7 @@ use data_encoding::BASE64;
 use super::Secret;
 
 pub use line::{CANCEL, MAX_AUTH_LINE, decode, encode, encode_initial, stems};
-pub use mechanism::Mechanism;
+pub use mechanism::{Mechanism, UnknownMechanism};
 
 /// One authentication in progress.
 #[must_use = "a 235 is to be believed only when `finish` agrees"]
@@ -153,6 +153,7 @@ pub fn random_nonce() -> Result<String, AuthError> {
 
 /// Why an exchange cannot go on, or its success not be believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AuthError {
     /// The user's name is one that the mechanism cannot carry; why.
     BadUser(&'static str),

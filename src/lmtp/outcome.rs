@@ -61,7 +61,7 @@ pub enum Settlement {
     Known(Outcome),
     /// The server takes no more recipients in this transaction (RFC 5321 §4.5.3.1.10): to be sent in a further one.
     Again(Reply),
-    /// The session, used before, ended before this transaction had its first reply: it can be tried in a
-    /// new session as if it had never been begun.
+    /// The session, used before, ended before this transaction had its first reply, or before the mark had come that
+    /// a refusal in it needs (354 or 221): it can be tried in a new session as if it had never been begun.
     Untried(SessionError),
 }

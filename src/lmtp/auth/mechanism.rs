@@ -1,5 +1,8 @@
 //! The SASL mechanisms that are spoken, and which is preferred.
 
+use std::fmt;
+use std::str::FromStr;
+
 /// A SASL mechanism (RFC 4422 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mechanism {
@@ -74,6 +77,26 @@ impl Mechanism {
     }
 }
 
+impl FromStr for Mechanism {
+    type Err = UnknownMechanism;
+
+    fn from_str(name: &str) -> Result<Self, UnknownMechanism> {
+        Self::parse(name).ok_or(UnknownMechanism)
+    }
+}
+
+/// The name of no mechanism that is spoken here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownMechanism;
+
+impl fmt::Display for UnknownMechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no mechanism that is spoken here")
+    }
+}
+
+impl std::error::Error for UnknownMechanism {}
+
 #[cfg(test)]
 #[cfg(feature = "scram")]
 mod tests {
@@ -101,6 +124,8 @@ mod tests {
         for name in ["SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN", "EXTERNAL"] {
             assert_eq!(Mechanism::parse(&name.to_lowercase()).map(Mechanism::name), Some(name));
         }
+        assert_eq!("plain".parse(), Ok(Mechanism::Plain));
+        assert_eq!("DIGEST-MD5".parse::<Mechanism>(), Err(UnknownMechanism));
         assert_eq!(Mechanism::parse("PLAIN "), None);
         assert_eq!(Mechanism::parse("SCRAM-SHA-512"), None);
     }
