@@ -76,6 +76,26 @@ fn no_file_numbers_left_in_the_shells_style() {
 }
 
 #[test]
+fn no_stack_left() {
+    // Wherever it is that it runs out: a death by signal would be a bounce for some mail systems.
+    let mut overflowed = 0;
+    for kibibytes in [32, 40, 48, 64, 96, 128, 192, 256, 512, 1024] {
+        let inbox = tempfile::tempdir().unwrap();
+        let script = format!(r#"ulimit -s {kibibytes}; exec "$@""#);
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_lmtp-send"), "--sink"]).arg(inbox.path());
+        let ran = command.args(["-t", "joe", "tests/messages/hello.eml"]).output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        match ran.status.code() {
+            Some(0) => {}
+            Some(75) => overflowed += usize::from(said.contains("has overflowed its stack")),
+            _ => panic!("{kibibytes} KiB: {}: {said}", ran.status),
+        }
+    }
+    assert!(overflowed > 0, "none was small enough");
+}
+
+#[test]
 fn a_large_message_needs_little_memory() {
     // An address space too small for the message, large enough for the program.
     let server = Server::tcp(|peer| {
