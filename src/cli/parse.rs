@@ -1,0 +1,443 @@
+//! From words to [`Args`]: what was typed, with the settings that it leaves in force, parsed once.
+
+use std::ffi::OsString;
+use std::mem::ManuallyDrop;
+
+use clap::error::ErrorKind;
+use clap::{Args as _, Command, CommandFactory, FromArgMatches, ValueEnum};
+
+use super::bulk::Bulk;
+use super::configuration::Configuration;
+use super::protocol::Protocol;
+use super::sendmail::{self, Name};
+use super::settings::{self, Found, Schema, Settings, Sources};
+use super::{Args, ExitStyle, Usual};
+
+/// A command line that comes to nothing to do.
+#[derive(Debug)]
+pub enum Unparsed {
+    /// `--help` or `--version`: the text to print.
+    Answer(String),
+    /// It cannot be understood; why.
+    Error(String),
+    /// What was typed may be understood, but a variable or a configuration file cannot.
+    Config(String),
+}
+
+impl From<clap::Error> for Unparsed {
+    fn from(error: clap::Error) -> Self {
+        // What it has to suggest for a misspelt option is a FILE of that name.
+        let lines = error.to_string();
+        let text = lines
+            .split_inclusive('\n')
+            .filter(|line| !line.starts_with("  tip: to pass"))
+            .collect::<String>();
+        let text = text.replace("\n\n\n", "\n\n");
+        let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+        if asked_for { Self::Answer(text) } else { Self::Error(text) }
+    }
+}
+
+/// The command line `argv`, the program's name first, with the settings of `sources`. Nothing is printed.
+///
+/// # Errors
+///
+/// [`Unparsed`], which the caller prints.
+pub fn parse(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed> {
+    if let Some(place) = sendmail_words(argv) {
+        return as_sendmail(argv, place, sources);
+    }
+    let args = if sources.are_silent() && !mentions_settings(argv) {
+        typed_only(argv)?
+    } else {
+        with_settings(argv, sources)?
+    };
+    match args.contradiction() {
+        None => Ok(args),
+        Some(why) => Err(why.unparsed(&args.settings)),
+    }
+}
+
+/// Where the command line of sendmail begins, if it is one: behind its name or behind `--sendmail`.
+fn sendmail_words(argv: &[OsString]) -> Option<usize> {
+    if argv.first().is_some_and(|program| Name::of(program).is_some()) {
+        return Some(1);
+    }
+    let typed = || Schema::of(&Args::command()).typed(argv).sendmail;
+    argv.iter().any(|word| word == "--sendmail").then(typed)?.map(|place| place + 1)
+}
+
+/// The command line of sendmail or of one of its other names, whose words begin at `place`.
+fn as_sendmail(argv: &[OsString], place: usize, sources: &Sources) -> Result<Args, Unparsed> {
+    let program = argv.first().and_then(|program| Name::of(program));
+    match program {
+        Some(Name::Mailq) => return Err(Unparsed::Answer(sendmail::NO_QUEUE.into())),
+        Some(Name::Newaliases) => return Err(Unparsed::Answer(String::new())),
+        Some(Name::Sendmail) | None => {}
+    }
+    let words = argv.get(place..).unwrap_or_default();
+    let ours = argv.iter().take(if program.is_some() { place } else { place - 1 });
+    let submission = sendmail::parse(words).map_err(|why| Unparsed::Error(format!("error: {why}")))?;
+    if let Some(answer) = submission.other {
+        return Err(Unparsed::Answer(answer.into()));
+    }
+    let words: Vec<OsString> = ours.chain(&submission.words).cloned().collect();
+    let mut args = with_settings(&words, sources)?;
+    // Recipients are what the caller says, whatever is configured for other runs.
+    if args.settings.origin("to").is_some() {
+        args.usual.to.clear();
+    }
+    args.submission = Some(submission);
+    match args.contradiction() {
+        None => Ok(args),
+        Some(Contradiction { kind: ErrorKind::MissingRequiredArgument, .. }) => {
+            Err(Unparsed::Config(nowhere_to_go(sources)))
+        }
+        Some(why) => Err(why.unparsed(&args.settings)),
+    }
+}
+
+/// There is no destination, and nobody who could type one.
+fn nowhere_to_go(sources: &Sources) -> String {
+    let files: Vec<String> = sources.files.iter().map(|file| file.display().to_string()).collect();
+    format!(
+        "no destination: there must be one of host, socket, exec, sink in {}, or one of LMTP_SEND_HOST, LMTP_SEND_SOCKET, LMTP_SEND_EXEC, LMTP_SEND_SINK in the environment",
+        files.join(" or "),
+    )
+}
+
+/// What was typed and no more.
+///
+/// # Errors
+///
+/// [`Unparsed`], of any kind but [`Unparsed::Config`].
+pub fn typed_only(argv: &[OsString]) -> Result<Args, Unparsed> {
+    // The usual options are enough for most, and defining one takes as long as understanding a word. What
+    // cannot be understood with them is looked at with all.
+    match take::<Usual>(usual_options(), argv) {
+        Ok(usual) => Ok(Args::from(usual)),
+        Err(_) => Ok(take(Args::command(), argv)?),
+    }
+}
+
+/// Whether a word looks like an option that is about settings; it may be a value all the same.
+fn mentions_settings(argv: &[OsString]) -> bool {
+    let options = ["--config", "--profile", "--show-config"];
+    argv.iter()
+        .skip(1)
+        .any(|word| options.iter().any(|option| word.as_encoded_bytes().starts_with(option.as_bytes())))
+}
+
+/// What was typed, and before it the words of the settings that it leaves in force: parsed once.
+fn with_settings(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed> {
+    let command = Args::command();
+    let schema = Schema::of(&command);
+    let typed = schema.typed(argv);
+    let found = settings::gather(sources, &schema, &typed).map_err(Unparsed::Config)?;
+    let (name, words) = argv.split_at(argv.len().min(1));
+    let given = found.settings.words().map(OsString::from);
+    let words: Vec<OsString> = name.iter().cloned().chain(given).chain(words.iter().cloned()).collect();
+    let args: Args = take(command, &words).map_err(|error| found.settings.blame(error))?;
+    if args.configuration.show_config {
+        if !args.usual.files.is_empty() {
+            let why = "--show-config delivers nothing: FILE cannot be given with it";
+            return Err(Args::command().error(ErrorKind::ArgumentConflict, why).into());
+        }
+        return Err(Unparsed::Answer(settings::show(&Args::command(), sources, &found, &typed)));
+    }
+    let Found { settings, warnings, .. } = found;
+    Ok(Args { settings, warnings, ..args })
+}
+
+/// The usual options only. A setting that changes how words are understood belongs to [`Args`] and here; and
+/// no option of [`Protocol`] or [`Configuration`] may have a value when it is not given.
+fn usual_options() -> Command {
+    Usual::augment_args(Command::new("lmtp-send").args_override_self(true))
+}
+
+/// `argv` as `command` understands it.
+fn take<T: FromArgMatches>(command: Command, argv: &[OsString]) -> Result<T, clap::Error> {
+    // Left to the process's end: taking the definitions down would cost as much as reading a message.
+    let mut command = ManuallyDrop::new(command);
+    let mut matches = command.try_get_matches_from_mut(argv)?;
+    T::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))
+}
+
+/// How a usage error is to exit: the style, and whether every error is temporary (`--soft-bounce`). The words
+/// could not be parsed, so they are only searched.
+#[must_use]
+pub fn exit_wishes(argv: &[OsString]) -> (Option<ExitStyle>, bool) {
+    let words =
+        || argv.iter().skip(1).map(|word| word.to_str().unwrap_or_default()).take_while(|w| *w != "--");
+    let styles = words().zip(words().skip(1).chain([""])).filter_map(|(word, next)| {
+        let value = match word.strip_prefix("--exit-style")? {
+            "" => next,
+            attached => attached.strip_prefix('=')?,
+        };
+        ExitStyle::from_str(value, false).ok()
+    });
+    (styles.last(), words().any(|word| word == "--soft-bounce"))
+}
+
+impl Args {
+    /// What cannot be meant, of that which clap does not see.
+    fn contradiction(&self) -> Option<Contradiction> {
+        let Usual { host, socket, exec, sink, files, to, .. } = &self.usual;
+        if !files.is_empty() && self.submission.is_some() {
+            let why = "as sendmail the message comes by standard input: FILE cannot be given";
+            return Some(Contradiction { kind: ErrorKind::ArgumentConflict, options: &[], why });
+        }
+        let kinds = [!host.is_empty(), socket.is_some(), exec.is_some(), sink.is_some()];
+        match kinds.into_iter().filter(|given| *given).count() {
+            0 => Some(Contradiction {
+                kind: ErrorKind::MissingRequiredArgument,
+                options: &[],
+                why: "no destination: give one of --host HOST, --socket PATH, --exec COMMAND, --sink DIR",
+            }),
+            1 => self.protocol.contradiction(!files.is_empty(), !to.is_empty()),
+            _ => Some(Contradiction {
+                kind: ErrorKind::ArgumentConflict,
+                options: &["host", "socket", "exec", "sink"],
+                why: "more than one kind of destination: give only one of --host, --socket, --exec, --sink",
+            }),
+        }
+    }
+}
+
+impl From<Usual> for Args {
+    fn from(usual: Usual) -> Self {
+        let (protocol, configuration) = (Protocol::default(), Configuration::default());
+        Self {
+            usual,
+            protocol,
+            configuration,
+            bulk: Bulk::default(),
+            settings: Settings::default(),
+            warnings: Vec::new(),
+            submission: None,
+        }
+    }
+}
+
+/// Options that clap understands and that cannot be meant together.
+#[derive(Debug)]
+pub struct Contradiction {
+    pub kind: ErrorKind,
+    /// Those it is about.
+    pub options: &'static [&'static str],
+    pub why: &'static str,
+}
+
+impl Contradiction {
+    /// The error: of the usage if all was typed, else of the configuration.
+    fn unparsed(self, settings: &Settings) -> Unparsed {
+        match self.options.iter().find_map(|option| settings.explain(option, self.why)) {
+            Some(text) => Unparsed::Config(text),
+            None => Args::command().error(self.kind, self.why).into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::super::{Body, Mechanism, Notify, Ret};
+    use super::*;
+
+    fn owned(first: &[&str], more: &[&str]) -> Vec<OsString> {
+        first.iter().chain(more).map(OsString::from).collect()
+    }
+
+    /// The arguments of a delivery to a sink, with `words` added.
+    fn with(words: &[&str]) -> Result<Args, Unparsed> {
+        parse(&owned(&["lmtp-send", "--sink", "inbox"], words), &Sources::default())
+    }
+
+    /// What is said to a command line that cannot be understood.
+    fn said(parsed: Result<Args, Unparsed>) -> String {
+        match parsed {
+            Err(Unparsed::Error(text)) => text,
+            other => panic!("this should not be understood: {other:?}"),
+        }
+    }
+
+    fn message(words: &[&str]) -> String {
+        said(with(words))
+    }
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_not_given_can_be_told_from_what_is() {
+        let args = with(&[]).unwrap();
+        assert_eq!(
+            (args.usual.port, args.usual.timeout, args.usual.uncertain, args.usual.exit_style),
+            (None, None, None, None)
+        );
+        assert_eq!((args.usual.from, args.usual.to, args.usual.files), (None, vec![], vec![]));
+        assert!(!args.usual.soft_bounce && !args.protocol.is_query() && args.usual.verbose == 0);
+    }
+
+    /// What the usual options understand, all of them understand the same way.
+    #[test]
+    fn the_usual_options_are_no_other_language() {
+        for words in [
+            &["-t", "--probe", "a"][..],
+            &["-qt", "--user", "--", "--noop"],
+            &["--timeout=1", "-l", "-u", "--timeout", "2", "-vt-x", "--to=--help"],
+            &["-f", "", "--port", "25", "-", "-4H", "a", "--sink=b"],
+        ] {
+            let words = owned(&["lmtp-send", "--sink", "inbox"], words);
+            let of_usual: Usual = take(usual_options(), &words).unwrap();
+            let whole: Args = take(Args::command(), &words).unwrap();
+            assert_eq!(format!("{of_usual:?}"), format!("{:?}", whole.usual));
+            assert_eq!(format!("{:?}", whole.protocol), format!("{:?}", Protocol::default()));
+        }
+        for words in [&["--noop"][..], &["-u", "joe"], &["--help"], &["-V"], &["--tim", "1"]] {
+            assert!(take::<Usual>(usual_options(), &owned(&["lmtp-send"], words)).is_err(), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_may_begin_with_a_hyphen_or_be_empty() {
+        for words in [&["-f", "-x@y"][..], &["-f-x@y"], &["--from", "-x@y"], &["--from=-x@y"]] {
+            assert_eq!(with(words).unwrap().usual.from.as_deref(), Some("-x@y"), "{words:?}");
+        }
+        for words in [&["-t", "-x@y"][..], &["--to=-x@y"], &["-t", "--help", "-t", "-q"]] {
+            let args = with(words).unwrap();
+            assert!(args.usual.to.iter().all(|to| to.starts_with('-')) && !args.usual.quiet, "{words:?}");
+        }
+        for words in [&["-f", ""][..], &["--from="], &["-f", "a@b", "-f", ""]] {
+            assert_eq!(with(words).unwrap().usual.from.as_deref(), Some(""), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn files_stand_anywhere_and_may_be_standard_input() {
+        let files = |words: &[&str]| with(words).unwrap().usual.files;
+        assert_eq!(files(&["-"]), [PathBuf::from("-")]);
+        assert_eq!(files(&["a", "-t", "x@y", "b", "-q"]), ["a", "b"].map(PathBuf::from));
+        assert_eq!(files(&["--", "-t", "x@y"]), ["-t", "x@y"].map(PathBuf::from));
+        assert!(message(&["-t", "x@y", "-z"]).contains("unexpected argument '-z'"));
+    }
+
+    #[test]
+    fn an_address_is_taken_as_it_is() {
+        let args = with(&["-t", "a,b", "-t", "not an address", "-t", ""]).unwrap();
+        assert_eq!(args.usual.to, ["a,b", "not an address", ""]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_address_that_is_not_utf8_holds_a_nul() {
+        use std::os::unix::ffi::OsStringExt;
+        let octets = OsString::from_vec(b"j\xffe@example.org".to_vec());
+        let mut words = owned(&["lmtp-send", "--sink", "inbox", "-t"], &[]);
+        words.push(octets);
+        assert_eq!(parse(&words, &Sources::default()).unwrap().usual.to, ["j\0e@example.org"]);
+    }
+
+    #[test]
+    fn there_is_one_kind_of_destination() {
+        let parsed = |words: &[&str]| parse(&owned(&["lmtp-send"], words), &Sources::default());
+        assert_eq!(parsed(&["-H", "a", "-H", "b:24"]).unwrap().usual.host, ["a", "b:24"]);
+        let none = said(parsed(&["-t", "a@b"]));
+        assert!(["--host", "--socket", "--exec", "--sink"].iter().all(|kind| none.contains(kind)), "{none}");
+        for words in [&["-H", "a", "-S", "b"][..], &["-S", "b", "-e", "c"], &["--sink", "d", "-H", "a"]] {
+            let two = said(parsed(words));
+            assert!(two.contains("more than one kind of destination"), "{words:?}: {two}");
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for words in [
+            &["-4", "-6"][..],
+            &["--tls-insecure", "--tls-ca", "roots.pem"],
+            &["--password-file", "a", "--password-command", "b"],
+            &["--notify", "never,delay"],
+            &["--probe", "message.eml"],
+            &["--vrfy", "joe", "-t", "joe"],
+        ] {
+            assert!(
+                message(words).contains("cannot be") || message(words).contains("stands alone"),
+                "{words:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_none_of_the_choices_is_refused() {
+        for (words, said) in [
+            (&["--report", "xml"][..], "[possible values: text, json]"),
+            (&["--exit-style", ""], "[possible values: mta, shell, qmail]"),
+            (&["--port", "65536"], "not a port from 1 to 65535"),
+            (&["-p", "-1"], "not a port from 1 to 65535"),
+            (&["--timeout", "0"], "not a number of seconds"),
+            (&["--deadline=-1"], "not a number of seconds"),
+            (&["--data-timeout", "NaN"], "not a number of seconds"),
+            (&["--bind", "localhost"], "invalid IP address"),
+            (&["--notify", "success,sometimes"], "invalid value 'sometimes'"),
+        ] {
+            assert!(message(words).contains(said), "{words:?}: {}", message(words));
+        }
+    }
+
+    #[test]
+    fn the_last_of_equal_options_counts() {
+        let args =
+            with(&["--timeout", "1", "--timeout", "0.5", "-q", "-v", "-q", "--ret", "full", "--ret", "HDRS"])
+                .unwrap();
+        assert_eq!(args.usual.timeout, Some(Duration::from_millis(500)));
+        assert_eq!(args.protocol.ret, Some(Ret::Hdrs));
+        assert_eq!((args.usual.quiet, args.usual.verbose), (true, 0));
+        let args = with(&["-q", "-vv"]).unwrap();
+        assert_eq!((args.usual.quiet, args.usual.verbose), (false, 2));
+    }
+
+    #[test]
+    fn mechanisms_and_parameters_are_named_as_their_rfcs_do() {
+        let args =
+            with(&["--auth", "SCRAM-SHA-256", "--body", "8BITMIME", "--notify", "SUCCESS,DELAY"]).unwrap();
+        assert_eq!(args.protocol.auth, Some(Mechanism::ScramSha256));
+        assert_eq!(args.protocol.body, Some(Body::EightBitMime));
+        assert_eq!(args.protocol.notify, [Notify::Success, Notify::Delay]);
+    }
+
+    #[test]
+    fn queries_are_told_from_deliveries() {
+        for words in
+            [&["--noop"][..], &["--vrfy", "-x"], &["--help-from-server", "--debug"], &["--etrn", "a.example"]]
+        {
+            assert!(with(words).unwrap().protocol.is_query(), "{words:?}");
+        }
+        assert_eq!(with(&["--help-from-server"]).unwrap().protocol.help_from_server, Some(None));
+        let topic = with(&["--help-from-server", "DATA"]).unwrap().protocol.help_from_server;
+        assert_eq!(topic, Some(Some("DATA".to_owned())));
+    }
+
+    #[test]
+    fn a_usage_error_exits_as_the_words_wish() {
+        let wishes = |words: &[&str]| exit_wishes(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(wishes(&["lmtp-send", "--nonsense"]), (None, false));
+        assert_eq!(
+            wishes(&["lmtp-send", "--soft-bounce", "--exit-style=qmail"]),
+            (Some(ExitStyle::Qmail), true)
+        );
+        assert_eq!(
+            wishes(&["lmtp-send", "--exit-style", "shell", "--", "--soft-bounce"]),
+            (Some(ExitStyle::Shell), false)
+        );
+    }
+
+    #[test]
+    fn the_help_is_a_line_for_each_option() {
+        let help = Args::command().render_help().to_string();
+        assert!(help.lines().all(|line| line.len() <= 100 && !line.starts_with("          ")), "{help}");
+    }
+}
