@@ -23,8 +23,8 @@ Register-ArgumentCompleter -Native -CommandName 'lmtp-send' -ScriptBlock {
         'lmtp-send' {
             [CompletionResult]::new('-H', '-H ', [CompletionResultType]::ParameterName, 'Connect by TCP; repeatable: tried in order until one accepts a session')
             [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'Connect by TCP; repeatable: tried in order until one accepts a session')
-            [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'Port of the hosts given without one [default: 24]')
-            [CompletionResult]::new('--port', '--port', [CompletionResultType]::ParameterName, 'Port of the hosts given without one [default: 24]')
+            [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'Port, or service, of the hosts given without one [default: 24]')
+            [CompletionResult]::new('--port', '--port', [CompletionResultType]::ParameterName, 'Port, or service, of the hosts given without one [default: 24]')
             [CompletionResult]::new('-S', '-S ', [CompletionResultType]::ParameterName, 'Connect to a Unix-domain socket')
             [CompletionResult]::new('--socket', '--socket', [CompletionResultType]::ParameterName, 'Connect to a Unix-domain socket')
             [CompletionResult]::new('-e', '-e', [CompletionResultType]::ParameterName, 'Run COMMAND and speak LMTP on its stdin and stdout (no shell)')

@@ -20,8 +20,8 @@ set edit:completion:arg-completer[lmtp-send] = {|@words|
         &'lmtp-send'= {
             cand -H 'Connect by TCP; repeatable: tried in order until one accepts a session'
             cand --host 'Connect by TCP; repeatable: tried in order until one accepts a session'
-            cand -p 'Port of the hosts given without one [default: 24]'
-            cand --port 'Port of the hosts given without one [default: 24]'
+            cand -p 'Port, or service, of the hosts given without one [default: 24]'
+            cand --port 'Port, or service, of the hosts given without one [default: 24]'
             cand -S 'Connect to a Unix-domain socket'
             cand --socket 'Connect to a Unix-domain socket'
             cand -e 'Run COMMAND and speak LMTP on its stdin and stdout (no shell)'

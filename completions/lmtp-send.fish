@@ -1,5 +1,5 @@
 complete -c lmtp-send -s H -l host -d 'Connect by TCP; repeatable: tried in order until one accepts a session' -r
-complete -c lmtp-send -s p -l port -d 'Port of the hosts given without one [default: 24]' -r
+complete -c lmtp-send -s p -l port -d 'Port, or service, of the hosts given without one [default: 24]' -r
 complete -c lmtp-send -s S -l socket -d 'Connect to a Unix-domain socket' -r -F
 complete -c lmtp-send -s e -l exec -d 'Run COMMAND and speak LMTP on its stdin and stdout (no shell)' -r
 complete -c lmtp-send -l sink -d 'Deliver to the built-in server: Maildirs DIR/RECIPIENT/, for trying out' -r -F

@@ -51,6 +51,7 @@
 
 pub mod client;
 pub mod envelope;
+pub mod io_error;
 pub mod lmtp;
 pub mod message;
 mod scan;

@@ -18,6 +18,7 @@ use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use lmtp_send::io_error::words;
 use lmtp_send::lmtp::ReversePath;
 
 use cli::{Args, ExitStyle, Sources, Uncertain, Unparsed};
@@ -60,7 +61,7 @@ fn run(args: &Args, stop: &Arc<Stop>, uncaught: Option<io::Error>) -> u8 {
         env_logger::init();
     }
     let caught = uncaught.map_or(Ok(()), |e| {
-        Err(LocalError::input(Kind::Exhausted, format!("signals cannot be caught: {e}")))
+        Err(LocalError::input(Kind::Exhausted, format!("signals cannot be caught: {}", words(&e))))
     });
     caught
         .and_then(|()| deliver(args, terms))

@@ -16,6 +16,7 @@ pub mod sendmail;
 mod settings;
 mod value;
 
+use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -84,10 +85,10 @@ pub struct Usual {
     #[arg(allow_hyphen_values = true, help_heading = DESTINATION)]
     pub host: Vec<String>,
 
-    /// Port of the hosts given without one [default: 24]
+    /// Port, or service, of the hosts given without one [default: 24]
     #[arg(short, long, value_parser = value::port)]
     #[arg(allow_hyphen_values = true, help_heading = DESTINATION)]
-    pub port: Option<u16>,
+    pub port: Option<String>,
 
     /// Connect to a Unix-domain socket
     #[arg(short = 'S', long, value_name = "PATH")]
@@ -246,9 +247,46 @@ pub enum ReportFormat {
     Json,
 }
 
-/// Takes any word. Octets that are not UTF-8 become NUL, which no address and no parameter may hold: they are
-/// refused where the word is looked at, as every other invalid one is.
+/// Takes any word. Octets that are not UTF-8 become NUL and their number: no word has a NUL in it, and no address
+/// and no parameter may have one, so that they are refused, by [`Args::not_utf8`].
 fn text() -> impl TypedValueParser<Value = String> {
-    OsStringValueParser::new()
-        .map(|word| word.into_string().unwrap_or_else(|w| w.to_string_lossy().replace('\u{fffd}', "\0")))
+    OsStringValueParser::new().map(|word| word.into_string().unwrap_or_else(|word| escaped(&word)))
+}
+
+fn escaped(word: &OsStr) -> String {
+    let mut text = String::new();
+    for chunk in word.as_encoded_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|octet| text.push_str(&format!("\0x{octet:02x}")));
+    }
+    text
+}
+
+impl Args {
+    /// The first option with a value that is not UTF-8, and that value with escapes.
+    #[must_use]
+    pub fn not_utf8(&self) -> Option<(&'static str, String)> {
+        let (usual, protocol) = (&self.usual, &self.protocol);
+        let single = [
+            ("--from", &usual.from),
+            ("--lhlo", &usual.lhlo),
+            ("--envid", &protocol.envid),
+            ("--orcpt", &protocol.orcpt),
+            ("--transid", &protocol.transid),
+        ];
+        let repeatable = [
+            ("--to", &usual.to),
+            ("--mail-param", &protocol.mail_param),
+            ("--rcpt-param", &protocol.rcpt_param),
+            ("--xclient", &protocol.xclient),
+            ("--vrfy", &protocol.vrfy),
+            ("--expn", &protocol.expn),
+            ("--etrn", &protocol.etrn),
+        ];
+        let single = single.into_iter().flat_map(|(option, text)| text.iter().map(move |t| (option, t)));
+        let repeated =
+            repeatable.into_iter().flat_map(|(option, texts)| texts.iter().map(move |t| (option, t)));
+        let found = single.chain(repeated).find(|(_, text)| text.contains('\0'));
+        found.map(|(option, text)| (option, text.replace('\0', "\\")))
+    }
 }

@@ -334,12 +334,14 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn an_address_that_is_not_utf8_holds_a_nul() {
+    fn an_address_that_is_not_utf8_is_found() {
         use std::os::unix::ffi::OsStringExt;
         let octets = OsString::from_vec(b"j\xffe@example.org".to_vec());
         let mut words = owned(&["lmtp-send", "--sink", "inbox", "-t"], &[]);
         words.push(octets);
-        assert_eq!(parse(&words, &Sources::default()).unwrap().usual.to, ["j\0e@example.org"]);
+        let args = parse(&words, &Sources::default()).unwrap();
+        assert_eq!(args.usual.to, ["j\0xffe@example.org"]);
+        assert_eq!(args.not_utf8(), Some(("--to", r"j\xffe@example.org".to_owned())));
     }
 
     #[test]

@@ -23,15 +23,19 @@ pub fn seconds(word: &str) -> Result<Duration, &'static str> {
     }
 }
 
-/// A port.
+/// A port, or the name of a service, which begins with a letter.
 ///
 /// # Errors
 ///
-/// What is no number from 1 to 65535.
-pub fn port(word: &str) -> Result<u16, &'static str> {
-    match word.parse() {
-        Ok(port) if port > 0 && word.bytes().all(|b| b.is_ascii_digit()) => Ok(port),
-        _ => Err("not a port from 1 to 65535"),
+/// What is neither a name nor a number from 1 to 65535.
+pub fn port(word: &str) -> Result<String, &'static str> {
+    let is_port = word.bytes().all(|b| b.is_ascii_digit()) && word.parse::<u16>().is_ok_and(|port| port > 0);
+    let is_name = word.starts_with(|c: char| c.is_ascii_alphabetic())
+        && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if is_port || is_name {
+        Ok(word.to_owned())
+    } else {
+        Err("not a port from 1 to 65535, nor a service's name")
     }
 }
 
@@ -159,9 +163,10 @@ mod tests {
 
     #[test]
     fn ports_have_sixteen_bits() {
-        assert_eq!(port("24"), Ok(24));
-        assert_eq!(port("65535"), Ok(65535));
-        for word in ["", "0", "-1", "+24", "65536", "lmtp", "24 "] {
+        for word in ["24", "65535", "lmtp", "x-service_2"] {
+            assert_eq!(port(word).as_deref(), Ok(word));
+        }
+        for word in ["", "0", "-1", "+24", "65536", "24lmtp", "24 "] {
             assert!(port(word).is_err(), "{word}");
         }
     }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use lmtp_send::io_error::words;
 use lmtp_send::lmtp::{Cause, Outcome, SessionError, Settlement, Stage};
 
 use super::queue::Batch;
@@ -53,7 +54,7 @@ impl Worker<'_> {
         if let (Outcome::Delivered(_), Some(letter)) = (&outcome, from_file.and_then(|mail| mail.letter()))
             && let Err(e) = letter.message.is_unchanged()
         {
-            let cause = Cause::Unreadable(e.to_string());
+            let cause = Cause::Unreadable(words(&e));
             return Outcome::Uncertain(SessionError { stage: Stage::Delivery, cause });
         }
         outcome

@@ -7,11 +7,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Instant;
 
+use lmtp_send::io_error::words;
 use lmtp_send::message::{Identity, Message, Reading, Unreadable, UntilLoneDot};
 
 use crate::exit::Kind;
 use crate::local_error::LocalError;
-use crate::process::{denied, may_have_been_closed};
+use crate::process::{may_have_been_closed, unusable};
 use crate::stop::Stop;
 use crate::system;
 
@@ -95,17 +96,15 @@ fn open_file(path: &Path) -> io::Result<File> {
 }
 
 fn not_opened(path: &Path, error: &io::Error) -> String {
-    let why = if error.kind() == io::ErrorKind::PermissionDenied { denied(path) } else { error.to_string() };
     if path == Path::new("-") {
-        return why;
+        return words(error);
     }
-    let name = path.display().to_string();
-    let hint = if error.kind() == io::ErrorKind::NotFound && name.contains('@') {
+    let hint = if error.kind() == io::ErrorKind::NotFound && path.to_string_lossy().contains('@') {
         " (it is taken for a FILE: recipients are given with --to)"
     } else {
         ""
     };
-    format!("{name}: {why}{hint}")
+    unusable(path, error) + hint
 }
 
 fn missing(path: &Path, error: &io::Error) -> Kind {

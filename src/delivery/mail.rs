@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lmtp_send::envelope::{self, HeaderField};
+use lmtp_send::io_error::words;
 use lmtp_send::lmtp::{Address, ReversePath};
 use lmtp_send::message::{BadHeader, Identity, Message, Unreadable};
 
@@ -164,8 +165,9 @@ impl Mail {
         }
         let opened = input::open(&self.input.path)?;
         if let (Some(was), Some(is)) = (&self.identity, opened.identity()) {
-            was.still_is(&is)
-                .map_err(|e| LocalError::input(Kind::InputOutput, format!("{}: {e}", self.input.name)))?;
+            was.still_is(&is).map_err(|e| {
+                LocalError::input(Kind::InputOutput, format!("{}: {}", self.input.name, words(&e)))
+            })?;
         }
         let letter = Letter::read(job, opened, self.deadline, stop, &mut self.about)?;
         self.letter = Some(Arc::new(letter));

@@ -1,8 +1,9 @@
 //! From a destination to a session that takes transactions: connection, TLS, greeting, LHLO, AUTH, XCLIENT.
 
 use std::cell::Cell;
+use std::process::ExitStatus;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use lmtp_send::lmtp::auth::Mechanism;
@@ -26,12 +27,11 @@ pub struct Opened {
 /// Why there is no session, and with which server.
 pub type Unopened = (LocalError, Option<Arc<str>>);
 
-/// Opens a session with the first destination that accepts one; each that does not is a warning, unless it
-/// was the last.
+/// Opens a session with the first destination that accepts one; each before it is a warning.
 ///
 /// # Errors
 ///
-/// The last [`LocalError`], with the server that it was with.
+/// The last [`LocalError`], with the server that it was with; its text names all of them.
 pub fn first(
     job: &Job,
     deadline: Instant,
@@ -39,25 +39,25 @@ pub fn first(
     witness: &mut dyn Reporter,
 ) -> Result<(Opened, Arc<str>), Unopened> {
     let mut failed = (LocalError::new(Kind::Bug, Stage::Connect, "no destination"), None);
-    for (tried, destination) in job.destinations.iter().enumerate() {
+    let mut refused: Vec<String> = Vec::new();
+    for destination in &job.destinations {
         let server: Arc<str> = destination.to_string().into();
         match open(job, destination, deadline, stop, witness) {
             Ok(opened) => {
-                if tried > 0 {
-                    witness.warning(&failed.0.text);
-                }
+                refused.iter().for_each(|text| witness.warning(text));
                 return Ok((opened, server));
             }
             Err(trouble) => {
-                if tried > 0 {
-                    witness.warning(&failed.0.text);
-                }
+                refused.push(trouble.text.clone());
                 failed = (trouble, Some(server));
             }
         }
         if stop.is_told() {
             break;
         }
+    }
+    if refused.len() > 1 {
+        failed.0.text = refused.join("; ");
     }
     Err(failed)
 }
@@ -121,7 +121,9 @@ impl Opening<'_> {
             }
             listener(event);
         });
-        let mut session = Session::open_observed(link, &self.job.lhlo, observer).map_err(failed)?;
+        let ended = link.ended();
+        let mut session = Session::open_observed(link, &self.job.lhlo, observer)
+            .map_err(|failure| self.explained(&failure, ended.as_deref().and_then(OnceLock::get)))?;
         watch.step_at(Stage::Greeting, greeted.get().unwrap_or_else(Instant::now));
         watch.step(Stage::Lhlo);
         let offered = session.extensions().offers("STARTTLS");
@@ -202,6 +204,28 @@ impl Opening<'_> {
             stage: failure.stage,
             text: format!("{}: {failure}", self.server),
             reply: failure.reply().cloned(),
+        }
+    }
+
+    /// What there is to look at where no session came about.
+    fn explained(&self, failure: &SessionError, ended: Option<&ExitStatus>) -> LocalError {
+        let mut error = self.failed(failure);
+        let is_over = matches!(failure.cause, Cause::Closed | Cause::Lost(..));
+        if let Some(status) = ended.filter(|_| is_over) {
+            error.text =
+                format!("{}: the program ended ({status}) while {}", self.server, failure.stage.phrase());
+        } else if failure.stage == Stage::Greeting && matches!(failure.cause, Cause::TimedOut(_)) {
+            error.text += self.silence();
+        }
+        error
+    }
+
+    /// What a server may be waiting for that does not greet.
+    fn silence(&self) -> &'static str {
+        match (self.destination, self.starts()) {
+            (Destination::Exec(_) | Destination::Sink(_), _) => "",
+            (_, Some(Start::AtOnce)) => "; it may expect the PROXY protocol (--proxy)",
+            _ => "; it may expect TLS from the first octet (--tls implicit) or the PROXY protocol (--proxy)",
         }
     }
 

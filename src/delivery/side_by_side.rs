@@ -6,6 +6,8 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use lmtp_send::io_error::words;
+
 use super::worker::Worker;
 use super::{Listener, Listeners, Measure, Record, Reporter, Run};
 
@@ -70,7 +72,7 @@ pub fn work(run: &Run<'_>, workers: usize, reporter: &mut dyn Reporter) {
             match thread::Builder::new().spawn_scoped(scope, task) {
                 Ok(_) => started += 1,
                 Err(e) if started > 0 => {
-                    reporter.warning(&format!("{started} sessions side by side, and no more: {e}"));
+                    reporter.warning(&format!("{started} sessions side by side, and no more: {}", words(&e)));
                     break;
                 }
                 Err(_) => break,

@@ -8,6 +8,7 @@
 //!   `Joe`, and `joe@x` by the name of Jr. The server says whether there is a Joe.
 //! - Words that no angle brackets follow (`Joe Smith joe@x`), `a@x; b@x`, `joe@x <joe@x>`, `<>` and a group
 //!   without its semicolon are errors.
+//! - Dots too many (`a..b@x`, `a.@x`) are taken where a domain follows; a lone `Inc.` is the rest of a name.
 //! - An encoded word (RFC 2047 §2) is a word of a display name even with a comma in it, and never an address.
 //! - Octets that are not UTF-8 may stand in names and comments, not in addresses.
 //!
@@ -217,10 +218,13 @@ impl<'a> Parser<'a> {
 
     /// `addr-spec` or a local-part alone: one more address is found.
     fn addr_spec(&mut self) -> Parsed {
-        self.local_part()?;
+        let odd = self.local_part()?;
         if self.take(b'@') {
             self.spec.push(b'@');
             self.domain()?;
+        } else if let Some(odd) = odd {
+            self.at = odd;
+            return Err(self.expected("an address"));
         }
         let spec = str::from_utf8(&self.spec).map_err(|_| ListProblem::NotUtf8)?;
         self.found.push(Address::from_bare(spec).map_err(ListProblem::Address)?);
@@ -228,10 +232,11 @@ impl<'a> Parser<'a> {
     }
 
     /// `local-part`, with comments and folds around the dots (§4.4 `obs-local-part`). SMTP has no words with
-    /// and without quotes in one local-part, so there the whole is quoted where it has to be.
-    fn local_part(&mut self) -> Parsed {
+    /// and without quotes in one local-part, so there the whole is quoted where it has to be. Returns where a dot stands,
+    /// or the part ends, that should not without a domain behind it.
+    fn local_part(&mut self) -> Parsed<Option<usize>> {
         self.spec.clear();
-        let (mut words, mut quoted) = (0, false);
+        let (mut words, mut quoted, mut odd) = (0, false, None);
         loop {
             self.skip_cfws()?;
             if self.peek() == Some(b'"') {
@@ -241,7 +246,10 @@ impl<'a> Parser<'a> {
             } else {
                 let atom = self.atom();
                 if atom.is_empty() {
-                    return Err(self.expected("an address"));
+                    if !self.is_dot_too_many() {
+                        return Err(self.expected("an address"));
+                    }
+                    odd = odd.or(Some(self.at));
                 }
                 if atom.starts_with(b"=?") {
                     return Err(ListProblem::EncodedWord);
@@ -258,7 +266,16 @@ impl<'a> Parser<'a> {
         if quoted && (words == 1 || !is_dot_string(&self.spec)) {
             quote(&mut self.spec);
         }
-        Ok(())
+        Ok(odd)
+    }
+
+    /// Whether the dot that stands here has no word before it, or that before has none behind it.
+    fn is_dot_too_many(&self) -> bool {
+        match self.peek() {
+            Some(b'.') => true,
+            Some(b'@') | None => self.spec.ends_with(b"."),
+            Some(_) => false,
+        }
     }
 
     /// `domain`, with comments and folds around the dots (§4.4 `obs-domain`), or `domain-literal`.
@@ -562,6 +579,9 @@ mod tests {
             ("\"joe\"@x, \"jo\\e\"@x, \"\"@x", &["\"joe\"@x", "\"joe\"@x", "\"\"@x"]),
             ("\"a\\\"\\\\b\\@c\"@x", &["\"a\\\"\\\\b@c\"@x"]),
             ("\"a\r\n b\"@x, \"a\n b\"@x", &["\"a b\"@x", "\"a b\"@x"]),
+            ("joe..smith@x, <joe.@x>, .joe@x", &["\"joe..smith\"@x", "\"joe.\"@x", "\".joe\"@x"]),
+            ("joe.(a). smith . @x", &["\"joe..smith.\"@x"]),
+            ("joe..\"q r\"@x", &["\"joe..q r\"@x"]),
             ("joe.\"q\".public@x", &["joe.q.public@x"]),
             ("joe. \"q r\" .public@x", &["\"joe.q r.public\"@x"]),
             ("joe.\"\"@x, \"a.\".b@x", &["\"joe.\"@x", "\"a..b\"@x"]),
@@ -610,8 +630,11 @@ mod tests {
             ("< (none) >", "< (none) >", "'>' stands where an address is due"),
             ("<<joe@x>>", "<<joe@x>>", "'<' stands where an address is due"),
             (". Joe <joe@x>", ". Joe <joe@x>", "'.' stands where an address is due"),
-            ("joe.@x", "joe.@x", "'@' stands where an address is due"),
-            ("joe..smith@x", "joe..smith@x", "'.' stands where an address is due"),
+            (".@x", ".@x", "a dot at the beginning or end of a part, or two in a row"),
+            ("joe.", "joe.", "it ends where an address is due"),
+            ("Acme, Inc., joe@x", "Inc.", "',' stands where an address is due"),
+            ("joe..smith", "joe..smith", "'.' stands where an address is due"),
+            ("joe. @x <joe@x>", "joe. @x <joe@x>", "'<' stands where a comma is due"),
             ("joe@", "joe@", "it ends where a domain is due"),
             ("joe@x.", "joe@x.", "it ends where a domain is due"),
             ("joe@.x", "joe@.x", "'.' stands where a domain is due"),

@@ -2,38 +2,36 @@
 
 mod aliases;
 mod bulk;
+mod destination;
+mod own_name;
 mod parameters;
 mod questions;
 mod security;
 mod submission;
 
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 pub use bulk::Bulk;
+pub use own_name::{full_name, host_name, own_address};
 pub use parameters::{Parameters, Told};
 pub use questions::Questions;
 pub use security::{Credentials, Start};
 pub use submission::Submission;
 
 use lmtp_send::lmtp::session::{Body, Verb};
-use lmtp_send::lmtp::{Address, ReversePath, Stage, drop_repeated};
+use lmtp_send::lmtp::{Address, ReversePath, drop_repeated};
 
 use crate::cli::{self, Args, ExitStyle, Proxy, ReportFormat, Settings, Uncertain, Usual};
 use crate::exit::{Kind, Policy};
 use crate::local_error::LocalError;
 use crate::stop::Stop;
-use crate::transport::{Destination, Network, Tls, split_host};
-use crate::wait::{self, Wanted};
+use crate::transport::{Destination, Network, Tls};
 
-const PORT: u16 = 24;
 const TIMEOUT: Duration = Duration::from_secs(120);
 const DATA_TIMEOUT: Duration = Duration::from_secs(600);
 /// For each message, unless it is given.
 pub const DEADLINE: Duration = Duration::from_secs(900);
-/// The longest answer of getent(1) on one user, in octets.
-const MAX_ANSWER: usize = 64 * 1024;
 
 /// All that a run is to do.
 #[derive(Debug)]
@@ -160,6 +158,9 @@ impl Job {
     /// [`LocalError`] naming the address, host or name that is none.
     pub fn new(args: &Args, stop: &Stop) -> Result<Self, LocalError> {
         let Args { usual, protocol: options, bulk, settings, warnings, .. } = args;
+        if let Some((option, text)) = args.not_utf8() {
+            return Err(envelope(option, &format!("'{text}' is not UTF-8")));
+        }
         let timeout = usual.timeout.unwrap_or(TIMEOUT);
         let data_timeout = usual.data_timeout.or(usual.timeout).unwrap_or(DATA_TIMEOUT);
         let output = output(usual);
@@ -170,9 +171,9 @@ impl Job {
         let (tls, warning) = security::tls(&protocol, settings)?;
         let submission = Submission::new(args, until, stop)?;
         let mut job = Self {
-            destinations: destinations(usual)?,
+            destinations: destination::destinations(usual)?,
             network: Network { ipv6: (usual.ipv4 || usual.ipv6).then_some(usual.ipv6), bind: usual.bind },
-            lhlo: lhlo(usual.lhlo.clone())?,
+            lhlo: own_name::lhlo(usual.lhlo.clone())?,
             timeout,
             data_timeout,
             deadline: deadline(usual),
@@ -258,101 +259,4 @@ fn recipients(texts: &[String]) -> Result<Vec<Address>, LocalError> {
     }
     drop_repeated(&mut all);
     Ok(all)
-}
-
-fn destinations(args: &Usual) -> Result<Vec<Destination>, LocalError> {
-    if let Some(path) = &args.socket {
-        return Ok(vec![Destination::Socket(path.clone())]);
-    }
-    if let Some(dir) = &args.sink {
-        return Ok(vec![Destination::Sink(dir.clone())]);
-    }
-    if let Some(command) = &args.exec {
-        let words = shell_words::split(command)
-            .map_err(|e| LocalError::new(Kind::Config, Stage::Connect, format!("--exec '{command}': {e}")))?;
-        return Ok(vec![Destination::Exec(words)]);
-    }
-    let port = args.port.unwrap_or(PORT);
-    let host = |text: &String| {
-        let (name, port) = split_host(text, port).ok_or_else(|| {
-            let why = format!("--host '{text}': neither HOST, HOST:PORT, [IPv6] nor [IPv6]:PORT");
-            LocalError::new(Kind::Usage, Stage::Connect, why)
-        })?;
-        Ok(Destination::Host { name, port })
-    };
-    args.host.iter().map(host).collect()
-}
-
-/// The name for LHLO: the one given, else this host's, else an address literal (RFC 5321 §4.1.4).
-fn lhlo(given: Option<String>) -> Result<String, LocalError> {
-    let is_name =
-        |name: &str| !name.is_empty() && name.len() <= 255 && name.bytes().all(|b| b.is_ascii_graphic());
-    if let Some(name) = given {
-        let usage = || {
-            LocalError::new(
-                Kind::Usage,
-                Stage::Lhlo,
-                format!("--lhlo '{}': not a host's name", name.escape_debug()),
-            )
-        };
-        return if is_name(&name) { Ok(name) } else { Err(usage()) };
-    }
-    Ok(host_name().filter(|name| is_name(name)).unwrap_or_else(|| "[127.0.0.1]".into()))
-}
-
-/// This host's name.
-pub fn host_name() -> Option<String> {
-    hostname::get().ok()?.into_string().ok()
-}
-
-/// Who runs this, at this host.
-///
-/// # Errors
-///
-/// [`LocalError`] where that cannot be found out before `until`.
-pub fn own_address(until: Instant, stop: &Stop) -> Result<ReversePath, LocalError> {
-    let user =
-        std::env::var("LOGNAME").ok().filter(|name| !name.is_empty()).or_else(|| user_name(until, stop));
-    let address = user.zip(host_name()).map(|(user, host)| format!("{user}@{host}"));
-    address.and_then(|a| ReversePath::parse(&a).ok()).ok_or_else(|| {
-        let text = "no sender: none in the header's From, Sender or Resent- fields, and neither LOGNAME nor the user's and the host's name make an address; give --from";
-        LocalError::input(Kind::Config, text)
-    })
-}
-
-/// The full name of who runs this: of the variable NAME, else of passwd(5).
-pub fn full_name() -> Option<String> {
-    let given = std::env::var("NAME").ok().filter(|name| !name.is_empty());
-    given.or_else(|| full_name_in(&std::fs::read_to_string("/etc/passwd").ok()?))
-}
-
-/// What stands before the first comma of the comment; `&` is the user's name with a capital (finger(1)).
-fn full_name_in(passwd: &str) -> Option<String> {
-    let uid = rustix::process::getuid().as_raw().to_string();
-    let mine = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let fields = mine.into_iter().find(|fields| fields.get(2) == Some(&uid.as_str()))?;
-    let (user, comment) = (fields.first()?, fields.get(4)?);
-    let mut letters = user.chars();
-    let capital: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
-    let name = comment.split(',').next().unwrap_or_default().replace('&', &capital);
-    (!name.is_empty()).then_some(name)
-}
-
-/// The name of our uid: in passwd(5), else as the system's name services know it.
-fn user_name(until: Instant, stop: &Stop) -> Option<String> {
-    let uid = rustix::process::getuid().as_raw().to_string();
-    let named = |passwd: &str| {
-        let name = passwd.lines().find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            (fields.nth(1)? == uid).then(|| name.to_owned())
-        });
-        name.filter(|name| !name.is_empty())
-    };
-    std::fs::read_to_string("/etc/passwd").ok().and_then(|passwd| named(&passwd)).or_else(|| {
-        let mut getent = stop.command("getent");
-        let asked = getent.args(["passwd", &uid]).stderr(Stdio::null());
-        let (answer, _) = wait::output(asked, Wanted::All, MAX_ANSWER, until, stop).ok()?;
-        named(&String::from_utf8_lossy(&answer))
-    })
 }

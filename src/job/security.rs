@@ -9,6 +9,7 @@ use std::time::Instant;
 use std::{env, fs, io};
 
 use anyhow::{Context, anyhow, ensure};
+use lmtp_send::io_error::words;
 use lmtp_send::lmtp::auth::Mechanism;
 use lmtp_send::lmtp::{Secret, Stage, printable};
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -16,6 +17,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use crate::cli::{self, Protocol, Settings, TlsMode};
 use crate::exit::Kind;
 use crate::local_error::LocalError;
+use crate::process;
 use crate::stop::{PASSWORD, Stop};
 use crate::transport::{Fingerprint, Identity, Tls, TlsError, TlsOptions, Verify};
 use crate::wait::{self, Wanted};
@@ -147,8 +149,12 @@ fn not_used(options: &Protocol) -> Option<String> {
 
 /// A file that we may not read is told apart from one that is wrong.
 fn unusable(error: &TlsError) -> LocalError {
-    let denied = matches!(error, TlsError::Unreadable { error, .. } if error.kind() == io::ErrorKind::PermissionDenied);
-    LocalError::new(if denied { Kind::Denied } else { Kind::Config }, Stage::Tls, error)
+    let kind = if let TlsError::Unreadable { error, .. } = error {
+        process::kind(error, Kind::Config)
+    } else {
+        Kind::Config
+    };
+    LocalError::new(kind, Stage::Tls, error)
 }
 
 /// Options of TLS without TLS are a mistake that would send mail in clear, if they were typed. A configuration may hold
@@ -193,31 +199,43 @@ pub fn credentials(
         let text = "--auth, --password-file and --password-command need --user";
         return if given { Err(LocalError::new(Kind::Usage, Stage::Auth, text)) } else { Ok((None, None)) };
     }
-    let config = |e: anyhow::Error| LocalError::new(Kind::Config, Stage::Auth, format!("{e:#}"));
-    let (password, warning) = password(options, until, stop).map_err(config)?;
+    let (password, warning) = password(options, until, stop)?;
     Ok((Some(Credentials { user, password, mechanism, insecure: options.auth_insecure }), warning))
 }
 
-fn password(options: &Protocol, until: Instant, stop: &Stop) -> anyhow::Result<(Secret, Option<String>)> {
+fn password(options: &Protocol, until: Instant, stop: &Stop) -> Result<(Secret, Option<String>), LocalError> {
     if let Some(path) = &options.password_file {
-        let octets = wait::read(path, MAX_PASSWORD, until, stop).map_err(in_words);
-        let octets = octets.with_context(|| format!("--password-file {}", path.display()))?;
+        let octets = wait::read(path, MAX_PASSWORD, until, stop).map_err(|e| {
+            let kind = process::kind(&e, Kind::Config);
+            let is_told = matches!(e.kind(), io::ErrorKind::TimedOut | io::ErrorKind::Interrupted);
+            let why = if is_told {
+                format!("{}: {}", path.display(), in_words(e))
+            } else {
+                process::unusable(path, &e)
+            };
+            LocalError::new(kind, Stage::Auth, format!("--password-file {why}"))
+        })?;
         return Ok((first_line(octets), readable_by_others(path)));
     }
     if let Some(command) = &options.password_command {
-        let octets = run(command, until, stop).with_context(|| format!("--password-command '{command}'"))?;
+        let failed = |e| config(format!("--password-command '{command}': {e:#}"));
+        let octets = run(command, until, stop).map_err(failed)?;
         return Ok((first_line(octets), None));
     }
-    let password = env::var_os(PASSWORD).with_context(|| {
-        format!("--user without a password: give --password-file, --password-command or {PASSWORD} in the environment")
+    let password = env::var_os(PASSWORD).ok_or_else(|| {
+        config(format!("--user without a password: give --password-file, --password-command or {PASSWORD} in the environment"))
     })?;
     Ok((Secret::from(password.into_vec()), None))
 }
 
+fn config(text: String) -> LocalError {
+    LocalError::new(Kind::Config, Stage::Auth, text)
+}
+
 /// The first line that `command` prints, waiting no longer than `until`.
 fn run(command: &str, until: Instant, stop: &Stop) -> anyhow::Result<Vec<u8>> {
-    let words = shell_words::split(command)?;
-    let (program, arguments) = words.split_first().context("it is empty")?;
+    let split = shell_words::split(command)?;
+    let (program, arguments) = split.split_first().context("it is empty")?;
     let mut command = stop.command(program);
     let ran = wait::output(command.args(arguments), Wanted::FirstLine, MAX_PASSWORD, until, stop);
     let (octets, status) = ran.map_err(in_words).with_context(|| format!("running '{program}'"))?;
@@ -232,7 +250,7 @@ fn in_words(error: io::Error) -> anyhow::Error {
     } else if error.kind() == io::ErrorKind::Interrupted {
         anyhow!("stopped by a signal")
     } else {
-        error.into()
+        anyhow!(words(&error))
     }
 }
 

@@ -9,7 +9,9 @@
 //! - A local-part may be longer than the 64 octets of RFC 5321 §4.5.3.1.1: the return addresses of mailing
 //!   lists and of SRS are. The whole is bounded by [`MAX_ADDRESS`], the domain by [`MAX_DOMAIN`].
 //! - An underscore may stand in a domain, and a domain may be a single label: hosts have such names.
-//! - A dot at the end of a domain is refused, as are two in a row anywhere outside quotes: no RFC knows them.
+//! - A local-part of atoms with a dot too many (`a..b`, `a.`, `.a`) is taken, since real people have such, and
+//!   put in quotes, in which RFC 5321 allows it: the address is `"a..b"@x`.
+//! - A dot at the end of a domain, or two in a row, is refused: no RFC knows them.
 //! - Of address literals, IPv4 and IPv6 are taken: no other tag was ever standardized.
 //!
 //! Whether the domain exists, or the server knows the mailbox, is not asked here.
@@ -78,7 +80,12 @@ impl Address {
     /// The address that `text` is as it stands, with no brackets to take off.
     pub(crate) fn from_bare(text: &str) -> Result<Self, AddressProblem> {
         let local = check(text)?;
-        Ok(Self { text: text.into(), local })
+        match text.split_at_checked(local) {
+            Some((part, rest)) if !part.starts_with('"') && has_odd_dots(part) => {
+                Self::from_bare(&format!("\"{part}\"{rest}"))
+            }
+            Some(_) | None => Ok(Self { text: text.into(), local }),
+        }
     }
 
     /// What stands between the angle brackets of a command.
@@ -258,7 +265,7 @@ pub enum AddressProblem {
     Unexpected(char),
     /// The quotes around the local-part are not closed.
     UnclosedQuote,
-    /// A dot at the beginning or the end of the local-part or domain, or two in a row.
+    /// A dot at the beginning or the end of the domain, or two in a row; a local-part of dots alone.
     Dots,
     /// Nothing before the `@`.
     NoLocalPart,
@@ -350,8 +357,14 @@ fn dot_string(text: &str) -> Result<usize, AddressProblem> {
     match (local, domain) {
         ("", None) => Err(AddressProblem::Empty),
         ("", Some(_)) => Err(AddressProblem::NoLocalPart),
-        _ => check_parts(local, is_atext).map(|()| local.len()),
+        _ if local.bytes().all(|b| b == b'.') => Err(AddressProblem::Dots),
+        _ => check_octets(local, is_atext).map(|()| local.len()),
     }
+}
+
+/// Whether a dot stands at the beginning, at the end, or behind another.
+fn has_odd_dots(text: &str) -> bool {
+    text.split('.').any(str::is_empty)
 }
 
 /// A domain or an address literal.
@@ -366,17 +379,18 @@ fn check_domain(domain: &str) -> Result<(), AddressProblem> {
         let literal = literal.strip_suffix(']').filter(|literal| is_ip_address(literal));
         return literal.map(|_| ()).ok_or(AddressProblem::Literal);
     }
-    check_parts(domain, |b| b.is_ascii_alphanumeric() || b"-_".contains(&b) || !b.is_ascii())?;
+    check_octets(domain, |b| b.is_ascii_alphanumeric() || b"-_".contains(&b) || !b.is_ascii())?;
+    if has_odd_dots(domain) {
+        return Err(AddressProblem::Dots);
+    }
     let at_hyphen = |label: &str| label.starts_with('-') || label.ends_with('-');
     if domain.split('.').any(at_hyphen) { Err(AddressProblem::Hyphen) } else { Ok(()) }
 }
 
-/// Parts with a dot between them, each of one or more octets that `allowed` allows.
-fn check_parts(text: &str, allowed: fn(u8) -> bool) -> Result<(), AddressProblem> {
-    if let Some(c) = text.chars().find(|c| *c != '.' && c.is_ascii() && !allowed(*c as u8)) {
-        return Err(AddressProblem::Unexpected(c));
-    }
-    if text.split('.').any(str::is_empty) { Err(AddressProblem::Dots) } else { Ok(()) }
+/// Nothing but dots and what `allowed` allows.
+fn check_octets(text: &str, allowed: fn(u8) -> bool) -> Result<(), AddressProblem> {
+    let other = text.chars().find(|c| *c != '.' && c.is_ascii() && !allowed(*c as u8));
+    other.map_or(Ok(()), |c| Err(AddressProblem::Unexpected(c)))
 }
 
 /// What may stand in an address literal (RFC 5321 §4.1.3).
@@ -466,6 +480,23 @@ mod tests {
     }
 
     #[test]
+    fn dots_too_many_in_a_local_part_put_it_in_quotes() {
+        for (text, quoted) in [
+            ("a..b@x.example", "\"a..b\"@x.example"),
+            ("joe.@x.example", "\"joe.\"@x.example"),
+            (".joe@x", "\".joe\"@x"),
+            ("..a...b..@x", "\"..a...b..\"@x"),
+            ("jörg.@x", "\"jörg.\"@x"),
+            ("joe.", "\"joe.\""),
+        ] {
+            assert_eq!(address(text).as_str(), quoted);
+            assert_eq!(address(&format!("<{text}>")), address(quoted), "{text}");
+        }
+        let longest = format!("{}.@x", "a".repeat(MAX_ADDRESS - 3));
+        assert_eq!(Address::parse(&longest).map_err(|e| e.problem()), Err(AddressProblem::TooLong));
+    }
+
+    #[test]
     fn what_is_no_address_is_refused_by_what_is_wrong() {
         use AddressProblem::{
             Control, DomainTooLong, Dots, Empty, Hyphen, Literal, NoDomain, NoLocalPart, TooLong,
@@ -512,10 +543,8 @@ mod tests {
             ("\"", UnclosedQuote),
             ("a@b@c", Unexpected('@')),
             ("joe@ex!ample.com", Unexpected('!')),
-            (".joe@x", Dots),
-            ("joe.@x", Dots),
-            ("j..oe@x", Dots),
             (".", Dots),
+            ("..@x", Dots),
             ("joe@.x", Dots),
             ("joe@x.", Dots),
             ("joe@a..b", Dots),

@@ -3,6 +3,7 @@
 use std::{fmt, io};
 
 use super::{Malformed, Reply, Stage};
+use crate::io_error::words;
 
 /// A session's end before its work was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,15 +98,15 @@ impl SessionError {
     pub fn from_io(stage: Stage, error: &io::Error) -> Self {
         let kind = error.kind();
         let cause = if kind == io::ErrorKind::TimedOut {
-            Cause::TimedOut(error.to_string())
+            Cause::TimedOut(words(error))
         } else if kind == io::ErrorKind::Interrupted {
             Cause::Stopped
         } else if kind == io::ErrorKind::PermissionDenied {
-            Cause::NotSecure { why: error.to_string(), reply: None }
+            Cause::NotSecure { why: words(error), reply: None }
         } else if kind == io::ErrorKind::UnexpectedEof {
             Cause::Closed
         } else {
-            Cause::Lost(kind, error.to_string())
+            Cause::Lost(kind, words(error))
         };
         Self { stage, cause }
     }
@@ -173,6 +174,12 @@ impl fmt::Display for SessionError {
             ),
             Cause::NotSecure { why, reply: Some(reply) } => write!(f, "{why}: {reply}"),
             Cause::NotSecure { why, reply: None } => f.write_str(why),
+            Cause::Malformed(Malformed::NotAReply(line))
+                if self.stage == Stage::Greeting && other_protocol(line).is_some() =>
+            {
+                let protocol = other_protocol(line).unwrap_or_default();
+                write!(f, "the server does not speak LMTP: this is {protocol}, its greeting says so: '{line}'")
+            }
             Cause::Malformed(what) => write!(f, "protocol error while {phrase}: {what}"),
             Cause::OutOfPlace(reply) => write!(f, "protocol error while {phrase}: '{reply}' is out of place"),
             Cause::TooFewReplies => {
@@ -188,6 +195,22 @@ impl fmt::Display for SessionError {
             Cause::Misuse(why) => write!(f, "the session was called out of turn: {why}"),
         }
     }
+}
+
+/// What a server speaks whose first line is `greeting`, where that is known and not LMTP.
+fn other_protocol(greeting: &str) -> Option<&'static str> {
+    let known = [
+        ("* OK", "an IMAP port"),
+        ("* PREAUTH", "an IMAP port"),
+        ("* BYE", "an IMAP port"),
+        ("+OK", "a POP3 port"),
+        ("-ERR", "a POP3 port"),
+        ("SSH-", "an SSH port"),
+        ("HTTP/", "an HTTP port"),
+        ("\"IMPLEMENTATION\"", "a ManageSieve port"),
+        ("\\x15\\x03", "a TLS port"),
+    ];
+    known.into_iter().find(|(start, _)| greeting.starts_with(start)).map(|(_, protocol)| protocol)
 }
 
 impl std::error::Error for SessionError {}

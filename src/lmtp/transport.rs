@@ -3,6 +3,7 @@
 use std::{fmt, io};
 
 use super::{Stage, Stretch};
+use crate::io_error::words;
 
 /// Why a connection is not secure.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ impl fmt::Display for Insecure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Insecure::NotVerified(why) => f.write_str(why),
-            Insecure::Lost(error) => write!(f, "{error}"),
+            Insecure::Lost(error) => f.write_str(&words(error)),
         }
     }
 }

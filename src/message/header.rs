@@ -12,6 +12,7 @@ use std::io;
 use std::ops::Range;
 
 use super::piece::{Reader, fill};
+use crate::io_error::words;
 use crate::lmtp::reply::printable;
 use crate::scan;
 
@@ -34,7 +35,7 @@ pub enum BadHeader {
 impl fmt::Display for BadHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BadHeader::Input(error) => write!(f, "cannot read the message again: {error}"),
+            BadHeader::Input(error) => write!(f, "cannot read the message again: {}", words(error)),
             BadHeader::TooLong => write!(f, "the header is longer than {MAX_HEADER} octets"),
             BadHeader::NotAField(line, text) => write!(f, "line {line} is no header field: '{text}'"),
         }

@@ -25,6 +25,7 @@ pub use header::{BadHeader, Field, Header};
 pub use lone_dot::UntilLoneDot;
 pub use store::Identity;
 
+use crate::io_error::words;
 use crate::lmtp::wire::Meter;
 use crate::lmtp::{Content, Stretch};
 use piece::{Piece, Reader};
@@ -51,8 +52,10 @@ impl fmt::Display for Unreadable {
         match self {
             Unreadable::Empty => f.write_str("the message is empty"),
             Unreadable::NotMbox => f.write_str("not an mbox: it does not begin with a line 'From ...'"),
-            Unreadable::Input(error) => write!(f, "cannot read the message to its end: {error}"),
-            Unreadable::Spool(error) => write!(f, "cannot keep the message in a temporary file: {error}"),
+            Unreadable::Input(error) => write!(f, "cannot read the message to its end: {}", words(error)),
+            Unreadable::Spool(error) => {
+                write!(f, "cannot keep the message in a temporary file: {}", words(error))
+            }
         }
     }
 }

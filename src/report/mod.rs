@@ -7,9 +7,11 @@ mod summary;
 mod transcript;
 
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lmtp_send::io_error::words;
 use lmtp_send::lmtp::{Stage, printable};
 
 pub use answer::Answer;
@@ -20,6 +22,7 @@ use crate::delivery::{Conclusion, Listener, Listeners, Measure, Record, Reporter
 use crate::exit::{self, Judgement, Kind, Policy};
 use crate::job::Output;
 use crate::local_error::LocalError;
+use crate::process;
 use crate::stop::Stop;
 use crate::wait::{Writer, write_at_once};
 
@@ -272,7 +275,7 @@ impl Sink {
         }
         if let Some(path) = &output.report_file {
             let name = path.display().to_string();
-            let writer = Writer::append(path, until, stop).map_err(|e| not_opened(&name, &e))?;
+            let writer = Writer::append(path, until, stop).map_err(|e| not_opened(path, &e))?;
             return Ok(Some(Self { name, writer }));
         }
         Ok(Some(Self { name: STDOUT.into(), writer: Writer::stdout(stop) }))
@@ -407,15 +410,20 @@ fn why(error: &io::Error) -> String {
     } else if error.kind() == io::ErrorKind::Interrupted {
         "nobody read it before a signal ended the run".into()
     } else {
-        error.to_string()
+        words(error)
     }
 }
 
-fn not_opened(name: &str, error: &io::Error) -> LocalError {
+fn not_opened(path: &Path, error: &io::Error) -> LocalError {
+    let name = path.display();
     if error.kind() == io::ErrorKind::Interrupted {
         return LocalError::new(Kind::Stopped, Stage::Input, format!("{name}: stopped by a signal"));
     }
-    lost(&format!("{name}: {}", why(error)))
+    if error.kind() == io::ErrorKind::TimedOut {
+        return lost(&format!("{name}: {}", why(error)));
+    }
+    let kind = process::kind(error, Kind::InputOutput);
+    LocalError { kind, ..lost(&process::unusable(path, error)) }
 }
 
 fn lost(text: &str) -> LocalError {

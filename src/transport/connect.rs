@@ -4,13 +4,14 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Instant;
 
+use lmtp_send::io_error::words;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_error};
 use rustix::net::{
@@ -20,9 +21,12 @@ use rustix::net::{
 use super::resolve::{self, resolve};
 use super::sink::{Server, SinkTransport};
 use super::stream::Stream;
-use super::{Limits, Link, Local};
+use super::{Limits, Link, Local, exec};
 use crate::process::denied;
 use crate::stop::Stop;
+
+/// The longest path or name of a Unix-domain socket, in octets: unix(7), `sun_path` without its final NUL.
+const MAX_SOCKET: usize = 107;
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +38,7 @@ pub enum Destination {
         /// The port.
         port: u16,
     },
-    /// A Unix-domain stream socket.
+    /// A Unix-domain stream socket; `@NAME` is an abstract one.
     Socket(PathBuf),
     /// A program with its arguments.
     Exec(Vec<String>),
@@ -67,22 +71,21 @@ impl fmt::Display for Destination {
 
 /// The host and the port of `HOST[:PORT]`, where HOST may be `[IPv6]`. A bare IPv6 address is a host.
 #[must_use]
-pub fn split_host(text: &str, port: u16) -> Option<(String, u16)> {
-    let parse = |p: &str| p.bytes().all(|b| b.is_ascii_digit()).then(|| p.parse().ok().filter(|&p| p > 0))?;
+pub fn split_host(text: &str) -> Option<(&str, Option<&str>)> {
     let (name, port) = if let Some(rest) = text.strip_prefix('[') {
         let (name, after) = rest.split_once(']')?;
         name.parse::<std::net::Ipv6Addr>().ok()?;
-        (name, if after.is_empty() { port } else { parse(after.strip_prefix(':')?)? })
+        (name, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
     } else if text.parse::<std::net::Ipv6Addr>().is_ok() {
-        (text, port)
+        (text, None)
     } else {
-        match text.split_once(':') {
-            Some((name, after)) => (name, parse(after)?),
-            None => (text, port),
-        }
+        text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)))
     };
     let plain = !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control() || c == ']');
-    plain.then(|| (name.to_owned(), port))
+    let is_port = |port: &str| {
+        !port.is_empty() && port.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    };
+    (plain && port.is_none_or(is_port)).then_some((name, port))
 }
 
 /// How TCP connections are made.
@@ -114,13 +117,13 @@ pub enum Unreachable {
 }
 
 impl Unreachable {
-    fn new(error: io::Error) -> Self {
+    pub(super) fn new(error: io::Error) -> Self {
         let errno = error.raw_os_error().map(Errno::from_raw_os_error);
         match errno {
             Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::AGAIN) => {
                 Unreachable::Exhausted(error)
             }
-            Some(Errno::ACCESS | Errno::PERM) => Unreachable::Denied(error.to_string()),
+            Some(Errno::ACCESS | Errno::PERM) => Unreachable::Denied(words(&error)),
             _ if error.kind() == io::ErrorKind::Interrupted => Unreachable::Stopped,
             _ => Unreachable::Connect(error),
         }
@@ -134,9 +137,21 @@ impl fmt::Display for Unreachable {
             Unreachable::LookUp(text) | Unreachable::Denied(text) | Unreachable::NoProgram(text) => {
                 f.write_str(text)
             }
-            Unreachable::Connect(error) | Unreachable::Exhausted(error) => write!(f, "{error}"),
+            Unreachable::Connect(error) => f.write_str(&reason(error)),
+            Unreachable::Exhausted(error) => f.write_str(&words(error)),
             Unreachable::Stopped => f.write_str("stopped by a signal"),
         }
+    }
+}
+
+/// Why there is no connection, and what to look at.
+fn reason(error: &io::Error) -> String {
+    let words = words(error);
+    match Errno::from_io_error(error) {
+        Some(Errno::CONNREFUSED) => words + ": nothing is listening there",
+        Some(Errno::NOENT) => words + ": the server is not running, or its socket is elsewhere",
+        None if error.kind() == io::ErrorKind::TimedOut => format!("timed out ({words})"),
+        _ => words,
     }
 }
 
@@ -157,7 +172,7 @@ pub fn connect(
     match destination {
         Destination::Host { name, port } => to_host(name, *port, network, limits, stop),
         Destination::Socket(path) => to_socket(path, limits, stop),
-        Destination::Exec(words) => to_program(words, limits, stop),
+        Destination::Exec(words) => exec::start(words, limits, stop),
         Destination::Sink(dir) => {
             let name =
                 hostname::get().map_or_else(|_| "localhost".into(), |n| n.to_string_lossy().into_owned());
@@ -178,21 +193,13 @@ fn to_host(
     limits: Limits,
     stop: &Arc<Stop>,
 ) -> Result<Link, Unreachable> {
-    let found = resolve(name, port, limits.until(), stop).map_err(|e| match e {
-        resolve::Unresolved::NoSuchName => Unreachable::NoSuchHost(name.to_owned()),
-        resolve::Unresolved::Failed(text) => Unreachable::LookUp(format!("looking up '{name}': {text}")),
-        resolve::Unresolved::TimedOut => {
-            let limit = limits.name(io::ErrorKind::TimedOut.into());
-            Unreachable::LookUp(format!("looking up '{name}' took too long ({limit})"))
-        }
-        resolve::Unresolved::Stopped => Unreachable::Stopped,
-    })?;
-    let wanted = |a: &SocketAddr| {
+    let found = resolve(name, port, limits.until(), stop).map_err(|e| not_found(name, limits, e))?;
+    let is_wanted = |a: &SocketAddr| {
         network.ipv6.is_none_or(|six| a.is_ipv6() == six)
             && network.bind.is_none_or(|b| b.is_ipv6() == a.is_ipv6())
     };
-    let mut last = Unreachable::LookUp(format!("'{name}' has no address of the family asked for"));
-    let wanted: Vec<SocketAddr> = found.into_iter().filter(wanted).collect();
+    let wanted: Vec<SocketAddr> = found.into_iter().filter(is_wanted).collect();
+    let mut failed = Vec::new();
     for (tried, &address) in wanted.iter().enumerate() {
         // An address that is dead must not take the time of those behind it.
         let now = Instant::now();
@@ -204,10 +211,36 @@ fn to_host(
                     .map(Link::from)
                     .map_err(Unreachable::new);
             }
-            Err(e) => last = Unreachable::new(limits.name(e)),
+            Err(e) => failed.push((address, limits.name(e))),
         }
     }
-    Err(last)
+    Err(none_reached(name, failed))
+}
+
+fn not_found(name: &str, limits: Limits, error: resolve::Unresolved) -> Unreachable {
+    match error {
+        resolve::Unresolved::NoSuchName => Unreachable::NoSuchHost(name.to_owned()),
+        resolve::Unresolved::Failed(text) => Unreachable::LookUp(format!("looking up '{name}': {text}")),
+        resolve::Unresolved::TimedOut => {
+            let limit = words(&limits.name(io::ErrorKind::TimedOut.into()));
+            Unreachable::LookUp(format!("looking up '{name}' took too long: {limit}"))
+        }
+        resolve::Unresolved::Stopped => Unreachable::Stopped,
+    }
+}
+
+/// What the last of the addresses says decides; all are named where the name is not one itself.
+fn none_reached(name: &str, mut failed: Vec<(SocketAddr, io::Error)>) -> Unreachable {
+    let all: Vec<String> =
+        failed.iter().map(|(address, error)| format!("{address}: {}", reason(error))).collect();
+    let Some((_, last)) = failed.pop() else {
+        return Unreachable::LookUp(format!("'{name}' has no address of the family asked for"));
+    };
+    let last = Unreachable::new(last);
+    if matches!(last, Unreachable::Connect(_)) && name.parse::<IpAddr>().is_err() {
+        return Unreachable::Connect(io::Error::other(all.join("; ")));
+    }
+    last
 }
 
 fn to_address(
@@ -219,7 +252,10 @@ fn to_address(
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let fd = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
     if let Some(source) = source {
-        let named = |e: Errno| io::Error::new(io::Error::from(e).kind(), format!("--bind {source}: {e}"));
+        let named = |e: Errno| {
+            let error = io::Error::from(e);
+            io::Error::new(error.kind(), format!("--bind {source}: {}", words(&error)))
+        };
         bind(&fd, &SocketAddr::new(source, 0)).map_err(named)?;
     }
     match connect_fd(&fd, &address) {
@@ -237,7 +273,7 @@ fn to_address(
 /// ends (connect(2) has no other here).
 fn to_socket(path: &Path, limits: Limits, stop: &Arc<Stop>) -> Result<Link, Unreachable> {
     let open = || -> io::Result<UnixStream> {
-        let address = SocketAddrUnix::new(path)?;
+        let address = socket_address(path)?;
         let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         let left = limits.until().saturating_duration_since(Instant::now());
         set_socket_timeout(&fd, Timeout::Send, Some(left.max(std::time::Duration::from_millis(1))))?;
@@ -256,32 +292,22 @@ fn to_socket(path: &Path, limits: Limits, stop: &Arc<Stop>) -> Result<Link, Unre
     Stream::unix(socket, limits, Arc::clone(stop)).map(Link::from).map_err(Unreachable::new)
 }
 
+/// The address of the socket `path`; `@NAME` is an abstract one.
+fn socket_address(path: &Path) -> io::Result<SocketAddrUnix> {
+    let octets = path.as_os_str().as_bytes();
+    let (what, name) = octets.strip_prefix(b"@").map_or(("path", octets), |name| ("name", name));
+    if name.len() > MAX_SOCKET {
+        let text = format!("a socket's {what} has at most {MAX_SOCKET} octets, and this has {}", name.len());
+        return Err(io::Error::other(text));
+    }
+    let address =
+        if what == "name" { SocketAddrUnix::new_abstract_name(name) } else { SocketAddrUnix::new(path) };
+    address.map_err(io::Error::from)
+}
+
 /// Whether there is something at `path`, and no socket.
 fn is_something_else(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| !metadata.file_type().is_socket())
-}
-
-fn to_program(words: &[String], limits: Limits, stop: &Arc<Stop>) -> Result<Link, Unreachable> {
-    let (program, arguments) =
-        words.split_first().ok_or_else(|| Unreachable::NoProgram("no program".into()))?;
-    let spawned = stop.command(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let mut child = spawned.map_err(|e| {
-        if e.kind() == io::ErrorKind::NotFound {
-            Unreachable::NoProgram(format!("there is no program '{program}'"))
-        } else if e.kind() == io::ErrorKind::PermissionDenied {
-            Unreachable::Denied(format!("'{program}' cannot be run: {e}"))
-        } else {
-            let text = format!("'{program}' cannot be run: {e}");
-            let reason = Unreachable::new(e);
-            if matches!(reason, Unreachable::Connect(_)) { Unreachable::NoProgram(text) } else { reason }
-        }
-    })?;
-    let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err(Unreachable::NoProgram(format!("'{program}' has no standard input and output")));
-    };
-    Stream::exec(child, input, output, limits, Arc::clone(stop))
-        .map(Link::from)
-        .map_err(Unreachable::Exhausted)
 }
 
 #[cfg(test)]
@@ -290,19 +316,19 @@ mod tests {
 
     #[test]
     fn a_host_may_bear_a_port() {
-        let split = |text| split_host(text, 24).map(|(name, port)| format!("{name} {port}"));
-        for (text, expected) in [
-            ("mailbox", "mailbox 24"),
-            ("mailbox:2003", "mailbox 2003"),
-            ("127.0.0.1:25", "127.0.0.1 25"),
-            ("[::1]", "::1 24"),
-            ("[::1]:2003", "::1 2003"),
-            ("::1", "::1 24"),
+        for (text, name, port) in [
+            ("mailbox", "mailbox", None),
+            ("mailbox:2003", "mailbox", Some("2003")),
+            ("mailbox:lmtp", "mailbox", Some("lmtp")),
+            ("127.0.0.1:25", "127.0.0.1", Some("25")),
+            ("[::1]", "::1", None),
+            ("[::1]:2003", "::1", Some("2003")),
+            ("::1", "::1", None),
         ] {
-            assert_eq!(split(text).as_deref(), Some(expected), "{text}");
+            assert_eq!(split_host(text), Some((name, port)), "{text}");
         }
-        for text in ["", ":24", "a:", "a:0", "a:65536", "a:+1", "[::1", "[::1]24", "[x]:1", "a b", "a:b:c"] {
-            assert_eq!(split(text), None, "{text}");
+        for text in ["", ":24", "a:", "a:+1", "[::1", "[::1]24", "[x]:1", "a b", "a:b:c", "a:1 2"] {
+            assert_eq!(split_host(text), None, "{text}");
         }
     }
 }

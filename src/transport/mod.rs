@@ -2,6 +2,7 @@
 //! with the same time limits.
 
 mod connect;
+mod exec;
 mod limits;
 mod proxy;
 mod resolve;
@@ -12,6 +13,7 @@ mod tls;
 
 pub use connect::{Destination, Network, Unreachable, connect, split_host};
 pub use limits::Limits;
+pub use stream::Ended;
 pub use tls::{Facts, Fingerprint, Identity, Tls, TlsError, TlsOptions, Verify};
 
 use std::sync::Arc;
@@ -83,6 +85,11 @@ impl Link {
     /// Whether others could overhear what is said: TCP without TLS.
     pub fn is_clear(&self) -> bool {
         matches!(&self.ends, Ends::Stream(stream) if stream.is_tcp())
+    }
+
+    /// Where it will stand how the program at the other end has ended, if it is one.
+    pub fn ended(&self) -> Option<Ended> {
+        if let Ends::Stream(stream) = &self.ends { stream.ended() } else { None }
     }
 
     /// From now on, nothing waits beyond `deadline`.

@@ -29,6 +29,8 @@ use command::{Declared, reply};
 use content::Form;
 use maildir::{Message, Store, folder_name};
 
+use crate::process::unusable;
+
 /// The longest command line, in octets. RFC 5321 §4.5.3.1.4 says 512, and extensions add to it.
 const MAX_COMMAND: usize = 4096;
 /// The most of a failure's text that goes into a reply, in characters.
@@ -295,7 +297,7 @@ fn no_recipients() -> Reply {
 /// This host's trouble says nothing about the recipient: it is always worth another try.
 fn not_stored(path: &Path, error: &io::Error) -> Reply {
     let full = matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT));
-    let text: String = format!("{}: {error}", path.display()).chars().take(MAX_TROUBLE).collect();
+    let text: String = unusable(path, error).chars().take(MAX_TROUBLE).collect();
     if full { reply(452, 3, 1, &text) } else { reply(451, 3, 0, &text) }
 }
 

@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, ChildStdin, ChildStdout};
-use std::sync::Arc;
+use std::process::{Child, ChildStdin, ChildStdout, ExitStatus};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use lmtp_send::lmtp::{Moved, Stage, Stretch, Transport};
@@ -45,7 +45,11 @@ struct Process {
     stop: Arc<Stop>,
     /// How long it may take to end by itself.
     patience: Duration,
+    ended: Ended,
 }
+
+/// How a child process has ended by itself; known when its connection is gone.
+pub type Ended = Arc<OnceLock<ExitStatus>>;
 
 impl Stream {
     /// A connected TCP socket. Commands are not held back for more of them (TCP_NODELAY).
@@ -75,6 +79,7 @@ impl Stream {
             output: File::from(OwnedFd::from(output)),
             stop: Arc::clone(&stop),
             patience: CHILD_GRACE,
+            ended: Ended::default(),
         };
         rustix::io::ioctl_fionbio(process.input.as_ref().map_or(process.output.as_fd(), AsFd::as_fd), true)?;
         rustix::io::ioctl_fionbio(&process.output, true)?;
@@ -89,6 +94,11 @@ impl Stream {
     /// The address at the other end, by TCP.
     pub fn peer(&self) -> Option<SocketAddr> {
         if let Ends::Tcp(socket) = &self.ends { socket.peer_addr().ok() } else { None }
+    }
+
+    /// Where it will stand how the child process at the other end has ended.
+    pub fn ended(&self) -> Option<Ended> {
+        if let Ends::Exec(process) = &self.ends { Some(Arc::clone(&process.ended)) } else { None }
     }
 
     /// From now on, nothing waits beyond `deadline`.
@@ -255,6 +265,12 @@ impl Drop for Process {
     /// Lets the child end by itself for a moment.
     fn drop(&mut self) {
         self.input = None;
-        let _ = end_by(&mut self.child, Instant::now() + self.patience, &self.stop);
+        let until = Instant::now() + self.patience;
+        let status = end_by(&mut self.child, until, &self.stop);
+        if let Ok(status) = status
+            && Instant::now() < until
+        {
+            self.ended.get_or_init(|| status);
+        }
     }
 }

@@ -33,7 +33,7 @@ pub use fingerprint::Fingerprint;
 pub use stream::{Facts, TlsStream};
 use verifier::Verifier;
 
-use crate::process::denied;
+use crate::process;
 
 /// What is asked of TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -302,11 +302,8 @@ pub enum TlsError {
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { file, error } if error.kind() == io::ErrorKind::PermissionDenied => {
-                write!(f, "cannot read {}: {}", file.display(), denied(file))
-            }
             Self::Unreadable { file, error } => {
-                write!(f, "cannot read {}: {}", file.display(), words::of_system(error))
+                write!(f, "cannot read {}", process::unusable(file, error))
             }
             Self::Unusable { file, why } => write!(f, "cannot use {}: {why}", file.display()),
             Self::NoRoots => {

@@ -137,3 +137,36 @@ fn everything_is_closed() {
     // No message can be read: whether that is called empty or unreadable, it is no delivery.
     assert!(matches!(ran.code(), 65 | 75), "{}", ran.code());
 }
+
+/// The manual's example with `word` in it, as it is typed.
+fn example(word: &str) -> String {
+    let page = std::fs::read_to_string("man/examples.roff").unwrap();
+    let mut blocks = page.split(".nf\n").skip(1).filter_map(|block| block.split(".fi\n").next());
+    let block = blocks.find(|block| block.contains(word)).unwrap();
+    block.replace("\\-", "-").replace("\\(aq", "'")
+}
+
+#[test]
+fn the_example_for_those_still_to_be_served_names_everybody_who_may_not_have_it() {
+    if std::process::Command::new("jq").arg("--version").output().is_err() {
+        return println!("skipped: jq is not installed");
+    }
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("message.eml"), "From: me@x\nTo: a@x, b@x, c@x, d@x\n\ntext\n").unwrap();
+    let server = Server::tcp(|peer| {
+        peer.session(&["PIPELINING"])?;
+        peer.flight(&["MAIL {any}", "RCPT {any}", "RCPT {any}", "RCPT {any}", "RCPT {any}", "DATA"])?;
+        peer.say_all(&["250 ok", "250 ok", "450 4.2.1 later", "550 5.1.1 nobody", "250 ok", "354 go on"])?;
+        peer.message()?;
+        peer.say("250 delivered")?;
+        peer.close()
+    });
+    let pipeline = example("jq").replace("mailbox.example.net", server.name());
+    let directory = std::path::Path::new(env!("CARGO_BIN_EXE_lmtp-send")).parent().unwrap();
+    let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &pipeline]);
+    let ran = Client::of(command).env("PATH", path).dir(home.path()).run();
+    server.finish();
+    assert_eq!(ran.stdout, "b@x\nd@x\n", "{}", ran.stderr);
+}

@@ -21,7 +21,14 @@ fn typed(text: &str) {
         Ok(address) => {
             assert_sound(&address);
             let bare = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
-            assert_eq!(address.as_str(), bare);
+            let odd = |part: &str| !part.starts_with('"') && part.split('.').any(str::is_empty);
+            let (local, domain) = bare.split_once('@').unwrap_or((bare, ""));
+            if odd(local) {
+                let at = if bare.contains('@') { "@" } else { "" };
+                assert_eq!(address.as_str(), format!("\"{local}\"{at}{domain}"));
+            } else {
+                assert_eq!(address.as_str(), bare);
+            }
             assert_eq!(Address::parse(&format!("<{address}>")).as_ref(), Ok(&address));
             let path = ReversePath::parse(text).expect("an address is a reverse-path");
             assert!(path.address().is_none_or(|of| *of == address));

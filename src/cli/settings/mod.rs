@@ -234,12 +234,12 @@ mod tests {
             run(variables, user, system).typed(&words).unwrap().usual.port
         };
         let (variable, user, system) = ([("PORT", "2")], "port = 3", "port = 4");
-        assert_eq!(port(&["--port", "1"], &variable, user, system), Some(1));
-        assert_eq!(port(&["-p1"], &variable, user, system), Some(1));
-        assert_eq!(port(&[], &variable, user, system), Some(2));
-        assert_eq!(port(&[], &[], user, system), Some(3));
-        assert_eq!(port(&[], &[], "", system), Some(4));
-        assert_eq!(port(&[], &[], "timeout = 1", system), Some(4));
+        assert_eq!(port(&["--port", "1"], &variable, user, system), Some("1".into()));
+        assert_eq!(port(&["-p1"], &variable, user, system), Some("1".into()));
+        assert_eq!(port(&[], &variable, user, system), Some("2".into()));
+        assert_eq!(port(&[], &[], user, system), Some("3".into()));
+        assert_eq!(port(&[], &[], "", system), Some("4".into()));
+        assert_eq!(port(&[], &[], "timeout = 1", system), Some("4".into()));
         assert_eq!(port(&[], &[("PORT", "")], user, system), None, "an empty variable unsets");
     }
 
@@ -290,10 +290,10 @@ mod tests {
             run(variables, user, system).typed(words).unwrap().usual
         };
         let far = of(&[], &["--profile", "far"]);
-        assert_eq!((far.host, far.socket, far.port), (vec!["far".to_owned()], None, Some(25)));
+        assert_eq!((far.host, far.socket, far.port), (vec!["far".to_owned()], None, Some("25".into())));
         assert_eq!(of(&[("PROFILE", "near")], &[]).socket, Some("/n".into()));
         assert_eq!(of(&[("PROFILE", "near"), ("SOCKET", "/v")], &[]).socket, Some("/v".into()));
-        assert_eq!(of(&[("PROFILE", "near")], &["--profile=far", "-p", "1"]).port, Some(1));
+        assert_eq!(of(&[("PROFILE", "near")], &["--profile=far", "-p", "1"]).port, Some("1".into()));
         let missing = run(&[], user, system).said(&["--profile", "other"]);
         assert_eq!(missing, "--profile other: there is no [profile.other] in user.toml and system.toml");
     }
@@ -331,8 +331,8 @@ mod tests {
             assert!(found.starts_with(said), "{variable:?} {user}: {found}");
         }
         // What was typed is the usage's error, whatever else is set.
-        let typed = run(&[("TIMEOUT", "1")], "", "").typed(&["--sink", "s", "--port", "x"]);
-        assert!(matches!(typed, Err(Unparsed::Error(text)) if text.contains("'x' for '--port")));
+        let typed = run(&[("TIMEOUT", "1")], "", "").typed(&["--sink", "s", "--port", "0x"]);
+        assert!(matches!(typed, Err(Unparsed::Error(text)) if text.contains("'0x' for '--port")));
     }
 
     #[test]

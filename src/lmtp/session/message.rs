@@ -6,6 +6,7 @@ use super::super::{Cause, SessionError, Stage, TransactionId, Transport};
 use super::envelope::GROUP;
 use super::progress::{Phase, Progress, Transfer};
 use super::{Due, Event, Observer, Session, command};
+use crate::io_error::words;
 
 /// How much of a message is read and written at a time, in octets.
 const BLOCK: usize = 128 * 1024;
@@ -155,7 +156,7 @@ struct Sending {
 }
 
 fn unreadable(error: std::io::Error) -> SessionError {
-    SessionError { stage: Stage::Data, cause: Cause::Unreadable(error.to_string()) }
+    SessionError { stage: Stage::Data, cause: Cause::Unreadable(words(&error)) }
 }
 
 fn changed(counted: u64, found: u64) -> SessionError {

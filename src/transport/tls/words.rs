@@ -4,7 +4,6 @@
 //! about it; the rest by the name of the error, as words.
 
 use std::fmt::Debug;
-use std::io;
 use std::net::IpAddr;
 
 use lmtp_send::lmtp::reply::printable;
@@ -163,10 +162,4 @@ pub fn of_pem(error: &pem::Error) -> String {
         "base64 decode" => "what stands between BEGIN and END is not base64".into(),
         other => format!("it is not PEM ({other})"),
     }
-}
-
-/// What the system says, without the number.
-pub fn of_system(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error ").next().unwrap_or_default().to_owned()
 }

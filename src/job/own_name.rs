@@ -1,0 +1,177 @@
+//! Who we are: this host's name, and the user's.
+
+use std::process::Stdio;
+use std::time::Instant;
+
+use lmtp_send::lmtp::{Address, ReversePath, Stage};
+
+use crate::exit::Kind;
+use crate::local_error::LocalError;
+use crate::stop::Stop;
+use crate::wait::{self, Wanted};
+
+/// What is said in LHLO where this host has no name that could be (RFC 5321 §4.1.3).
+const LITERAL: &str = "[127.0.0.1]";
+/// The longest answer of getent(1), in octets.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// The name for LHLO: the one given, else this host's, else an address literal (RFC 5321 §4.1.4).
+///
+/// # Errors
+///
+/// [`LocalError`] where the one given is none.
+pub fn lhlo(given: Option<String>) -> Result<String, LocalError> {
+    let is_name =
+        |name: &str| !name.is_empty() && name.len() <= 255 && name.bytes().all(|b| b.is_ascii_graphic());
+    match given {
+        None => Ok(host_name().unwrap_or_else(|| LITERAL.into())),
+        Some(name) if is_name(&name) => Ok(name),
+        Some(name) => {
+            let text = format!("--lhlo '{}': not a host's name", name.escape_debug());
+            Err(LocalError::new(Kind::Usage, Stage::Lhlo, text))
+        }
+    }
+}
+
+/// This host's name, where it is a domain name.
+pub fn host_name() -> Option<String> {
+    hostname::get().ok()?.to_str().and_then(domain_name)
+}
+
+/// `name` without the dot that a root server would have it end in, where that is a domain name in ASCII: not
+/// `(none)`, as a host without a name is called, nor `localhost.` and the like misspelt.
+fn domain_name(name: &str) -> Option<String> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let address = Address::parse(&format!("x@{name}")).ok()?;
+    let domain = address.domain().filter(|domain| domain.is_ascii() && !domain.starts_with('['))?;
+    Some(domain.to_owned())
+}
+
+/// Who runs this, at this host.
+///
+/// # Errors
+///
+/// [`LocalError`] where that cannot be found out before `until`; it says what is missing.
+pub fn own_address(until: Instant, stop: &Stop) -> Result<ReversePath, LocalError> {
+    let user =
+        std::env::var("LOGNAME").ok().filter(|name| !name.is_empty()).or_else(|| user_name(until, stop));
+    address(user.as_deref(), host_name().as_deref()).map_err(|missing| {
+        let text = format!(
+            "no sender: none in the header's From, Sender or Resent- fields, and {missing}; give --from"
+        );
+        LocalError::input(Kind::Config, text)
+    })
+}
+
+/// The address of `user` at `host`, the user in quotes where that is needed: directories have users such as
+/// `CORP\joe` and `joe@corp.example`.
+fn address(user: Option<&str>, host: Option<&str>) -> Result<ReversePath, &'static str> {
+    let user = match (user, host) {
+        (Some(user), Some(host)) => format!("{}@{host}", local_part(user)),
+        (None, Some(_)) => return Err("this user has no name (LOGNAME, or that of the uid)"),
+        (Some(_), None) => return Err("this host has no domain name (hostname)"),
+        (None, None) => {
+            return Err(
+                "neither this user has a name (LOGNAME, or that of the uid), nor this host (hostname)",
+            );
+        }
+    };
+    ReversePath::parse(&user).map_err(|_| "the name of this user (LOGNAME) cannot be part of an address")
+}
+
+/// `user` as a local-part.
+fn local_part(user: &str) -> String {
+    let plain = Address::parse(user).is_ok_and(|address| address.domain().is_none());
+    if plain { user.to_owned() } else { format!("\"{}\"", user.replace('\\', "\\\\").replace('"', "\\\"")) }
+}
+
+/// The full name of who runs this: of the variable NAME, else of passwd(5).
+pub fn full_name() -> Option<String> {
+    let given = std::env::var("NAME").ok().filter(|name| !name.is_empty());
+    given.or_else(|| full_name_in(&std::fs::read_to_string("/etc/passwd").ok()?))
+}
+
+/// What stands before the first comma of the comment; `&` is the user's name with a capital (finger(1)).
+fn full_name_in(passwd: &str) -> Option<String> {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let mine = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let fields = mine.into_iter().find(|fields| fields.get(2) == Some(&uid.as_str()))?;
+    let (user, comment) = (fields.first()?, fields.get(4)?);
+    let mut letters = user.chars();
+    let capital: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    let name = comment.split(',').next().unwrap_or_default().replace('&', &capital);
+    (!name.is_empty()).then_some(name)
+}
+
+/// The name of our uid: in passwd(5), else as the system's name services know it.
+fn user_name(until: Instant, stop: &Stop) -> Option<String> {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let named = |passwd: &str| {
+        let name = passwd.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)? == uid).then(|| name.to_owned())
+        });
+        name.filter(|name| !name.is_empty())
+    };
+    std::fs::read_to_string("/etc/passwd").ok().and_then(|passwd| named(&passwd)).or_else(|| {
+        let mut getent = stop.command("getent");
+        let asked = getent.args(["passwd", &uid]).stderr(Stdio::null());
+        let (answer, _) = wait::output(asked, Wanted::All, MAX_ANSWER, until, stop).ok()?;
+        named(&String::from_utf8_lossy(&answer))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_a_domain_name_or_none() {
+        for (name, expected) in [
+            ("mailbox", Some("mailbox")),
+            ("mailbox.example.net", Some("mailbox.example.net")),
+            ("x.local.", Some("x.local")),
+            ("my_host", Some("my_host")),
+            ("(none)", None),
+            ("host..x", None),
+            ("host..", None),
+            (".", None),
+            ("", None),
+            ("-x", None),
+            ("a b", None),
+            ("bücher", None),
+            ("[127.0.0.1]", None),
+        ] {
+            assert_eq!(domain_name(name).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_user_of_a_directory_is_a_local_part_in_quotes() {
+        for (user, expected) in [
+            ("joe", "joe@x.example"),
+            ("joe@corp.example", r#""joe@corp.example"@x.example"#),
+            (r"CORP\joe", r#""CORP\\joe"@x.example"#),
+            ("joe.", r#""joe."@x.example"#),
+            ("joe doe", r#""joe doe"@x.example"#),
+            (r#"a"b"#, r#""a\"b"@x.example"#),
+            ("MAILER-DAEMON", "MAILER-DAEMON@x.example"),
+        ] {
+            assert_eq!(address(Some(user), Some("x.example")).unwrap().as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_for_an_own_address_is_named() {
+        for (user, host, expected) in [
+            (None, Some("x"), "this user has no name"),
+            (Some("joe"), None, "this host has no domain name"),
+            (None, None, "neither this user has a name"),
+            (Some("a\nb"), Some("x"), "the name of this user"),
+        ] {
+            let missing = address(user, host).unwrap_err();
+            assert!(missing.starts_with(expected), "{missing}");
+        }
+    }
+}
