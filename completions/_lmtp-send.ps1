@@ -41,7 +41,7 @@ Register-ArgumentCompleter -Native -CommandName 'lmtp-send' -ScriptBlock {
             [CompletionResult]::new('--data-timeout', '--data-timeout', [CompletionResultType]::ParameterName, 'Time limit for the replies to the message [default: 600, or --timeout]')
             [CompletionResult]::new('--deadline', '--deadline', [CompletionResultType]::ParameterName, 'Time limit for each message, all attempts together [default: 900]')
             [CompletionResult]::new('--uncertain', '--uncertain', [CompletionResultType]::ParameterName, 'How a lost reply counts: exit 75, 0 or 69 [default: defer]')
-            [CompletionResult]::new('--exit-style', '--exit-style', [CompletionResultType]::ParameterName, 'Whom the exit code is for [default: mta]')
+            [CompletionResult]::new('--exit-style', '--exit-style', [CompletionResultType]::ParameterName, 'Codes for mta, shell, qmail or monitor [default: mta]')
             [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'Report each recipient''s outcome on stdout')
             [CompletionResult]::new('--report-file', '--report-file', [CompletionResultType]::ParameterName, 'Append the report to FILE instead [form: text, or what --report says]')
             [CompletionResult]::new('--ret', '--ret', [CompletionResultType]::ParameterName, 'How much of the message a notification returns (DSN, RFC 3461)')

@@ -110,7 +110,7 @@ _lmtp__send() {
                     return 0
                     ;;
                 --exit-style)
-                    COMPREPLY=($(compgen -W "mta shell qmail" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "mta shell qmail monitor" -- "${cur}"))
                     return 0
                     ;;
                 --report)

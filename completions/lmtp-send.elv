@@ -38,7 +38,7 @@ set edit:completion:arg-completer[lmtp-send] = {|@words|
             cand --data-timeout 'Time limit for the replies to the message [default: 600, or --timeout]'
             cand --deadline 'Time limit for each message, all attempts together [default: 900]'
             cand --uncertain 'How a lost reply counts: exit 75, 0 or 69 [default: defer]'
-            cand --exit-style 'Whom the exit code is for [default: mta]'
+            cand --exit-style 'Codes for mta, shell, qmail or monitor [default: mta]'
             cand --report 'Report each recipient''s outcome on stdout'
             cand --report-file 'Append the report to FILE instead [form: text, or what --report says]'
             cand --ret 'How much of the message a notification returns (DSN, RFC 3461)'

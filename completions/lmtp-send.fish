@@ -13,9 +13,10 @@ complete -c lmtp-send -l deadline -d 'Time limit for each message, all attempts 
 complete -c lmtp-send -l uncertain -d 'How a lost reply counts: exit 75, 0 or 69 [default: defer]' -r -f -a "defer\t'Exit 75: rather twice than never'
 deliver\t'Exit 0: rather never than twice'
 fail\t'Exit 69: the sender is to decide'"
-complete -c lmtp-send -l exit-style -d 'Whom the exit code is for [default: mta]' -r -f -a "mta\t'Mail systems: what is not the recipient\'s fault is 75'
+complete -c lmtp-send -l exit-style -d 'Codes for mta, shell, qmail or monitor [default: mta]' -r -f -a "mta\t'Mail systems: what is not the recipient\'s fault is 75'
 shell\t'Scripts: each cause has its own sysexits code'
-qmail\t'qmail-local: 0, 111 or 100'"
+qmail\t'qmail-local: 0, 111 or 100'
+monitor\t'Plugins of Nagios and its kin: 0, 1, 2 or 3, and one line'"
 complete -c lmtp-send -l report -d 'Report each recipient\'s outcome on stdout' -r -f -a "text\t'A line for people'
 json\t'A JSON object on a line'"
 complete -c lmtp-send -l report-file -d 'Append the report to FILE instead [form: text, or what --report says]' -r -F

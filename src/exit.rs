@@ -81,6 +81,24 @@ impl Kind {
         }
     }
 
+    /// Whether the server is in trouble, or we are.
+    fn state(self) -> State {
+        match self {
+            Kind::NoSuchHost | Kind::Unreachable | Kind::Lost | Kind::Protocol | Kind::Denied => {
+                State::Critical
+            }
+            Kind::Usage
+            | Kind::Envelope
+            | Kind::Message
+            | Kind::NoInput
+            | Kind::Config
+            | Kind::Bug
+            | Kind::InputOutput
+            | Kind::Exhausted
+            | Kind::Stopped => State::Unknown,
+        }
+    }
+
     /// The kind of trouble that a session's failure is.
     #[must_use]
     pub fn of(failure: &SessionError) -> Self {
@@ -100,6 +118,50 @@ impl Kind {
             // What is not known here says nothing about a recipient.
             Cause::Misuse(_) | _ => Kind::Bug,
         }
+    }
+}
+
+/// What monitoring makes of a probe, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// All is well.
+    Ok,
+    /// Something will have to be looked at.
+    Warning,
+    /// Nothing is known about the server: the trouble is ours.
+    Unknown,
+    /// The server does not do its service.
+    Critical,
+}
+
+impl State {
+    /// The word in the line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Ok => "OK",
+            State::Warning => "WARNING",
+            State::Unknown => "UNKNOWN",
+            State::Critical => "CRITICAL",
+        }
+    }
+
+    /// The plugin's exit code.
+    #[must_use]
+    pub fn exit(self) -> u8 {
+        match self {
+            State::Ok => 0,
+            State::Warning => 1,
+            State::Critical => 2,
+            State::Unknown => 3,
+        }
+    }
+
+    /// The state of an exit code in the style for monitoring.
+    #[must_use]
+    pub fn of_exit(exit: u8) -> Self {
+        let all = [State::Ok, State::Warning, State::Critical];
+        all.into_iter().find(|state| state.exit() == exit).unwrap_or(State::Unknown)
     }
 }
 
@@ -178,7 +240,8 @@ impl Policy {
         let class = if again { Class::Deferred } else { Class::Failed };
         let own = reply.and_then(Reply::enhanced).filter(|e| again == (e.class == 4));
         let table = EnhancedCode::new(if again { 4 } else { 5 }, subject, detail);
-        Judgement { class, exit: self.styled(code), status: own.unwrap_or(table), again }
+        let exit = if self.style == ExitStyle::Monitor { kind.state().exit() } else { self.styled(code) };
+        Judgement { class, exit, status: own.unwrap_or(table), again }
     }
 
     fn uncertain(&self, failure: &SessionError) -> Judgement {
@@ -204,9 +267,12 @@ impl Policy {
     /// `code` in the style asked for.
     #[must_use]
     pub fn styled(&self, code: u8) -> u8 {
+        if self.style == ExitStyle::Monitor {
+            return state(code).exit();
+        }
         let code = if self.soft_bounce && code != OK { TEMPFAIL } else { code };
         match (self.style, code) {
-            (ExitStyle::Mta | ExitStyle::Shell, _) | (ExitStyle::Qmail, OK) => code,
+            (ExitStyle::Mta | ExitStyle::Shell | ExitStyle::Monitor, _) | (ExitStyle::Qmail, OK) => code,
             (ExitStyle::Qmail, TEMPFAIL) => 111,
             (ExitStyle::Qmail, _) => 100,
         }
@@ -221,6 +287,16 @@ impl Policy {
             _ => 5,
         };
         EnhancedCode { class, ..status }
+    }
+}
+
+/// What a verdict is to monitoring.
+fn state(code: u8) -> State {
+    match code {
+        OK => State::Ok,
+        TEMPFAIL => State::Warning,
+        USAGE => State::Unknown,
+        _ => State::Critical,
     }
 }
 

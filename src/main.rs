@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         Ok(args) => run(&args, &stop, uncaught),
         Err(Unparsed::Answer(text)) => report::print(&text, &stop).map_or(exit::TEMPFAIL, |()| exit::OK),
         Err(Unparsed::Error(text)) => {
-            report::usage(text.trim_end(), &stop);
+            report::usage(typed.style, text.trim_end(), &stop);
             typed.styled(exit::USAGE)
         }
         Err(Unparsed::Config(text)) => misconfigured(&argv, &text, &stop),
@@ -119,7 +119,7 @@ fn misconfigured(argv: &[OsString], text: &str, stop: &Arc<Stop>) -> u8 {
 fn exit_on_panic(policy: Policy) {
     std::panic::set_hook(Box::new(move |panic| {
         let judgement = policy.trouble(Kind::Bug, None);
-        report::bug(&format!("{} this is a bug of lmtp-send: {panic}", judgement.status));
+        report::bug(policy.style, &format!("{} this is a bug of lmtp-send: {panic}", judgement.status));
         std::process::exit(judgement.exit.into());
     }));
 }

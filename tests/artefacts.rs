@@ -18,7 +18,7 @@ use clap_mangen::Man;
 mod cli;
 
 /// The sections after the options: the files in `man/`, in their order on the page.
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "envelope",
     "message",
     "session",
@@ -29,6 +29,7 @@ const SECTIONS: [&str; 12] = [
     "configuration",
     "sendmail",
     "environment",
+    "monitoring",
     "examples",
     "standards",
 ];

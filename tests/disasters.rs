@@ -15,7 +15,7 @@ mod reach;
 mod replies;
 mod resources;
 mod slow;
-mod tls;
+pub mod tls;
 mod waiting;
 
 use std::fs;

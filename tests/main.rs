@@ -15,5 +15,6 @@ mod drivers;
 mod interop;
 mod interop_protocol;
 mod mail_systems;
+mod monitoring;
 mod scripted;
 mod servers;

@@ -165,8 +165,8 @@ pub struct Usual {
     #[arg(allow_hyphen_values = true, help_heading = OUTCOME)]
     pub uncertain: Option<Uncertain>,
 
-    /// Whom the exit code is for [default: mta]
-    #[arg(long, value_name = "mta|shell|qmail", hide_possible_values = true)]
+    /// Codes for mta, shell, qmail or monitor [default: mta]
+    #[arg(long, value_name = "STYLE", hide_possible_values = true)]
     #[arg(allow_hyphen_values = true, help_heading = OUTCOME)]
     pub exit_style: Option<ExitStyle>,
 
@@ -236,6 +236,8 @@ pub enum ExitStyle {
     Shell,
     /// qmail-local: 0, 111 or 100.
     Qmail,
+    /// Plugins of Nagios and its kin: 0, 1, 2 or 3, and one line.
+    Monitor,
 }
 
 /// The form of the report.

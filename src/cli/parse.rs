@@ -377,7 +377,7 @@ mod tests {
     fn what_is_none_of_the_choices_is_refused() {
         for (words, said) in [
             (&["--report", "xml"][..], "[possible values: text, json]"),
-            (&["--exit-style", ""], "[possible values: mta, shell, qmail]"),
+            (&["--exit-style", ""], "[possible values: mta, shell, qmail, monitor]"),
             (&["--port", "65536"], "not a port from 1 to 65535"),
             (&["-p", "-1"], "not a port from 1 to 65535"),
             (&["--timeout", "0"], "not a number of seconds"),

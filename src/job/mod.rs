@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub use bulk::Bulk;
 pub use own_name::{full_name, host_name, own_address};
 pub use parameters::{Parameters, Told};
-pub use questions::Questions;
+pub use questions::{Questions, Thresholds};
 pub use security::{Credentials, Start};
 pub use submission::Submission;
 
@@ -165,6 +165,8 @@ impl Job {
         let data_timeout = usual.data_timeout.or(usual.timeout).unwrap_or(DATA_TIMEOUT);
         let output = output(usual);
         let policy = policy(usual);
+        let questions = Questions::new(options)?;
+        questions::monitored(&questions, policy.style)?;
         let now = Instant::now();
         let until = now.checked_add(timeout.min(deadline(usual))).unwrap_or(now);
         let (protocol, _copies) = security::without_fifos(options, until, stop)?;
@@ -193,7 +195,7 @@ impl Job {
             chunking: !options.no_chunking,
             hold: options.transid.is_some(),
             parameters: Parameters::new(options)?,
-            questions: Questions::new(options)?,
+            questions,
             pipelining: !options.no_pipelining,
             proxy: options.proxy,
             xclient: xclient(&options.xclient)?,

@@ -1,10 +1,23 @@
 //! What a server is asked in place of a delivery.
 
+use std::time::Duration;
+
 use lmtp_send::lmtp::printable;
 
-use crate::cli::Protocol;
+use crate::cli::{ExitStyle, Protocol};
 use crate::exit::Kind;
 use crate::local_error::LocalError;
+
+/// When a probe that went well is none the less worth a word to monitoring.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Thresholds {
+    /// It took longer.
+    pub warning: Option<Duration>,
+    /// It took much longer.
+    pub critical: Option<Duration>,
+    /// The certificate expires in fewer days.
+    pub days: Option<u32>,
+}
 
 /// What is asked, in this order.
 #[derive(Debug)]
@@ -13,6 +26,8 @@ pub struct Questions {
     pub probe: bool,
     /// Each as it is sent.
     pub commands: Vec<String>,
+    /// What monitoring is told of a probe.
+    pub thresholds: Thresholds,
 }
 
 impl Questions {
@@ -40,13 +55,26 @@ impl Questions {
         if asked.noop {
             commands.push("NOOP".into());
         }
-        Ok(Self { probe: asked.probe, commands })
+        let thresholds =
+            Thresholds { warning: asked.warning, critical: asked.critical, days: asked.warning_days };
+        Ok(Self { probe: asked.probe, commands, thresholds })
     }
 
     /// Whether nothing is asked, and mail delivered.
     pub fn is_empty(&self) -> bool {
         !self.probe && self.commands.is_empty()
     }
+}
+
+/// Monitoring wants one line, so nothing but a probe can be told to it.
+///
+/// # Errors
+///
+/// [`LocalError`] where something else is to be done.
+pub fn monitored(questions: &Questions, style: ExitStyle) -> Result<(), LocalError> {
+    let told = style != ExitStyle::Monitor || (questions.probe && questions.commands.is_empty());
+    let text = "--exit-style monitor goes with --probe, and with no other query";
+    told.then_some(()).ok_or_else(|| LocalError::input(Kind::Usage, text))
 }
 
 /// A command with one argument that cannot be anything else.

@@ -79,7 +79,8 @@ pub fn tls(options: &Protocol, settings: &Settings) -> Result<(Security, Option<
         Start::IfOffered => (of_anybody, not_used(options)),
         Start::Required | Start::AtOnce => (asked, None),
     };
-    Ok((Some((start, Tls::new(asked).map_err(|e| unusable(&e))?)), warning))
+    let tls = Tls::new(asked).map_err(|e| unusable(&e))?.with_authorities(options.tls_ca.clone());
+    Ok((Some((start, tls)), warning))
 }
 
 /// `options` with a copy in memory in place of each file that TLS is to read and that is a FIFO, read within the time

@@ -38,13 +38,6 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Something that came without being asked for by a command of its own.
-    pub fn fact(server: &'a str, question: &'a str, text: &str, time: Option<Duration>) -> Self {
-        let seconds = time.map(seconds);
-        let text = printable(text.as_bytes());
-        Self { server, question, stage: Stage::Query, code: None, enhanced: None, text, seconds, reply: None }
-    }
-
     /// What came in place of an answer.
     pub fn trouble(question: &'a str, trouble: &LocalError, judgement: Judgement) -> Self {
         Self {
@@ -106,6 +99,7 @@ impl<'a> Answer<'a> {
     }
 }
 
-fn seconds(time: Duration) -> f64 {
+/// Seconds, to the microsecond.
+pub fn seconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e6
 }

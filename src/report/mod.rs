@@ -2,6 +2,8 @@
 
 mod answer;
 mod line;
+mod monitor;
+mod probe;
 mod progress;
 mod summary;
 mod transcript;
@@ -15,12 +17,13 @@ use lmtp_send::io_error::words;
 use lmtp_send::lmtp::{Stage, printable};
 
 pub use answer::Answer;
+pub use probe::{Answered, Probe, Session};
 pub use summary::Tally;
 
-use crate::cli::ReportFormat;
+use crate::cli::{ExitStyle, ReportFormat};
 use crate::delivery::{Conclusion, Listener, Listeners, Measure, Record, Reporter};
-use crate::exit::{self, Judgement, Kind, Policy};
-use crate::job::Output;
+use crate::exit::{self, Judgement, Kind, Policy, State};
+use crate::job::{Output, Thresholds};
 use crate::local_error::LocalError;
 use crate::process;
 use crate::stop::Stop;
@@ -67,6 +70,8 @@ pub struct Report {
     begun: Vec<(Arc<str>, Diagnostics)>,
     warnings: Vec<String>,
     several: bool,
+    /// The exit code of a probe that monitoring has been told of; nothing else is said then.
+    monitored: Option<u8>,
 }
 
 /// What the report is written to.
@@ -150,11 +155,15 @@ impl Report {
             begun: Vec::new(),
             warnings: Vec::new(),
             several,
+            monitored: None,
         })
     }
 
     /// Prints the diagnostics, the one that decides first, and behind them the `summary`; and returns the exit code.
     pub fn finish(mut self, summary: Option<String>) -> u8 {
+        if let Some(exit) = self.monitored {
+            return exit;
+        }
         let judgement = self.at_the_end.deciding.map(|(_, judgement)| judgement);
         let mut lines = Vec::new();
         if !self.output.quiet {
@@ -177,7 +186,35 @@ impl Report {
             Some(ReportFormat::Text) | None => answer.text(),
         };
         self.print_answer(&line);
-        if let Some(judgement) = judgement {
+        self.note(answer);
+    }
+
+    /// Tells what a probe found: an object, a page, or a line for monitoring.
+    pub fn probe(&mut self, probe: &Probe, thresholds: &Thresholds) {
+        probe.answers.iter().for_each(|answered| self.note(&answered.answer(&probe.server)));
+        if let Some(trouble) = &probe.failed {
+            self.trouble(trouble);
+        }
+        let exit = self.at_the_end.deciding.map_or(exit::OK, |(_, judgement)| judgement.exit);
+        let monitor = self.policy.style == ExitStyle::Monitor;
+        let report = match self.output.report {
+            Some(ReportFormat::Json) => probe.json(&self.policy, exit),
+            Some(ReportFormat::Text) | None => probe.page(),
+        };
+        if !report.is_empty() && (!monitor || self.output.report_file.is_some()) {
+            self.print_answer(&report);
+        }
+        if monitor {
+            let (line, state) = monitor::line(probe, &self.policy, thresholds);
+            // Where nobody hears it, the exit code says it.
+            let _ = print(&format!("{line}\n"), &self.stop);
+            self.monitored = Some(state.exit());
+        }
+    }
+
+    /// What a reply means for the exit code, and for the diagnostics.
+    fn note(&mut self, answer: &Answer) {
+        if let Some(judgement) = answer.judge(&self.policy) {
             let refused = judgement.exit != exit::OK;
             let line = refused.then(|| answer.diagnostic(&self.policy, judgement));
             self.at_the_end.add(line, judgement);
@@ -358,6 +395,10 @@ pub fn never_begun(terms: Terms, trouble: &LocalError, message: &str, sender: &s
     };
     let Terms { policy, deadline, .. } = terms;
     let judgement = policy.trouble(trouble.kind, trouble.reply.as_ref());
+    if policy.style == ExitStyle::Monitor {
+        unknown(&format!("{} {}", judgement.status, trouble.text), &terms.stop);
+        return judgement.exit;
+    }
     if !terms.output.quiet {
         say(&line::of_trouble(&policy, judgement, trouble), deadline.max(GRACE), &terms.stop);
     }
@@ -374,6 +415,11 @@ pub fn never_begun(terms: Terms, trouble: &LocalError, message: &str, sender: &s
     judgement.exit
 }
 
+/// Tells monitoring that nothing is known of the server, and why.
+fn unknown(text: &str, stop: &Arc<Stop>) {
+    let _ = print(&format!("{}\n", monitor::plain(State::Unknown, text)), stop);
+}
+
 /// Prints what the user asked for.
 ///
 /// # Errors
@@ -384,12 +430,21 @@ pub fn print(text: &str, stop: &Arc<Stop>) -> io::Result<()> {
 }
 
 /// What is wrong with the command line, whether anybody reads that or not.
-pub fn usage(text: &str, stop: &Arc<Stop>) {
+pub fn usage(style: ExitStyle, text: &str, stop: &Arc<Stop>) {
+    if style == ExitStyle::Monitor {
+        let first = text.split("\n\n").next().unwrap_or_default();
+        return unknown(first.trim_start_matches("error: "), stop);
+    }
     say(text, ANSWER, stop);
 }
 
 /// A bug, said by a program that cannot wait any more.
-pub fn bug(line: &str) {
+pub fn bug(style: ExitStyle, line: &str) {
+    if style == ExitStyle::Monitor {
+        let line = format!("{}\n", monitor::plain(State::Unknown, line));
+        let _ = rustix::io::write(rustix::stdio::stdout(), line.as_bytes());
+        return;
+    }
     write_at_once(format!("{line}\n").as_bytes());
 }
 

@@ -16,6 +16,7 @@ pub use limits::Limits;
 pub use stream::Ended;
 pub use tls::{Facts, Fingerprint, Identity, Tls, TlsError, TlsOptions, Verify};
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use std::{io, mem};
@@ -36,6 +37,8 @@ pub type Handshake = (Arc<ClientConfig>, ServerName<'static>);
 pub struct Link {
     ends: Ends,
     tls: Option<Handshake>,
+    /// What the server was called in the handshake.
+    name: Option<ServerName<'static>>,
 }
 
 enum Ends {
@@ -77,6 +80,21 @@ impl Link {
         if let Ends::Secured(secured) = &self.ends { secured.facts() } else { None }
     }
 
+    /// The other end's address, by TCP.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        match &self.ends {
+            Ends::Stream(stream) => stream.peer(),
+            Ends::Secured(secured) => secured.peer(),
+            Ends::Sink(_) | Ends::Gone => None,
+        }
+    }
+
+    /// Whether the server is verified, as [`Tls::verdict`] has it; `None` without TLS.
+    pub fn verdict(&self, tls: &Tls) -> Option<Result<(), String>> {
+        let Ends::Secured(secured) = &self.ends else { return None };
+        Some(tls.verdict(secured.certificates(), self.name.as_ref()?))
+    }
+
     /// Whether TLS is spoken.
     pub fn is_encrypted(&self) -> bool {
         matches!(&self.ends, Ends::Secured(_))
@@ -114,13 +132,13 @@ impl Link {
 
 impl From<Stream> for Link {
     fn from(stream: Stream) -> Self {
-        Self { ends: Ends::Stream(stream), tls: None }
+        Self { ends: Ends::Stream(stream), tls: None, name: None }
     }
 }
 
 impl From<Local> for Link {
     fn from(local: Local) -> Self {
-        Self { ends: Ends::Sink(Box::new(local)), tls: None }
+        Self { ends: Ends::Sink(Box::new(local)), tls: None, name: None }
     }
 }
 
@@ -177,6 +195,7 @@ impl Transport for Link {
     fn secure(&mut self) -> Result<(), Insecure> {
         let impossible = || Insecure::NotVerified("TLS cannot be had on this connection".into());
         let (config, name) = self.tls.take().ok_or_else(impossible)?;
+        self.name = Some(name.clone());
         match mem::replace(&mut self.ends, Ends::Gone) {
             Ends::Stream(stream) => {
                 self.ends = Ends::Secured(Box::new(Secured::handshake(stream, &config, name)?));

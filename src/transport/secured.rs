@@ -1,11 +1,12 @@
 //! TLS over a stream: the crank between the byte machine of [`tls`](super::tls) and the socket.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lmtp_send::lmtp::{Insecure, Moved, Stage, Transport};
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::stream::Stream;
 use super::tls::{Facts, TlsError, TlsStream};
@@ -58,6 +59,16 @@ impl Secured {
     /// What the handshake came to.
     pub fn facts(&self) -> Option<Facts> {
         self.tls.facts()
+    }
+
+    /// The certificates that the server has shown, its own first.
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.tls.certificates()
+    }
+
+    /// The other end's address, by TCP.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.stream.peer()
     }
 
     /// The stream below, to set its time limits.

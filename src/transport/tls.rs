@@ -51,6 +51,8 @@ pub struct TlsOptions {
 pub struct Tls {
     options: TlsOptions,
     config: Arc<ClientConfig>,
+    /// By whom a certificate would have to be signed, where nobody asks for that.
+    authorities: Option<PathBuf>,
 }
 
 impl Tls {
@@ -61,7 +63,31 @@ impl Tls {
     /// As [`TlsOptions::configure`].
     pub fn new(options: TlsOptions) -> Result<Self, TlsError> {
         let config = options.configure()?;
-        Ok(Self { options, config })
+        Ok(Self { options, config, authorities: None })
+    }
+
+    /// The file of authorities by which [`Tls::verdict`] goes.
+    #[must_use]
+    pub fn with_authorities(mut self, file: Option<PathBuf>) -> Self {
+        self.authorities = file;
+        self
+    }
+
+    /// Whether the server that has shown `certificates` is the one called `name`: what was demanded in the handshake is
+    /// so; where nothing was, this verifies the chain now.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not verified, in words.
+    pub fn verdict(&self, certificates: &[CertificateDer<'_>], name: &ServerName<'_>) -> Result<(), String> {
+        if self.verifies() {
+            return Ok(());
+        }
+        let chain =
+            TlsOptions { verify: Verify::Chain { ca: self.authorities.clone() }, ..TlsOptions::default() };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = chain.verifier(&provider).map_err(|error| error.to_string())?;
+        verifier.judge(certificates, name)
     }
 
     /// Whether it matters who the server is.

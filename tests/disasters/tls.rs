@@ -3,7 +3,7 @@
 //! The handshakes that fail are played by a scripted server that speaks for itself; the sessions that are encrypted
 //! by a scripted server behind a bridge ([`Sealed`]).
 
-mod sealed;
+pub mod sealed;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use lmtp_send::lmtp::Moved;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, Error, ProtocolVersion};
 
 use super::certificate::{Certificate, Description};
@@ -69,6 +69,12 @@ impl TlsStream {
             certificate: Certificate::read(leaf).and_then(|leaf| leaf.describe()),
         })
         .filter(|_| !self.is_handshaking())
+    }
+
+    /// The certificates that the server has shown, its own first.
+    #[must_use]
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.connection.peer_certificates().unwrap_or_default()
     }
 
     /// The ciphertext that is to be sent next; empty when there is none. It may be what tells the server why

@@ -21,6 +21,7 @@ use rustls::{
 };
 
 use super::certificate::Certificate;
+use super::words::{self, Said};
 use super::{Fingerprint, TlsError};
 
 /// Decides about the certificate as it was told to; the handshake's signature it verifies in any case.
@@ -65,6 +66,18 @@ impl Verifier {
 
     fn new(accepts: Accepts, provider: &CryptoProvider) -> Self {
         Self { accepts, algorithms: provider.signature_verification_algorithms }
+    }
+
+    /// Whether `certificates`, the server's own first, would be accepted from `name`; if not, why.
+    pub fn judge(&self, certificates: &[CertificateDer<'_>], name: &ServerName<'_>) -> Result<(), String> {
+        let (leaf, others) = certificates.split_first().ok_or("it has shown no certificate")?;
+        if let Some((kind, false)) = Certificate::read(leaf).map(|leaf| leaf.key_kind()) {
+            return Err(UnusableKey(kind).to_string());
+        }
+        let verdict = self.verify_server_cert(leaf, others, name, &[], UnixTime::now());
+        verdict.map(drop).map_err(|error| match words::of_error(&error) {
+            Said::Certificate(why) | Said::Alert(why) | Said::Failure(why) => why,
+        })
     }
 
     fn key<'a>(&self, leaf: &'a CertificateDer<'_>) -> Result<Key<'a>, Error> {
