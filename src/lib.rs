@@ -55,5 +55,7 @@ pub mod io_error;
 pub mod lmtp;
 pub mod message;
 mod scan;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use client::{Client, Connection, Envelope, Outcome, Timeouts};

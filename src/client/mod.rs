@@ -28,7 +28,7 @@ mod data;
 mod envelope;
 mod opening;
 mod outcome;
-mod socket;
+pub(crate) mod socket;
 mod stream;
 mod timeouts;
 
@@ -47,6 +47,10 @@ pub use timeouts::Timeouts;
 
 use crate::lmtp::auth::Mechanism;
 use crate::lmtp::{Event, Secret, SessionError, Transport};
+#[cfg(feature = "tls")]
+use crate::tls::{Tls, TlsError};
+#[cfg(feature = "tls")]
+use opening::Start;
 use opening::{Listener, Login, Options, Server};
 use stream::Blocking;
 
@@ -95,7 +99,17 @@ impl Client {
 
     fn new(server: Server) -> Self {
         let (timeouts, listener) = (Timeouts::default(), Listener::default());
-        Self { options: Options { server, lhlo: None, timeouts, login: None, listener } }
+        Self {
+            options: Options {
+                server,
+                lhlo: None,
+                timeouts,
+                login: None,
+                listener,
+                #[cfg(feature = "tls")]
+                tls: None,
+            },
+        }
     }
 
     /// The time limits, of which none is unlimited. Over a stream of the caller's they do not hold.
@@ -127,6 +141,30 @@ impl Client {
     /// The password may be sent in clear over TCP; after [`login`](Self::login).
     pub fn in_clear(mut self) -> Self {
         self.options.login.iter_mut().for_each(|login| login.in_clear = true);
+        self
+    }
+
+    /// Encrypts the session by STARTTLS; where that is not offered or fails, there is no session.
+    ///
+    /// ```no_run
+    /// use lmtp_send::Client;
+    /// use lmtp_send::tls::{Tls, TlsOptions};
+    ///
+    /// // By default the certificate must be for this host, and signed by an authority that the system trusts.
+    /// let tls = Tls::new(TlsOptions::default())?;
+    /// let client = Client::tcp("mailbox.example.net", 24).starttls(tls).login("me", "secret".to_owned());
+    /// # Ok::<(), lmtp_send::tls::TlsError>(())
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn starttls(mut self, tls: Tls) -> Self {
+        self.options.tls = Some((Start::Starttls, tls));
+        self
+    }
+
+    /// Encrypts the session from the first octet on.
+    #[cfg(feature = "tls")]
+    pub fn implicit_tls(mut self, tls: Tls) -> Self {
+        self.options.tls = Some((Start::AtOnce, tls));
         self
     }
 
@@ -182,6 +220,16 @@ pub enum Error {
     Session(SessionError),
     /// The session over the caller's stream has ended, and there is no other stream.
     StreamUsed,
+    /// The server's name is none that a certificate can be for.
+    #[cfg(feature = "tls")]
+    Tls(TlsError),
+}
+
+#[cfg(feature = "tls")]
+impl From<TlsError> for Error {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error)
+    }
 }
 
 impl From<SessionError> for Error {
@@ -197,6 +245,8 @@ impl fmt::Display for Error {
             Self::EmptyMessage => f.write_str("the message is empty"),
             Self::Unreachable { server, error } => write!(f, "{server}: cannot connect: {error}"),
             Self::Session(error) => write!(f, "{error}"),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => write!(f, "{error}"),
             Self::StreamUsed => f.write_str("the session has ended, and the stream is good for one only"),
         }
     }
@@ -207,6 +257,8 @@ impl std::error::Error for Error {
         match self {
             Self::Unreachable { error, .. } => Some(error),
             Self::Session(error) => Some(error),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => Some(error),
             Self::NoRecipients | Self::EmptyMessage | Self::StreamUsed => None,
         }
     }

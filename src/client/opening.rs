@@ -1,14 +1,20 @@
 //! From a client's options to a session that takes messages: connection, TLS, greeting, LHLO, AUTH.
 
 use std::io;
+#[cfg(feature = "tls")]
+use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::socket::Socket;
 use super::timeouts::Clock;
 use super::{Error, Timeouts};
+#[cfg(feature = "tls")]
+use crate::lmtp::Insecure;
 use crate::lmtp::auth::Mechanism;
 use crate::lmtp::{Cause, Event, Moved, Observer, Secret, Session, SessionError, Stage, Transport};
+#[cfg(feature = "tls")]
+use crate::tls::{Handshake, Secured, Tls};
 
 /// All that a session needs to be opened.
 pub(super) struct Options {
@@ -17,6 +23,18 @@ pub(super) struct Options {
     pub(super) timeouts: Timeouts,
     pub(super) login: Option<Login>,
     pub(super) listener: Listener,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<(Start, Tls)>,
+}
+
+/// When encryption begins.
+#[cfg(feature = "tls")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// With the first octet.
+    AtOnce,
+    /// By STARTTLS (RFC 3207), without which there is no session.
+    Starttls,
 }
 
 type Listening = dyn FnMut(Event<'_>) + Send;
@@ -59,6 +77,21 @@ impl Options {
         !matches!(self.server, Server::Given { .. })
     }
 
+    /// Whether others could overhear what is said.
+    fn is_clear(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return false;
+        }
+        matches!(self.server, Server::Tcp(..))
+    }
+
+    /// The host that the server's certificate is to be for, if nothing else is said.
+    #[cfg(feature = "tls")]
+    fn host(&self) -> &str {
+        if let Server::Tcp(host, _) = &self.server { host } else { "localhost" }
+    }
+
     /// Whether nothing is read from the connection while it is written to.
     pub(super) fn is_blocking(&self) -> bool {
         matches!(self.server, Server::Given { blocking: true, .. })
@@ -68,6 +101,25 @@ impl Options {
 /// A connection of any kind.
 pub(super) struct Link {
     ends: Box<dyn Transport + Send>,
+    #[cfg(feature = "tls")]
+    tls: Option<Handshake>,
+}
+
+/// No connection: a handshake has failed.
+#[cfg(feature = "tls")]
+struct Gone;
+
+#[cfg(feature = "tls")]
+impl Transport for Gone {
+    fn enter(&mut self, _: Stage) {}
+
+    fn exchange(&mut self, _: &[u8], _: &mut [u8]) -> io::Result<Moved> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+
+    fn pending(&mut self, _: &mut [u8]) -> io::Result<Moved> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
 }
 
 impl Transport for Link {
@@ -79,18 +131,38 @@ impl Transport for Link {
         self.ends.exchange(out, input)
     }
 
+    fn offer(&mut self, out: &[u8]) -> io::Result<usize> {
+        self.ends.offer(out)
+    }
+
     fn pending(&mut self, input: &mut [u8]) -> io::Result<Moved> {
         self.ends.pending(input)
+    }
+
+    #[cfg(feature = "tls")]
+    fn secure(&mut self) -> Result<(), Insecure> {
+        let nothing = || Insecure::NotVerified("TLS was not asked for".into());
+        let (config, name) = self.tls.take().ok_or_else(nothing)?;
+        let plain = mem::replace(&mut self.ends, Box::new(Gone));
+        self.ends = Box::new(Secured::handshake(plain, &config, name)?);
+        Ok(())
     }
 }
 
 /// Opens a session.
 pub(super) fn open(options: &Options) -> Result<Session<Link, Listener>, Error> {
-    let link = connect(options)?;
+    #[cfg_attr(not(feature = "tls"), allow(unused_mut, reason = "it is only encrypted"))]
+    let mut link = connect(options)?;
+    #[cfg(feature = "tls")]
+    let starts = encrypt_at_once(options, &mut link)?;
     let name = options.lhlo.clone().unwrap_or_else(own_name);
     let mut session = Session::open_observed(link, &name, options.listener.clone())?;
+    #[cfg(feature = "tls")]
+    if starts == Some(Start::Starttls) {
+        session.starttls()?;
+    }
     if let Some(login) = &options.login {
-        let clear = matches!(options.server, Server::Tcp(..)) && !login.in_clear;
+        let clear = options.is_clear() && !login.in_clear;
         let done = authenticate(&mut session, login, clear);
         if done.is_err() {
             session.close();
@@ -116,7 +188,28 @@ fn connect(options: &Options) -> Result<Link, Error> {
             ends.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(Error::StreamUsed)?
         }
     };
-    Ok(Link { ends })
+    Ok(Link {
+        ends,
+        #[cfg(feature = "tls")]
+        tls: None,
+    })
+}
+
+/// Makes the connection ready for TLS, and encrypts it where that comes first.
+#[cfg(feature = "tls")]
+fn encrypt_at_once(options: &Options, link: &mut Link) -> Result<Option<Start>, Error> {
+    let Some((start, tls)) = &options.tls else { return Ok(None) };
+    link.tls = Some(tls.for_host(options.host())?);
+    if *start == Start::AtOnce {
+        link.enter(Stage::Tls);
+        link.secure().map_err(|insecure| match insecure {
+            Insecure::Lost(error) => SessionError::from_io(Stage::Tls, &error),
+            Insecure::NotVerified(why) => {
+                SessionError { stage: Stage::Tls, cause: Cause::NotSecure { why, reply: None } }
+            }
+        })?;
+    }
+    Ok(Some(*start))
 }
 
 /// This host's name for LHLO (RFC 2033 §4.1, RFC 5321 §4.1.1.1), as far as it is one.

@@ -14,7 +14,7 @@ use crate::lmtp::{Moved, Stage, Transport};
 
 /// A connected socket with its time limits.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     ends: Ends,
     clock: Clock,
 }
@@ -60,23 +60,18 @@ impl Socket {
         Ok(Self { ends: Ends::Unix(socket), clock })
     }
 
+    /// Over a socket that is connected.
+    #[cfg(test)]
+    pub(crate) fn connected(socket: UnixStream, timeouts: super::Timeouts) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { ends: Ends::Unix(socket), clock: Clock::start(timeouts) })
+    }
+
     fn fd(&self) -> BorrowedFd<'_> {
         match &self.ends {
             Ends::Tcp(socket) => socket.as_fd(),
             Ends::Unix(socket) => socket.as_fd(),
         }
-    }
-
-    /// Writes what is taken without waiting; how much.
-    fn offer(&mut self, out: &[u8]) -> io::Result<usize> {
-        if out.is_empty() {
-            return Ok(0);
-        }
-        let written = unless_waiting(match &mut self.ends {
-            Ends::Tcp(socket) => socket.write(out),
-            Ends::Unix(socket) => socket.write(out),
-        });
-        Ok(written?.unwrap_or(0))
     }
 
     /// Waits for what `wanted` says, until the time limit.
@@ -116,6 +111,17 @@ impl Transport for Socket {
             }
             self.wait(wanted)?;
         }
+    }
+
+    fn offer(&mut self, out: &[u8]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        let written = unless_waiting(match &mut self.ends {
+            Ends::Tcp(socket) => socket.write(out),
+            Ends::Unix(socket) => socket.write(out),
+        });
+        Ok(written?.unwrap_or(0))
     }
 
     fn pending(&mut self, input: &mut [u8]) -> io::Result<Moved> {

@@ -112,8 +112,11 @@ fn several_messages_go_over_one_session() {
         OFFER,
         &format!("MAIL FROM:<me@example.org>|RCPT TO:<joe@x>|{CHUNK}"),
         "250 ok|250 ok|250 2.0.0 one",
-        &format!("MAIL FROM:<me@example.org>|RCPT TO:<ann@x>|{CHUNK}"),
-        "250 ok|250 ok|250 2.0.0 two",
+        // On a session that has carried a message, 354 shows that no stray reply has moved the others.
+        "MAIL FROM:<me@example.org>|RCPT TO:<ann@x>|DATA",
+        "250 ok|250 ok|354 go on",
+        SENT,
+        "250 2.0.0 two",
         "QUIT",
         "221 bye",
     ]]);
@@ -312,6 +315,75 @@ fn a_password_is_not_sent_in_clear_over_tcp_unless_that_is_allowed() {
         match if allowed { client.in_clear() } else { client }.connect() {
             Ok(connection) => connection.close(),
             Err(Error::Session(error)) => assert!(!allowed && error.stage == Stage::Auth, "{error}"),
+            Err(error) => panic!("{error}"),
+        }
+        server.join().unwrap();
+    }
+}
+
+/// The server's side of TLS, with a certificate for `mail.example.net`, and the file that the client is to trust.
+#[cfg(feature = "tls")]
+fn certified() -> (rustls::ServerConnection, tempfile::NamedTempFile) {
+    let made = rcgen::generate_simple_self_signed(["mail.example.net".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into())
+            .unwrap();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(made.cert.pem().as_bytes()).unwrap();
+    (rustls::ServerConnection::new(Arc::new(config)).unwrap(), file)
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_session_is_encrypted_from_the_first_octet_or_by_starttls_or_there_is_none() {
+    use crate::tls::{Tls, TlsOptions, Verify};
+
+    for (starttls, name) in
+        [(false, "mail.example.net"), (true, "mail.example.net"), (true, "other.example.net")]
+    {
+        let (mut connection, file) = certified();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let server = thread::spawn(move || {
+            let offer = "250-mailbox|250-STARTTLS|250 AUTH PLAIN";
+            if starttls {
+                play(&theirs, &owned(&[GREETED, LHLO, offer, "STARTTLS", "220 go on"]));
+            }
+            let mut socket = &theirs;
+            let secured = rustls::Stream::new(&mut connection, &mut socket);
+            if secured.conn.complete_io(secured.sock).is_err() {
+                return;
+            }
+            let login = ["AUTH PLAIN AG1lAHNlY3JldA==", "235 ok"];
+            let sent = [
+                "MAIL FROM:<me@example.org>",
+                "250 ok",
+                "RCPT TO:<joe@x>",
+                "250 ok",
+                "DATA",
+                "354 go on",
+                SENT,
+                "250 2.0.0 stored",
+                "QUIT",
+                "221 bye",
+            ];
+            let before = if starttls { &["", LHLO, offer][..] } else { &[GREETED, LHLO, offer] };
+            play(secured, &owned(&[before, &login, &sent].concat()));
+        });
+        let verify = Verify::Chain { ca: Some(file.path().to_owned()) };
+        let tls = Tls::new(TlsOptions { verify, name: Some(name.to_owned()), ..TlsOptions::default() });
+        let client = Client::over(ours).lhlo("me.example.org").login("me", "secret".to_owned());
+        let tls = tls.unwrap();
+        let client = if starttls { client.starttls(tls) } else { client.implicit_tls(tls) };
+        match client.send(&envelope("joe@x"), HELLO) {
+            Ok(outcomes) => assert_eq!((names(&outcomes), name), (vec!["delivered"], "mail.example.net")),
+            Err(Error::Session(error)) => {
+                assert_eq!((error.stage, name), (Stage::Tls, "other.example.net"), "{error}");
+            }
             Err(error) => panic!("{error}"),
         }
         server.join().unwrap();

@@ -150,12 +150,11 @@ fn not_used(options: &Protocol) -> Option<String> {
 
 /// A file that we may not read is told apart from one that is wrong.
 fn unusable(error: &TlsError) -> LocalError {
-    let kind = if let TlsError::Unreadable { error, .. } = error {
-        process::kind(error, Kind::Config)
-    } else {
-        Kind::Config
-    };
-    LocalError::new(kind, Stage::Tls, error)
+    if let TlsError::Unreadable { file, error } = error {
+        let text = format!("cannot read {}", process::unusable(file, error));
+        return LocalError::new(process::kind(error, Kind::Config), Stage::Tls, text);
+    }
+    LocalError::new(Kind::Config, Stage::Tls, error)
 }
 
 /// Options of TLS without TLS are a mistake that would send mail in clear, if they were typed. A configuration may hold

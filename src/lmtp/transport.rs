@@ -72,6 +72,16 @@ pub trait Transport {
         Ok(None)
     }
 
+    /// Writes what is taken of `out` without waiting; how much. Where that cannot be told, nothing.
+    ///
+    /// # Errors
+    ///
+    /// The connection's failure.
+    fn offer(&mut self, out: &[u8]) -> io::Result<usize> {
+        let _ = out;
+        Ok(0)
+    }
+
     /// Reads what the peer has already sent, without waiting. `read == 0` and not `closed`: nothing.
     ///
     /// # Errors
@@ -86,5 +96,35 @@ pub trait Transport {
     /// [`Insecure`]; the connection is of no more use then. A transport without TLS has only this.
     fn secure(&mut self) -> Result<(), Insecure> {
         Err(Insecure::NotVerified("TLS cannot be had on this connection".into()))
+    }
+}
+
+impl<T: Transport + ?Sized> Transport for Box<T> {
+    fn enter(&mut self, stage: Stage) {
+        (**self).enter(stage);
+    }
+
+    fn exchange(&mut self, out: &[u8], input: &mut [u8]) -> io::Result<Moved> {
+        (**self).exchange(out, input)
+    }
+
+    fn sends_files(&self) -> bool {
+        (**self).sends_files()
+    }
+
+    fn exchange_file(&mut self, stretch: &Stretch<'_>, input: &mut [u8]) -> io::Result<Option<Moved>> {
+        (**self).exchange_file(stretch, input)
+    }
+
+    fn offer(&mut self, out: &[u8]) -> io::Result<usize> {
+        (**self).offer(out)
+    }
+
+    fn pending(&mut self, input: &mut [u8]) -> io::Result<Moved> {
+        (**self).pending(input)
+    }
+
+    fn secure(&mut self) -> Result<(), Insecure> {
+        (**self).secure()
     }
 }

@@ -5,6 +5,7 @@
 //! what does not belong into the mailbox (an mbox line before it, Bcc fields) is left out while reading.
 //!
 //! Line ends and dots are not dealt with here: see [`lmtp::wire`](crate::lmtp::wire).
+#![cfg_attr(not(feature = "header"), allow(dead_code, reason = "only who reads a header alters a message"))]
 
 #[cfg(feature = "header")]
 pub mod header;
@@ -240,6 +241,7 @@ impl Message {
     /// # Errors
     ///
     /// [`Unreadable::Input`] when the message cannot be read again. It is unchanged then.
+    #[cfg(feature = "header")]
     pub fn add_fields(&mut self, fields: &str) -> Result<(), Unreadable> {
         let mut added = fields.as_bytes().to_vec();
         match self.header() {

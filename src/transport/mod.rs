@@ -6,15 +6,13 @@ mod exec;
 mod limits;
 mod proxy;
 mod resolve;
-mod secured;
 pub mod sink;
 mod stream;
-mod tls;
 
 pub use connect::{Destination, Network, Unreachable, connect, split_host};
 pub use limits::Limits;
+pub use lmtp_send::tls::{Facts, Fingerprint, Handshake, Identity, Tls, TlsError, TlsOptions, Verify};
 pub use stream::Ended;
-pub use tls::{Facts, Fingerprint, Identity, Tls, TlsError, TlsOptions, Verify};
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,14 +22,10 @@ use std::{io, mem};
 use crate::cli::Proxy;
 use crate::stop::Stop;
 use lmtp_send::lmtp::{Insecure, Moved, Stage, Stretch, Transport};
-use rustls::ClientConfig;
+use lmtp_send::tls::Secured;
 use rustls::pki_types::ServerName;
-use secured::Secured;
 use sink::SinkTransport;
 use stream::Stream;
-
-/// What a TLS handshake needs.
-pub type Handshake = (Arc<ClientConfig>, ServerName<'static>);
 
 /// A connection of any kind.
 pub struct Link {
@@ -45,7 +39,7 @@ enum Ends {
     /// Sockets and pipes.
     Stream(Stream),
     /// Those, encrypted.
-    Secured(Box<Secured>),
+    Secured(Box<Secured<Stream>>),
     /// The server in this process.
     Sink(Box<Local>),
     /// Nothing: a handshake has failed.
@@ -84,7 +78,7 @@ impl Link {
     pub fn peer(&self) -> Option<SocketAddr> {
         match &self.ends {
             Ends::Stream(stream) => stream.peer(),
-            Ends::Secured(secured) => secured.peer(),
+            Ends::Secured(secured) => secured.inner().peer(),
             Ends::Sink(_) | Ends::Gone => None,
         }
     }

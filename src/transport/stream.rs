@@ -106,23 +106,6 @@ impl Stream {
         self.limits.set_deadline(deadline);
     }
 
-    /// Writes what is taken without waiting; returns how much.
-    ///
-    /// # Errors
-    ///
-    /// The connection's failure.
-    pub fn offer(&mut self, out: &[u8]) -> io::Result<usize> {
-        if out.is_empty() {
-            return Ok(0);
-        }
-        unless_waiting(match &mut self.ends {
-            Ends::Tcp(socket) => socket.write(out),
-            Ends::Unix(socket) => socket.write(out),
-            Ends::Exec(process) => process.input.as_mut().map_or(Ok(0), |input| input.write(out)),
-        })
-        .map(|written| written.unwrap_or(0))
-    }
-
     /// Sends what is taken of `stretch` without waiting, and without reading it; returns how much. The octets are
     /// not copied either: they are what stands in the file when the peer takes them.
     ///
@@ -244,6 +227,18 @@ impl Transport for Stream {
             Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(None),
             moved => moved.map(Some),
         }
+    }
+
+    fn offer(&mut self, out: &[u8]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        unless_waiting(match &mut self.ends {
+            Ends::Tcp(socket) => socket.write(out),
+            Ends::Unix(socket) => socket.write(out),
+            Ends::Exec(process) => process.input.as_mut().map_or(Ok(0), |input| input.write(out)),
+        })
+        .map(|written| written.unwrap_or(0))
     }
 
     fn pending(&mut self, input: &mut [u8]) -> io::Result<Moved> {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, IsCa, KeyPair, SanType,
@@ -13,13 +13,11 @@ use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ProtocolVersion, ServerConfig, ServerConnection, SupportedProtocolVersion};
 
-use lmtp_send::lmtp::{Moved, Stage, Transport};
+use crate::lmtp::{Moved, Stage, Transport};
 
 use super::*;
-use crate::stop::Stop;
-use crate::transport::Limits;
-use crate::transport::secured::Secured;
-use crate::transport::stream::Stream;
+use crate::client::Timeouts;
+use crate::client::socket::Socket;
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -559,9 +557,8 @@ fn drain(server: &mut ServerConnection, socket: &mut UnixStream) -> Vec<u8> {
 #[test]
 fn what_was_given_up_is_not_completed_when_the_connection_is_dropped() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let limits = Limits::new(Duration::from_secs(60), Duration::from_millis(200), deadline);
-    let stream = Stream::unix(ours, limits, Arc::new(Stop::catch(75).unwrap())).unwrap();
+    let timeouts = Timeouts { reply: Duration::from_secs(60), delivery: Duration::from_millis(200) };
+    let stream = Socket::connected(ours, timeouts).unwrap();
     let mut server = Holder::self_signed(leaf("mail.example.net")).server();
     let mut client = thread::scope(|scope| {
         // The client has done with the handshake before the server has heard its last word.

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
+use crate::lmtp::reply::printable;
 use der::asn1::{AnyRef, GeneralizedTime, ObjectIdentifier, UtcTime};
 use der::{DateTime, Decode, Reader, SliceReader, Tag, Tagged};
-use lmtp_send::lmtp::reply::printable;
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 
 /// A certificate that has been taken apart.

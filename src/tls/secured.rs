@@ -1,22 +1,20 @@
-//! TLS over a stream: the crank between the byte machine of [`tls`](super::tls) and the socket.
+//! TLS over a stream: the crank between the byte machine of [`tls`](super) and the socket.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lmtp_send::lmtp::{Insecure, Moved, Stage, Transport};
+use crate::lmtp::{Insecure, Moved, Stage, Transport};
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
 
-use super::stream::Stream;
-use super::tls::{Facts, TlsError, TlsStream};
+use super::{Facts, TlsError, TlsStream};
 
 /// How much ciphertext is read at a time: one TLS record and more.
 const PIECE: usize = 20 * 1024;
 
 /// An encrypted connection.
-pub struct Secured {
-    stream: Stream,
+pub struct Secured<S: Transport> {
+    stream: S,
     tls: TlsStream,
     /// Ciphertext that came and could not be taken before plaintext is read.
     unfed: Vec<u8>,
@@ -31,14 +29,14 @@ pub struct Secured {
     mute: bool,
 }
 
-impl Secured {
+impl<S: Transport> Secured<S> {
     /// Makes the handshake over `stream`.
     ///
     /// # Errors
     ///
     /// [`Insecure`].
     pub fn handshake(
-        stream: Stream,
+        stream: S,
         config: &Arc<ClientConfig>,
         name: ServerName<'static>,
     ) -> Result<Self, Insecure> {
@@ -66,13 +64,13 @@ impl Secured {
         self.tls.certificates()
     }
 
-    /// The other end's address, by TCP.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.stream.peer()
+    /// The stream below.
+    pub fn inner(&self) -> &S {
+        &self.stream
     }
 
     /// The stream below, to set its time limits.
-    pub fn stream(&mut self) -> &mut Stream {
+    pub fn stream(&mut self) -> &mut S {
         &mut self.stream
     }
 
@@ -128,7 +126,7 @@ impl Secured {
     }
 }
 
-impl Transport for Secured {
+impl<S: Transport> Transport for Secured<S> {
     fn enter(&mut self, stage: Stage) {
         self.stream.enter(stage);
     }
@@ -173,7 +171,7 @@ impl Transport for Secured {
     }
 }
 
-impl Drop for Secured {
+impl<S: Transport> Drop for Secured<S> {
     /// Says that we are done, where nothing is left of what was said before: that was given up, and must not
     /// be completed now.
     fn drop(&mut self) {

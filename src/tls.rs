@@ -12,6 +12,7 @@
 
 mod certificate;
 mod fingerprint;
+mod secured;
 mod stream;
 mod verifier;
 mod words;
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{env, fmt, fs, io};
 
-use lmtp_send::lmtp::printable;
+use crate::lmtp::printable;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
@@ -30,10 +31,12 @@ use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
 pub use fingerprint::Fingerprint;
+pub use secured::Secured;
 pub use stream::{Facts, TlsStream};
 use verifier::Verifier;
 
-use crate::process;
+/// What a handshake with one host needs.
+pub type Handshake = (Arc<ClientConfig>, ServerName<'static>);
 
 /// What is asked of TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,7 +104,7 @@ impl Tls {
     /// # Errors
     ///
     /// As [`TlsOptions::server_name`].
-    pub fn for_host(&self, host: &str) -> Result<(Arc<ClientConfig>, ServerName<'static>), TlsError> {
+    pub fn for_host(&self, host: &str) -> Result<Handshake, TlsError> {
         Ok((Arc::clone(&self.config), self.options.server_name(host)?))
     }
 }
@@ -329,7 +332,7 @@ impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable { file, error } => {
-                write!(f, "cannot read {}", process::unusable(file, error))
+                write!(f, "cannot read {}: {}", file.display(), words::of_system(error))
             }
             Self::Unusable { file, why } => write!(f, "cannot use {}: {why}", file.display()),
             Self::NoRoots => {

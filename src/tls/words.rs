@@ -4,9 +4,10 @@
 //! about it; the rest by the name of the error, as words.
 
 use std::fmt::Debug;
+use std::io;
 use std::net::IpAddr;
 
-use lmtp_send::lmtp::reply::printable;
+use crate::lmtp::reply::printable;
 use rustls::pki_types::pem;
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
@@ -148,6 +149,12 @@ fn name(error: &dyn Debug) -> String {
         before = letter;
     }
     words
+}
+
+/// What the system says, without its number.
+pub fn of_system(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// What is wrong with a PEM file; the sentence begins with the file.
