@@ -10,6 +10,8 @@
 
 mod bulk;
 mod configuration;
+mod help;
+pub mod hint;
 mod parse;
 mod protocol;
 pub mod sendmail;
@@ -38,7 +40,7 @@ pub use value::Proxy;
 #[command(
     name = "lmtp-send",
     version,
-    override_usage = "lmtp-send [OPTIONS] <DESTINATION> [FILE]...",
+    override_usage = help::USAGE,
     after_help = AFTER_HELP,
     args_override_self = true,
     disable_help_subcommand = true
@@ -204,16 +206,17 @@ const OUTCOME: &str = "Outcome";
 const OUTPUT: &str = "Output";
 
 const AFTER_HELP: &str = "\
-Exit codes (75 while anything is to be tried again, else that of the first failure, else 0):
-   0  every recipient's copy was accepted      67  no such recipient
-  64  wrong usage                              68  no such domain
-  65  bad address, message or size             69  refused for good
-  66  FILE cannot be read                      76  the server rejects our commands
-  75  try again later                          77  not permitted
+Exit codes (75 while anything is to be tried again, else that of the first
+failure, else 0):
+   0  every recipient's copy was accepted   67  no such recipient
+  64  wrong usage                           68  no such domain
+  65  bad address, message or size          69  refused for good
+  66  FILE cannot be read                   76  the server rejects our commands
+  75  try again later                       77  not permitted
 
 Examples:
   lmtp-send --sink inbox -t postmaster message.eml
-  lmtp-send -S /run/dovecot/lmtp -f sender@example.org -t joe -t ann < message.eml
+  lmtp-send -S /run/dovecot/lmtp -f me@example.org -t joe -t ann < message.eml
   lmtp-send -H mailbox.example.net:24 --report json message.eml";
 
 /// How a recipient counts whose reply was lost after the message's end was sent.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Args as _, Command, CommandFactory, FromArgMatches, ValueEnum};
 
 use super::bulk::Bulk;
@@ -12,6 +12,7 @@ use super::protocol::Protocol;
 use super::sendmail::{self, Name};
 use super::settings::{self, Found, Schema, Settings, Sources};
 use super::{Args, ExitStyle, Usual};
+use super::{help, hint};
 
 /// A command line that comes to nothing to do.
 #[derive(Debug)]
@@ -26,16 +27,34 @@ pub enum Unparsed {
 
 impl From<clap::Error> for Unparsed {
     fn from(error: clap::Error) -> Self {
-        // What it has to suggest for a misspelt option is a FILE of that name.
-        let lines = error.to_string();
-        let text = lines
-            .split_inclusive('\n')
-            .filter(|line| !line.starts_with("  tip: to pass"))
-            .collect::<String>();
-        let text = text.replace("\n\n\n", "\n\n");
-        let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-        if asked_for { Self::Answer(text) } else { Self::Error(text) }
+        let text = error.to_string();
+        if error.kind() == ErrorKind::DisplayHelp {
+            Self::Answer(help::wrapped(&text))
+        } else if error.kind() == ErrorKind::DisplayVersion {
+            Self::Answer(text)
+        } else {
+            Self::Error(with_hint(&error, &text))
+        }
     }
+}
+
+/// The text of an error, with what to type for an option that there is not. What clap has to suggest is a FILE of that name.
+fn with_hint(error: &clap::Error, text: &str) -> String {
+    let invalid = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    let unknown = error.kind() == ErrorKind::UnknownArgument;
+    let hint = if unknown { hint::of(&invalid, &Schema::of(&Args::command())) } else { None };
+    let lines = text.lines().filter(|line| !line.starts_with("  tip: to pass"));
+    let mut lines: Vec<String> = lines.map(str::to_owned).collect();
+    lines.dedup_by(|a, b| a.is_empty() && b.is_empty());
+    lines.extend([String::new()]);
+    with_tip(&lines.join("\n"), hint)
+}
+
+/// `text` with a tip below its first line.
+fn with_tip(text: &str, tip: Option<String>) -> String {
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let tip = tip.map(|tip| format!("  tip: {tip}\n")).unwrap_or_default();
+    format!("{first}\n{tip}{rest}")
 }
 
 /// The command line `argv`, the program's name first, with the settings of `sources`. Nothing is printed.
@@ -54,7 +73,7 @@ pub fn parse(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed> {
     };
     match args.contradiction() {
         None => Ok(args),
-        Some(why) => Err(why.unparsed(&args.settings)),
+        Some(why) => Err(why.unparsed(&args)),
     }
 }
 
@@ -93,7 +112,7 @@ fn as_sendmail(argv: &[OsString], place: usize, sources: &Sources) -> Result<Arg
         Some(Contradiction { kind: ErrorKind::MissingRequiredArgument, .. }) => {
             Err(Unparsed::Config(nowhere_to_go(sources)))
         }
-        Some(why) => Err(why.unparsed(&args.settings)),
+        Some(why) => Err(why.unparsed(&args)),
     }
 }
 
@@ -116,8 +135,15 @@ pub fn typed_only(argv: &[OsString]) -> Result<Args, Unparsed> {
     // cannot be understood with them is looked at with all.
     match take::<Usual>(usual_options(), argv) {
         Ok(usual) => Ok(Args::from(usual)),
-        Err(_) => Ok(take(Args::command(), argv)?),
+        Err(_) => take(Args::command(), argv).map_err(|error| asked_for(error, argv)),
     }
+}
+
+/// The answer to an error that is none: `-h` is short, `--help` is complete.
+fn asked_for(error: clap::Error, argv: &[OsString]) -> Unparsed {
+    let long = argv.iter().any(|word| word == "--help");
+    let short = error.kind() == ErrorKind::DisplayHelp && !long;
+    if short { Unparsed::Answer(help::SHORT.into()) } else { error.into() }
 }
 
 /// Whether a word looks like an option that is about settings; it may be a value all the same.
@@ -137,7 +163,10 @@ fn with_settings(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed>
     let (name, words) = argv.split_at(argv.len().min(1));
     let given = found.settings.words().map(OsString::from);
     let words: Vec<OsString> = name.iter().cloned().chain(given).chain(words.iter().cloned()).collect();
-    let args: Args = take(command, &words).map_err(|error| found.settings.blame(error))?;
+    let args: Args = take(command, &words).map_err(|error| {
+        let help = error.kind() == ErrorKind::DisplayHelp;
+        if help { asked_for(error, argv) } else { found.settings.blame(error) }
+    })?;
     if args.configuration.show_config {
         if !args.usual.files.is_empty() {
             let why = "--show-config delivers nothing: FILE cannot be given with it";
@@ -181,7 +210,7 @@ pub fn exit_wishes(argv: &[OsString]) -> (Option<ExitStyle>, bool) {
 
 impl Args {
     /// What cannot be meant, of that which clap does not see.
-    fn contradiction(&self) -> Option<Contradiction> {
+    pub(super) fn contradiction(&self) -> Option<Contradiction> {
         let Usual { host, socket, exec, sink, files, to, .. } = &self.usual;
         if !files.is_empty() && self.submission.is_some() {
             let why = "as sendmail the message comes by standard input: FILE cannot be given";
@@ -201,6 +230,17 @@ impl Args {
                 why: "more than one kind of destination: give only one of --host, --socket, --exec, --sink",
             }),
         }
+    }
+}
+
+impl Args {
+    /// What was meant by a FILE that is none and looks like something else.
+    fn taken_for_a_file(&self) -> Option<String> {
+        let missing = self.usual.files.iter().filter(|file| !file.exists());
+        missing.filter_map(|file| file.to_str()).find_map(|file| {
+            hint::not_a_file(file)
+                .map(|hint| format!("'{}' is taken for a FILE: {hint}", file.escape_debug()))
+        })
     }
 }
 
@@ -230,11 +270,14 @@ pub struct Contradiction {
 
 impl Contradiction {
     /// The error: of the usage if all was typed, else of the configuration.
-    fn unparsed(self, settings: &Settings) -> Unparsed {
-        match self.options.iter().find_map(|option| settings.explain(option, self.why)) {
-            Some(text) => Unparsed::Config(text),
-            None => Args::command().error(self.kind, self.why).into(),
+    fn unparsed(self, args: &Args) -> Unparsed {
+        let placed = self.options.iter().find_map(|option| args.settings.explain(option, self.why));
+        if let Some(text) = placed {
+            return Unparsed::Config(text);
         }
+        let text = Args::command().error(self.kind, self.why).to_string();
+        let nowhere = self.kind == ErrorKind::MissingRequiredArgument;
+        Unparsed::Error(with_tip(&text, args.taken_for_a_file().filter(|_| nowhere)))
     }
 }
 
@@ -438,8 +481,32 @@ mod tests {
     }
 
     #[test]
-    fn the_help_is_a_line_for_each_option() {
-        let help = Args::command().render_help().to_string();
-        assert!(help.lines().all(|line| line.len() <= 100 && !line.starts_with("          ")), "{help}");
+    fn help_is_short_or_complete() {
+        let answer = |words: &[&str]| match parse(&owned(&["lmtp-send"], words), &Sources::default()) {
+            Err(Unparsed::Answer(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(answer(&["-h"]), help::SHORT);
+        assert_eq!(answer(&["-t", "joe", "-h"]), help::SHORT);
+        assert!(answer(&["--help"]).contains("--tls-fingerprint"));
+        assert!(answer(&["-V"]).starts_with("lmtp-send "));
+    }
+
+    #[test]
+    fn an_unknown_option_is_answered_with_ours() {
+        for (words, tip) in [
+            (&["--tiemout", "3"][..], "  tip: the nearest option is --timeout"),
+            (&["--server=mx"], "  tip: a host is given with --host"),
+            (&["--password", "x"], "  tip: a password never stands on the command line"),
+        ] {
+            let text = message(words);
+            assert_eq!(text.lines().nth(1).map(|line| line.starts_with(tip)), Some(true), "{text}");
+        }
+        assert!(!message(&["--no-such-flag"]).contains("tip:"));
+        let bare = said(parse(&owned(&["lmtp-send"], &["mailbox.example.net"]), &Sources::default()));
+        assert!(
+            bare.contains("'mailbox.example.net' is taken for a FILE: a host is given with --host"),
+            "{bare}"
+        );
     }
 }

@@ -1,0 +1,119 @@
+//! What to say to an option that does not exist: what it is called here, or the nearest one that does.
+
+use super::settings::Schema;
+
+/// What users of swaks, msmtp, sendmail, curl and others type, and what they are to type here.
+const ELSEWHERE: [(&[&str], &str); 19] = [
+    (&["server", "smtp-server", "hostname", "s"], "a host is given with --host HOST[:PORT]"),
+    (&["unix", "unix-socket", "path"], "a Unix-domain socket is given with --socket PATH"),
+    (&["pipe", "command", "copy-routing"], "a program that speaks LMTP is given with --exec COMMAND"),
+    (
+        &["password", "pass", "auth-password", "ap", "passwordeval"],
+        "a password never stands on the command line: there are --password-file, --password-command and LMTP_SEND_PASSWORD in the environment",
+    ),
+    (&["username", "auth-user", "au", "login"], "the user is given with --user NAME"),
+    (&["auth-method", "mechanism", "am"], "the mechanism is given with --auth MECH"),
+    (
+        &["quit-after", "quit", "serverinfo", "dry-run", "check"],
+        "to ask and deliver nothing there is --probe, also with --to",
+    ),
+    (&["helo", "ehlo", "hello"], "the name in LHLO is given with --lhlo NAME"),
+    (&["recipient", "rcpt", "rcpt-to", "mail-rcpt", "cc", "bcc"], "recipients are given with --to ADDR"),
+    (&["sender", "mail-from", "return-path", "envelope-from"], "the sender is given with --from ADDR"),
+    (
+        &["read-recipients", "read-envelope-from", "no-to"],
+        "sender and recipients are read from the header where --from and --to are not given",
+    ),
+    (&["data", "attach", "message", "file", "upload-file"], "the message is a FILE, or standard input"),
+    (&["header", "add-header", "subject"], "fields of the header stand in the message"),
+    (
+        &["local-interface", "source-ip", "source-address", "interface"],
+        "the source address is given with --bind ADDR",
+    ),
+    (&["tls-on-connect", "tlsc", "smtps", "ssl", "lmtps"], "TLS from the first octet is --tls implicit"),
+    (&["starttls", "tls-starttls", "ssl-reqd"], "STARTTLS is --tls starttls"),
+    (
+        &["insecure", "no-check-certificate", "tls-certcheck", "no-verify"],
+        "a certificate is taken without being verified with --tls-insecure",
+    ),
+    (&["tls-trust-file", "cacert", "cafile", "ca"], "authorities are given with --tls-ca FILE"),
+    (&["account", "logfile", "log", "silent", "dump", "trace"], "see --profile, --report-file, --quiet, -vv"),
+];
+
+/// What to type for `word`, an option as it was typed; `None`: nothing comes near.
+#[must_use]
+pub fn of(word: &str, schema: &Schema) -> Option<String> {
+    let name = word.trim_start_matches('-').split('=').next().unwrap_or_default().to_ascii_lowercase();
+    let known = ELSEWHERE.iter().find(|(names, _)| names.contains(&name.as_str()));
+    let nearest = || schema.nearest(&name).map(|option| format!("the nearest option is --{option}"));
+    known.map(|(_, hint)| (*hint).to_owned()).or_else(nearest)
+}
+
+/// What to type for `file`, which is no file, where it looks like a host or an address.
+#[must_use]
+pub fn not_a_file(file: &str) -> Option<&'static str> {
+    let (host, port) = file.rsplit_once(':').unwrap_or((file, "24"));
+    let is_port = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    let is_host = host.contains('.') || host == "localhost" || file.starts_with('[');
+    if file.contains('/') {
+        None
+    } else if file.contains('@') {
+        Some("recipients are given with --to, and hosts with --host")
+    } else {
+        (is_port && is_host).then_some("a host is given with --host")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::super::Args;
+    use super::*;
+
+    #[test]
+    fn what_is_typed_elsewhere_is_answered_with_what_is_typed_here() {
+        let schema = Schema::of(&Args::command());
+        for (word, hint) in [
+            ("--server", "--host HOST"),
+            ("--server=mx", "--host HOST"),
+            ("--password", "LMTP_SEND_PASSWORD"),
+            ("--quit-after", "--probe"),
+            ("--tlsc", "--tls implicit"),
+            ("--tiemout", "--timeout"),
+            ("--sockte=/x", "--socket"),
+        ] {
+            assert!(of(word, &schema).unwrap().contains(hint), "{word}");
+        }
+        assert_eq!(of("--no-such-flag", &schema), None);
+    }
+
+    #[test]
+    fn every_option_that_is_named_exists() {
+        let schema = Schema::of(&Args::command());
+        for (names, hint) in ELSEWHERE {
+            for option in hint.split_whitespace().filter_map(|word| word.strip_prefix("--")) {
+                let option = option.trim_end_matches([',', ';']);
+                assert!(schema.option(option).is_some(), "{hint}");
+            }
+            assert!(names.iter().all(|name| schema.option(name).is_none()), "{names:?} are options by now");
+        }
+    }
+
+    #[test]
+    fn a_host_and_an_address_are_told_from_a_file() {
+        for (file, hint) in [
+            ("joe@example.net", "--to"),
+            ("mailbox.example.net", "--host"),
+            ("mailbox.example.net:24", "--host"),
+            ("127.0.0.1:24", "--host"),
+            ("localhost", "--host"),
+            ("[::1]:24", "--host"),
+        ] {
+            assert!(not_a_file(file).unwrap().contains(hint), "{file}");
+        }
+        for file in ["message", "./a.eml", "dir/a.example:24", "a:b"] {
+            assert_eq!(not_a_file(file), None, "{file}");
+        }
+    }
+}
