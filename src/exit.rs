@@ -442,6 +442,31 @@ mod tests {
     }
 
     #[test]
+    fn monitoring_has_states_of_its_own() {
+        for soft_bounce in [false, true] {
+            let policy = Policy { style: ExitStyle::Monitor, soft_bounce, ..MTA };
+            for (code, state) in [
+                (OK, State::Ok),
+                (TEMPFAIL, State::Warning),
+                (NOUSER, State::Critical),
+                (USAGE, State::Unknown),
+            ] {
+                assert_eq!(policy.styled(code), state.exit(), "{code}");
+            }
+            for (kind, exit) in [
+                (Kind::Unreachable, 2),
+                (Kind::Denied, 2),
+                (Kind::Config, 3),
+                (Kind::Usage, 3),
+                (Kind::Stopped, 3),
+            ] {
+                assert_eq!(policy.trouble(kind, None).exit, exit, "{kind:?}");
+            }
+        }
+        assert!(State::Critical > State::Unknown && State::Unknown > State::Warning);
+    }
+
+    #[test]
     fn a_lost_reply_counts_as_is_wished() {
         let lost = Outcome::Uncertain(SessionError { stage: Stage::Delivery, cause: Cause::Closed });
         for (uncertain, exit, status) in [

@@ -3,6 +3,7 @@
 //! The owner of the socket turns the crank: it sends what [`TlsStream::ciphertext`] has, feeds in what came, and in
 //! between takes and gives plaintext. No call waits. Each direction holds at most some 100 KiB back.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -37,6 +38,16 @@ pub struct Facts {
     pub fingerprint: Fingerprint,
     /// What that certificate says of itself, where it can be read.
     pub certificate: Option<Description>,
+}
+
+/// In one line, for the transcript.
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.version, self.cipher)?;
+        let Some(said) = &self.certificate else { return write!(f, ", SHA-256 {}", self.fingerprint) };
+        let names = said.names.join(", ");
+        write!(f, ", {} ({names}), signed by {}, valid to {}", said.subject, said.issuer, said.not_after)
+    }
 }
 
 impl TlsStream {

@@ -355,6 +355,12 @@ fn the_facts_are_what_was_agreed_on() {
         let client = handshake(&verifying(Verify::Nothing), "mail.example.net", &mut peer).unwrap();
         let fingerprint = Fingerprint::of(&server.certificate);
         let facts = client.facts().unwrap();
+        let line = facts.to_string();
+        assert!(line.starts_with(&format!("{name}, {cipher}, CN=")), "{line}");
+        assert!(
+            line.contains("(mail.example.net), signed by CN=") && line.contains(", valid to 4096-"),
+            "{line}"
+        );
         assert_eq!((facts.version, facts.cipher.as_str(), facts.fingerprint), (name, cipher, fingerprint));
         assert_eq!(facts.certificate.unwrap().names, ["mail.example.net"]);
         assert_ne!(peer.protocol_version(), Some(ProtocolVersion::TLSv1_0));
