@@ -65,6 +65,10 @@ complete -c lmtp-send -l vrfy -d 'Ask whether ADDR is known (VRFY); repeatable' 
 complete -c lmtp-send -l expn -d 'Ask who is on the list ADDR (EXPN); repeatable' -r
 complete -c lmtp-send -l etrn -d 'Have the queue for DOMAIN run (ETRN, RFC 1985); repeatable' -r
 complete -c lmtp-send -l help-from-server -d 'Ask for the server\'s help, about TOPIC' -r
+complete -c lmtp-send -l files-from -d 'Send the files that FILE names, one a line (\'-\': standard input)' -r -F
+complete -c lmtp-send -l shard -d 'Only the messages of part K of N' -r
+complete -c lmtp-send -l ledger -d 'Remember in DIR who has what, for when the command is repeated' -r -F
+complete -c lmtp-send -l ledger-days -d 'How long that is remembered at most [default: 7]' -r
 complete -c lmtp-send -l connections -d 'Sessions side by side [default: 1]' -r
 complete -c lmtp-send -l rate -d 'At most so many messages per second' -r
 complete -c lmtp-send -l repeat -d 'Send each message N times; \'%n\' in --to counts up from 1' -r
@@ -91,6 +95,8 @@ complete -c lmtp-send -l tls-insecure -d 'Do not verify the server\'s certificat
 complete -c lmtp-send -l auth-insecure -d 'Allow PLAIN and LOGIN over TCP without TLS'
 complete -c lmtp-send -l probe -d 'Show greeting, name, extensions, TLS and the time of each step'
 complete -c lmtp-send -l noop -d 'Ask whether the server answers at all (NOOP)'
+complete -c lmtp-send -l mbox -d 'Each FILE is an mbox'
+complete -c lmtp-send -l header-recipients -d 'Messages of an mbox or a directory go to whom their headers name'
 complete -c lmtp-send -l fail-fast -d 'Take no further message once a recipient was not delivered to'
 complete -c lmtp-send -l show-config -d 'Print what is in force and where it comes from; deliver nothing'
 complete -c lmtp-send -l sendmail -d 'Take the words behind it as sendmail does; see SENDMAIL in the manual'

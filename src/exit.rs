@@ -220,15 +220,19 @@ impl Policy {
     #[must_use]
     pub fn judge(&self, outcome: &Outcome) -> Judgement {
         match outcome {
-            Outcome::Delivered(reply) => {
-                let status = reply.enhanced().unwrap_or(EnhancedCode::new(2, 0, 0));
-                Judgement { class: Class::Delivered, exit: OK, status, again: false }
-            }
+            Outcome::Delivered(reply) => self.delivered(reply.enhanced()),
             Outcome::Refused { stage, reply } => self.verdict(*stage, reply),
             Outcome::Unsuited(reply) => self.verdict(Stage::Mail, reply),
             Outcome::Unanswered(failure) => self.trouble(Kind::of(failure), failure.reply()),
             Outcome::Uncertain(failure) => self.uncertain(failure),
         }
+    }
+
+    /// What a delivery comes to; `own` is what the server called it.
+    #[must_use]
+    pub fn delivered(&self, own: Option<EnhancedCode>) -> Judgement {
+        let status = own.unwrap_or(EnhancedCode::new(2, 0, 0));
+        Judgement { class: Class::Delivered, exit: OK, status, again: false }
     }
 
     /// What a trouble comes to; `reply` is the one that caused it, if one did.

@@ -88,16 +88,16 @@ fn never_begun(args: &Args, trouble: &LocalError, stop: &Arc<Stop>) -> u8 {
 fn deliver(args: &Args, terms: Terms) -> Result<u8, LocalError> {
     let stop = &Arc::clone(&terms.stop);
     let job = Job::new(args, stop)?;
-    let mut report = Report::open(terms, job.inputs.len() > 1 || job.bulk.repeat.is_some())?;
+    let mut report = Report::open(terms, job.inputs.len() > 1 || args.bulk.is_of_several())?;
     let mut summary = None;
     if !job.questions.is_empty() {
         query::run(&job, stop, &mut report);
     } else if job.bulk.is_measured() {
         let mut tally = Tally::new(&mut report);
-        delivery::run(&job, stop, &mut tally);
+        delivery::run(&job, stop, &mut tally)?;
         summary = tally.finish(job.bulk.summary);
     } else {
-        delivery::run(&job, stop, &mut report);
+        delivery::run(&job, stop, &mut report)?;
     }
     Ok(report.finish(summary))
 }

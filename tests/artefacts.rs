@@ -18,10 +18,11 @@ use clap_mangen::Man;
 mod cli;
 
 /// The sections after the options: the files in `man/`, in their order on the page.
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     "envelope",
     "message",
     "session",
+    "many",
     "protocol",
     "exit-status",
     "diagnostics",

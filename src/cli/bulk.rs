@@ -1,14 +1,45 @@
 //! Options for many messages, and for what fails in between.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use clap::error::ErrorKind;
 
+use super::parse::Contradiction;
 use super::value;
 
 /// Many messages, and failures in between.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Bulk {
+    /// Send the files that FILE names, one a line ('-': standard input)
+    #[arg(long, value_name = "FILE")]
+    #[arg(allow_hyphen_values = true, help_heading = BULK)]
+    pub files_from: Option<PathBuf>,
+
+    /// Each FILE is an mbox
+    #[arg(long, help_heading = BULK)]
+    pub mbox: bool,
+
+    /// Messages of an mbox or a directory go to whom their headers name
+    #[arg(long, help_heading = BULK)]
+    pub header_recipients: bool,
+
+    /// Only the messages of part K of N
+    #[arg(long, value_name = "K/N", value_parser = value::shard)]
+    #[arg(allow_hyphen_values = true, help_heading = BULK)]
+    pub shard: Option<(u64, u64)>,
+
+    /// Remember in DIR who has what, for when the command is repeated
+    #[arg(long, value_name = "DIR")]
+    #[arg(allow_hyphen_values = true, help_heading = BULK)]
+    pub ledger: Option<PathBuf>,
+
+    /// How long that is remembered at most [default: 7]
+    #[arg(long, value_name = "N", value_parser = value::count)]
+    #[arg(allow_hyphen_values = true, help_heading = BULK)]
+    pub ledger_days: Option<u32>,
+
     /// Sessions side by side [default: 1]
     #[arg(long, value_name = "N", value_parser = value::connections)]
     #[arg(allow_hyphen_values = true, help_heading = BULK)]
@@ -45,6 +76,29 @@ pub struct Bulk {
 }
 
 const BULK: &str = "Many messages";
+
+impl Bulk {
+    /// What cannot be meant, of that which clap does not see.
+    pub(super) fn contradiction(&self, files: &[PathBuf], has_recipients: bool) -> Option<Contradiction> {
+        let is_stdin = |path: &PathBuf| *path == Path::new("-");
+        let listed = self.files_from.as_ref().is_some_and(is_stdin);
+        if listed && files.iter().any(is_stdin) {
+            let why = "standard input cannot be the list of --files-from and a message";
+            return Some(Contradiction { kind: ErrorKind::ArgumentConflict, options: &["files_from"], why });
+        }
+        if self.mbox && !has_recipients && !self.header_recipients {
+            let why = "an mbox does not go to everybody in its headers: give --to, or --header-recipients";
+            return Some(Contradiction { kind: ErrorKind::MissingRequiredArgument, options: &["mbox"], why });
+        }
+        None
+    }
+
+    /// Whether more than one message is to be expected.
+    #[must_use]
+    pub fn is_of_several(&self) -> bool {
+        self.repeat.is_some() || self.mbox || self.files_from.is_some()
+    }
+}
 
 /// The form of the summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -223,7 +223,10 @@ impl Args {
                 options: &[],
                 why: "no destination: give one of --host HOST, --socket PATH, --exec COMMAND, --sink DIR",
             }),
-            1 => self.protocol.contradiction(!files.is_empty(), !to.is_empty()),
+            1 => self
+                .protocol
+                .contradiction(!files.is_empty(), !to.is_empty())
+                .or_else(|| self.bulk.contradiction(files, !to.is_empty())),
             _ => Some(Contradiction {
                 kind: ErrorKind::ArgumentConflict,
                 options: &["host", "socket", "exec", "sink"],

@@ -96,6 +96,19 @@ pub fn connections(word: &str) -> Result<u32, &'static str> {
     count(word).ok().filter(|n| *n <= 1000).ok_or("not a number from 1 to 1000")
 }
 
+/// A part of a run: `K/N`, with K from 1 to N.
+///
+/// # Errors
+///
+/// What is no such part.
+pub fn shard(word: &str) -> Result<(u64, u64), &'static str> {
+    let part = word.split_once('/').and_then(|(part, parts)| Some((count(part).ok()?, count(parts).ok()?)));
+    match part {
+        Some((part, parts)) if part <= parts => Ok((part.into(), parts.into())),
+        _ => Err("not K/N with K from 1 to N"),
+    }
+}
+
 /// So many per second, with or without a fraction.
 ///
 /// # Errors
@@ -154,6 +167,10 @@ mod tests {
         assert_eq!((rate("0.5"), rate("100")), (Ok(0.5), Ok(100.0)));
         for word in ["", "-1", "+1", "1.5", "1000000001", "many", "1 "] {
             assert!(count(word).is_err() && number(word).is_err() && connections(word).is_err(), "{word}");
+        }
+        assert_eq!((shard("1/1"), shard("3/8")), (Ok((1, 1)), Ok((3, 8))));
+        for word in ["", "1", "0/2", "3/2", "1/0", "/", "1/2/3", "a/b"] {
+            assert!(shard(word).is_err(), "{word}");
         }
         assert!(count("0").is_err() && connections("1001").is_err());
         for word in ["", "0", "-1", "nan", "inf", "1e3", "1/s"] {

@@ -121,18 +121,31 @@ impl Worker<'_> {
     /// The outcome is final, and told in the order of the recipients.
     fn settle(&mut self, number: usize, recipient: usize, what: Conclusion, server: Option<Arc<str>>) {
         let Some(mail) = self.mails.get_mut(&number) else { return };
+        if matches!(what, Conclusion::Outcome(Outcome::Delivered(_)))
+            && let Err(error) = self.run.memory.delivered(mail, recipient)
+        {
+            self.reporter.warning(&error.text);
+            self.run.lose_ledger();
+        }
         mail.conclude(recipient, what, server, true);
         while let Some(record) = self.mails.get_mut(&number).and_then(|mail| mail.next_record()) {
             self.tell(record);
         }
-        if self.mails.get(&number).is_some_and(|mail| mail.is_told()) {
-            self.mails.remove(&number);
+        if self.mails.get(&number).is_some_and(|mail| mail.is_told())
+            && let Some(mail) = self.mails.remove(&number)
+        {
+            self.run.memory.let_go(&mail);
         }
     }
 
     pub(super) fn tell(&mut self, record: Record) {
-        if self.run.job.bulk.fail_fast && self.judge(&record.fate).exit != exit::OK {
+        let policy = &self.run.job.policy;
+        let judgement = self.judge(&record.fate);
+        if self.run.job.bulk.fail_fast && judgement.exit != exit::OK {
             self.run.end_early();
+        }
+        if judgement.again || judgement.exit == policy.styled(exit::TEMPFAIL) {
+            self.run.memory.keep();
         }
         if !self.reporter.record(record) {
             self.run.lose_report();
@@ -146,10 +159,7 @@ impl Worker<'_> {
     }
 
     fn judge(&self, what: &Conclusion) -> Judgement {
-        match what {
-            Conclusion::Outcome(outcome) => self.run.job.policy.judge(outcome),
-            Conclusion::LocalError(error) => self.run.job.policy.trouble(error.kind, error.reply.as_ref()),
-        }
+        what.judge(&self.run.job.policy)
     }
 
     /// Nobody is left without an outcome. Who is, is a bug, and must not pass for delivered.

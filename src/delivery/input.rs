@@ -10,6 +10,7 @@ use std::time::Instant;
 use lmtp_send::io_error::words;
 use lmtp_send::message::{Identity, Message, Reading, Unreadable, UntilLoneDot};
 
+use super::intake::Patience;
 use crate::exit::Kind;
 use crate::local_error::LocalError;
 use crate::process::{may_have_been_closed, unusable};
@@ -40,13 +41,20 @@ pub struct Opened<'a> {
 pub fn open(path: &Path) -> Result<Opened<'_>, LocalError> {
     let file = open_file(path).map_err(|e| LocalError::input(missing(path, &e), not_opened(path, &e)))?;
     let metadata = file.metadata().ok();
-    if metadata.as_ref().is_some_and(Metadata::is_dir) && path != Path::new("-") {
-        return Err(LocalError::input(Kind::NoInput, format!("{}: is a directory", path.display())));
-    }
     Ok(Opened { path, file, metadata })
 }
 
 impl Opened<'_> {
+    /// Whether it is a directory, which may hold messages.
+    pub fn is_directory(&self) -> bool {
+        self.metadata.as_ref().is_some_and(Metadata::is_dir) && self.path != Path::new("-")
+    }
+
+    /// The file, and what is known of it.
+    pub fn into_parts(self) -> (File, Option<Metadata>) {
+        (self.file, self.metadata)
+    }
+
     /// Whether it can be read in a moment, without waiting for whoever writes it.
     pub fn is_at_hand(&self) -> bool {
         self.metadata.as_ref().is_some_and(|m| m.is_file() && m.len() <= SHORT) && self.path != Path::new("-")
@@ -71,7 +79,7 @@ impl Opened<'_> {
                 Message::read_file(file, &metadata, &how)
             }
             _ => {
-                let input = Waiting { file, deadline, stop, taken: 0 };
+                let input = waiting(&file, Patience { deadline, stop });
                 if until_lone_dot {
                     Message::from_stream(UntilLoneDot::new(input))
                 } else {
@@ -116,7 +124,8 @@ fn missing(path: &Path, error: &io::Error) -> Kind {
     if errno.is_some_and(|e| exhausted.contains(&e)) { Kind::Exhausted } else { Kind::NoInput }
 }
 
-fn unreadable(path: &Path, error: &Unreadable) -> LocalError {
+/// What is wrong with the message or the file `path` that cannot be read to its end.
+pub fn unreadable(path: &Path, error: &Unreadable) -> LocalError {
     let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
     let kind = match error {
         Unreadable::Empty | Unreadable::NotMbox => Kind::Message,
@@ -147,9 +156,14 @@ fn in_time(deadline: Instant, stop: &Stop) -> io::Result<()> {
     }
 }
 
+/// Reads `file` as long as there is patience.
+pub fn waiting<'a>(file: &'a File, patience: Patience<'a>) -> Waiting<'a> {
+    Waiting { file, deadline: patience.deadline, stop: patience.stop, taken: 0 }
+}
+
 /// A pipe or a terminal, read within the deadline.
-struct Waiting<'a> {
-    file: File,
+pub struct Waiting<'a> {
+    file: &'a File,
     deadline: Instant,
     stop: &'a Stop,
     /// Octets read so far.
@@ -178,7 +192,7 @@ impl Waiting<'_> {
         self.taken += read as u64;
         let long = (before..self.taken).contains(&PIPE);
         if long {
-            system::widen(&self.file, WIDE_PIPE);
+            system::widen(self.file, WIDE_PIPE);
         }
     }
 }
@@ -202,7 +216,7 @@ mod tests {
         let mut read = Vec::new();
         thread::scope(|scope| {
             scope.spawn(move || input.write_all(octets).unwrap());
-            let mut waiting = Waiting { file: file.try_clone().unwrap(), deadline, stop: &stop, taken: 0 };
+            let mut waiting = waiting(&file, Patience { deadline, stop: &stop });
             waiting.read_to_end(&mut read).unwrap();
         });
         let size = fcntl_getpipe_size(&file).unwrap();

@@ -1,27 +1,51 @@
 //! Which messages: one after the other, from the sources that the job names, and not faster than it allows.
 //!
-//! A [`Source`] names messages; it opens none. What is given out is an [`Input`]: a name, where the message is,
+//! A [`Source`] names messages. What is given out is an [`Input`]: a name, where the message is,
 //! which copy of it, and a number of its own. Workers side by side share an intake under a lock.
 
 use std::collections::VecDeque;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::mail::Letter;
-use crate::job::Job;
+use lmtp_send::message::Message;
 
-/// A message that is to be delivered, not yet opened.
+use super::mail::Letter;
+use super::shard::Shard;
+use super::sources;
+use crate::job::Job;
+use crate::local_error::LocalError;
+use crate::stop::Stop;
+
+/// A message that is to be delivered.
 #[derive(Clone)]
 pub struct Input {
-    /// How the report calls it: FILE, or `-`.
+    /// How the report calls it: FILE, or `-`; with `#` and its number where it is one of an mbox.
     pub name: Arc<str>,
-    /// Where it is; `-` is standard input.
-    pub path: Arc<Path>,
+    /// Where it is.
+    pub place: Place,
+    /// Its place among all that are given out.
+    pub number: u64,
     /// Which copy of it this is, from 1; `None` where each message is sent once.
     pub copy: Option<u32>,
+    /// It is one of an archive, and does not go to whom its header names unless that was asked for.
+    pub is_archived: bool,
+    /// What its part of a run is decided by: the name, as far as that lasts.
+    shard_key: Option<Arc<[u8]>>,
     /// What the first copy leaves for the others.
     kept: Kept,
+}
+
+/// Where a message is.
+#[derive(Clone)]
+pub enum Place {
+    /// In a file; `-` is standard input.
+    File(Arc<Path>),
+    /// It has been read already, as a part of something larger.
+    Read(Arc<Mutex<Option<Message>>>),
+    /// Nowhere, and why.
+    Nowhere(LocalError),
 }
 
 /// A letter that was read for one copy, and is there for the next.
@@ -33,23 +57,53 @@ pub enum Next {
     Input(Input),
     /// Not before then, by `--rate`.
     Later(Instant),
+    /// Whoever wants to know has to make way for that first.
+    Needs(Ahead),
     /// There is none left.
     Nothing,
 }
 
+/// What finding the next message takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ahead {
+    /// Nothing: it is known.
+    AtHand,
+    /// A file or a directory is read.
+    Read,
+    /// Somebody else is waited for.
+    Wait,
+}
+
+/// How long sources may wait.
+#[derive(Clone, Copy)]
+pub struct Patience<'a> {
+    /// Nothing is waited for beyond.
+    pub deadline: Instant,
+    /// A signal ends every wait.
+    pub stop: &'a Stop,
+}
+
 /// Names messages.
 pub trait Source: Send {
+    /// What [`next`](Source::next) will take.
+    fn ahead(&self) -> Ahead;
     /// The next message; `None` behind the last one.
-    fn next(&mut self) -> Option<Input>;
+    fn next(&mut self, patience: Patience<'_>) -> Option<Input>;
 }
 
 /// Gives out the messages of a run, each as often as it is to be sent.
 pub struct Intake {
+    /// Those that were found on the way go first.
     sources: VecDeque<Box<dyn Source>>,
+    /// Each file is an mbox.
+    mbox: bool,
+    shard: Option<Shard>,
     /// How often each is sent, where that was asked for.
     repeat: Option<u32>,
     /// The message that is given out again.
     current: Option<Input>,
+    /// How many were given out.
+    count: u64,
     /// The time between two messages.
     pause: Option<Duration>,
     /// When the next one may go.
@@ -59,12 +113,22 @@ pub struct Intake {
 impl Input {
     /// The message at `path`; `-` is standard input.
     pub fn at(path: PathBuf) -> Self {
-        Self { name: path.to_string_lossy().into(), path: path.into(), copy: None, kept: None }
+        Self::new(path.to_string_lossy().into(), Place::File(path.into()))
+    }
+
+    /// The message of that name.
+    pub fn new(name: Arc<str>, place: Place) -> Self {
+        Self { name, place, number: 0, copy: None, is_archived: false, shard_key: None, kept: None }
+    }
+
+    /// One of an archive; `key` is its name there, which stays the same.
+    pub fn archived(self, key: &[u8]) -> Self {
+        Self { is_archived: true, shard_key: Some(key.into()), ..self }
     }
 
     /// Whether it is what comes by standard input, from whoever writes there.
     pub fn is_standard_input(&self) -> bool {
-        *self.path == *Path::new("-")
+        matches!(&self.place, Place::File(path) if **path == *Path::new("-"))
     }
 
     /// The letter, if it was read for another copy. Whoever finds none is to read it, and to
@@ -79,56 +143,86 @@ impl Input {
             *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(letter));
         }
     }
+
+    fn is_of(&self, shard: Option<Shard>) -> bool {
+        shard.is_none_or(|shard| match (&self.shard_key, &self.place) {
+            (Some(key), _) => shard.holds(key),
+            // The messages in a directory are each a part's own.
+            (None, Place::File(path)) => shard.holds(path.as_os_str().as_bytes()) || path.is_dir(),
+            (None, Place::Read(_) | Place::Nowhere(_)) => shard.holds(self.name.as_bytes()),
+        })
+    }
 }
 
 impl Intake {
     /// The messages that `job` names.
     pub fn new(job: &Job) -> Self {
-        let files = Box::new(Files(job.inputs.clone().into())) as Box<dyn Source>;
-        let pause = job.bulk.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
-        Self { sources: VecDeque::from([files]), repeat: job.bulk.repeat, current: None, pause, due: None }
+        let bulk = &job.bulk;
+        let mut sources = VecDeque::from([sources::files(job.inputs.clone())]);
+        sources.extend(bulk.files_from.clone().map(sources::list));
+        let pause = bulk.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
+        let (mbox, shard, repeat) = (bulk.mbox, bulk.shard, bulk.repeat);
+        Self { sources, mbox, shard, repeat, current: None, count: 0, pause, due: None }
     }
 
-    /// The next message, at `now`.
-    pub fn next(&mut self, now: Instant) -> Next {
+    /// The next message, at `now`, if finding it takes no more than is `allowed`.
+    pub fn next(&mut self, now: Instant, allowed: Ahead, patience: Patience<'_>) -> Next {
         if let Some(due) = self.due.filter(|due| *due > now) {
             return Next::Later(due);
         }
-        let Some(input) = self.next_copy() else { return Next::Nothing };
-        // Time that was lost is not made up for.
-        self.due = self.pause.map(|pause| self.due.map_or(now, |due| due.max(now)) + pause);
-        Next::Input(input)
+        let mut next = self.next_copy(allowed, patience);
+        if let Next::Input(input) = &mut next {
+            input.number = self.count;
+            self.count += 1;
+            // Time that was lost is not made up for.
+            self.due = self.pause.map(|pause| self.due.map_or(now, |due| due.max(now)) + pause);
+        }
+        next
     }
 
-    fn next_copy(&mut self) -> Option<Input> {
-        let Some(times) = self.repeat else { return self.next_named() };
+    /// What was taken for a message is a directory of them.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub fn expand(&mut self, directory: &Path) -> Result<(), LocalError> {
+        let is_it = |input: &mut Input| matches!(&input.place, Place::File(path) if **path == *directory);
+        self.current.take_if(is_it);
+        self.sources.push_front(sources::directory(directory)?);
+        Ok(())
+    }
+
+    fn next_copy(&mut self, allowed: Ahead, patience: Patience<'_>) -> Next {
+        let Some(times) = self.repeat else { return self.next_named(allowed, patience) };
         let again = self.current.take().filter(|input| input.copy.is_some_and(|copy| copy < times));
         let mut input = match again {
             Some(input) => input,
-            None => Input { kept: Some(Arc::default()), ..self.next_named()? },
+            None => match self.next_named(allowed, patience) {
+                Next::Input(input) => Input { kept: Some(Arc::default()), ..input },
+                none @ (Next::Later(_) | Next::Needs(_) | Next::Nothing) => return none,
+            },
         };
         input.copy = Some(input.copy.map_or(1, |copy| copy + 1));
         self.current = Some(input.clone());
-        Some(input)
+        Next::Input(input)
     }
 
-    fn next_named(&mut self) -> Option<Input> {
+    fn next_named(&mut self, allowed: Ahead, patience: Patience<'_>) -> Next {
         loop {
-            let source = self.sources.front_mut()?;
-            if let Some(input) = source.next() {
-                return Some(input);
+            let Some(source) = self.sources.front_mut() else { return Next::Nothing };
+            let ahead = source.ahead();
+            if ahead > allowed {
+                return Next::Needs(ahead);
             }
-            self.sources.pop_front();
+            match source.next(patience) {
+                None => drop(self.sources.pop_front()),
+                Some(Input { place: Place::File(path), is_archived: false, .. }) if self.mbox => {
+                    self.sources.push_front(sources::mbox(path));
+                }
+                Some(input) if input.is_of(self.shard) => return Next::Input(input),
+                Some(_) => {}
+            }
         }
-    }
-}
-
-/// The FILEs of the command line.
-struct Files(VecDeque<PathBuf>);
-
-impl Source for Files {
-    fn next(&mut self) -> Option<Input> {
-        self.0.pop_front().map(Input::at)
     }
 }
 
@@ -137,21 +231,17 @@ mod tests {
     use super::*;
 
     fn intake(repeat: Option<u32>, rate: Option<f64>) -> Intake {
-        let files = Files(VecDeque::from(["a".into(), "b".into()]));
+        let sources = VecDeque::from([sources::files(vec!["a".into(), "b".into()])]);
         let pause = rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
-        Intake {
-            sources: VecDeque::from([Box::new(files) as Box<dyn Source>]),
-            repeat,
-            current: None,
-            pause,
-            due: None,
-        }
+        Intake { sources, mbox: false, shard: None, repeat, current: None, count: 0, pause, due: None }
     }
 
-    fn named(next: &Next) -> String {
-        match next {
+    fn named(intake: &mut Intake, now: Instant) -> String {
+        let stop = Stop::uncaught(75);
+        match intake.next(now, Ahead::AtHand, Patience { deadline: now, stop: &stop }) {
             Next::Input(input) => format!("{}{}", input.name, input.copy.unwrap_or(0)),
             Next::Later(_) => "later".into(),
+            Next::Needs(ahead) => format!("{ahead:?}"),
             Next::Nothing => "nothing".into(),
         }
     }
@@ -164,7 +254,7 @@ mod tests {
         {
             let mut intake = intake(repeat, None);
             let words: Vec<String> =
-                (0..expected.split(' ').count()).map(|_| named(&intake.next(now))).collect();
+                (0..expected.split(' ').count()).map(|_| named(&mut intake, now)).collect();
             assert_eq!(words.join(" "), expected);
         }
     }
@@ -173,7 +263,7 @@ mod tests {
     fn a_rate_spaces_messages_out_and_is_never_made_up_for() {
         let start = Instant::now();
         let mut intake = intake(None, Some(2.0));
-        let mut at = |ms| named(&intake.next(start + Duration::from_millis(ms)));
+        let mut at = |ms| named(&mut intake, start + Duration::from_millis(ms));
         assert_eq!(
             [at(0), at(499), at(10_000), at(10_499), at(10_500)],
             ["a0", "later", "b0", "later", "nothing"]

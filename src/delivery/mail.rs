@@ -9,7 +9,8 @@ use lmtp_send::lmtp::{Address, ReversePath};
 use lmtp_send::message::{BadHeader, Identity, Message, Unreadable};
 
 use super::input::{self, Opened};
-use super::intake::Input;
+use super::intake::{Input, Place};
+use super::ledger::MessageId;
 use super::{Conclusion, Record, submission};
 use crate::exit::Kind;
 use crate::job::{self, Job};
@@ -49,6 +50,8 @@ pub struct Mail {
     about: About,
     progress: Vec<Progress>,
     told: usize,
+    /// What the ledger knows it by, once it is in hand.
+    id: Option<MessageId>,
 }
 
 /// What each line of the report says of a message, from the moment when it is taken in.
@@ -56,6 +59,7 @@ pub struct About {
     name: Arc<str>,
     message_id: Option<Arc<str>>,
     sender: Arc<str>,
+    number: u64,
     started: Instant,
 }
 
@@ -83,12 +87,27 @@ impl Letter {
         about: &mut About,
     ) -> Result<Self, LocalError> {
         let identity = opened.identity();
-        let submission = job.submission.as_ref();
-        let mut message = opened.read(deadline, stop, submission.is_some_and(|s| s.until_lone_dot))?;
+        let until_lone_dot = job.submission.as_ref().is_some_and(|s| s.until_lone_dot);
+        let message = opened.read(deadline, stop, until_lone_dot)?;
+        Ok(Self { identity, ..Self::of(job, message, deadline, stop, about)? })
+    }
+
+    /// Finds the envelope of a message that was read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Letter::read`].
+    pub fn of(
+        job: &Job,
+        mut message: Message,
+        deadline: Instant,
+        stop: &Stop,
+        about: &mut About,
+    ) -> Result<Self, LocalError> {
         if job.output.wants_message_id() {
             about.message_id = message.message_id().map(Arc::from);
         }
-        let (reverse_path, recipients) = match submission {
+        let (reverse_path, recipients) = match &job.submission {
             None => address(job, &mut message, deadline, stop)?,
             Some(submission) => {
                 let own = || job::own_address(deadline, stop);
@@ -101,7 +120,7 @@ impl Letter {
         };
         let message_id = about.message_id.clone();
         let envelope = Arc::new(Envelope { reverse_path, recipients, message_id });
-        Ok(Self { message, envelope, identity })
+        Ok(Self { message, envelope, identity: None })
     }
 
     /// The envelope of one copy: `%n` in a recipient is its number.
@@ -139,6 +158,7 @@ impl Mail {
             about,
             progress,
             told: 0,
+            id: None,
         }
     }
 
@@ -163,7 +183,8 @@ impl Mail {
         if self.letter.is_some() {
             return Ok(());
         }
-        let opened = input::open(&self.input.path)?;
+        let Place::File(path) = &self.input.place else { return Ok(()) };
+        let opened = input::open(path)?;
         if let (Some(was), Some(is)) = (&self.identity, opened.identity()) {
             was.still_is(&is).map_err(|e| {
                 LocalError::input(Kind::InputOutput, format!("{}: {}", self.input.name, words(&e)))
@@ -172,6 +193,16 @@ impl Mail {
         let letter = Letter::read(job, opened, self.deadline, stop, &mut self.about)?;
         self.letter = Some(Arc::new(letter));
         Ok(())
+    }
+
+    /// What the ledger knows it by, if it is in hand.
+    pub fn id(&self) -> Option<&MessageId> {
+        self.id.as_ref()
+    }
+
+    /// The ledger has it in hand as `id`.
+    pub fn take_in_hand(&mut self, id: MessageId) {
+        self.id = Some(id);
     }
 
     /// Another attempt is made for `recipient`.
@@ -228,7 +259,13 @@ impl About {
     /// What is known of `input` before it is opened. Its time begins now.
     pub fn new(job: &Job, input: &Input) -> Self {
         let sender = job.from.as_ref().map_or("", ReversePath::as_str).into();
-        Self { name: Arc::clone(&input.name), message_id: None, sender, started: Instant::now() }
+        Self {
+            name: Arc::clone(&input.name),
+            message_id: None,
+            sender,
+            number: input.number,
+            started: Instant::now(),
+        }
     }
 
     /// When the time for reading and sending it is over.
@@ -254,6 +291,7 @@ impl About {
             attempts,
             seconds: elapsed.as_secs_f64(),
             is_last: false,
+            number: self.number,
         }
     }
 

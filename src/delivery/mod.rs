@@ -9,12 +9,15 @@
 //! | room | holds |
 //! | --- | --- |
 //! | `intake` | which messages, one after the other |
+//! | `sources` | where their names come from: FILEs, lists, directories, mboxes |
+//! | `taking_in` | what a worker does next: what was begun, what is due, the next message |
 //! | `input` | a message is opened, and read to its end |
 //! | `mail` | a message with its envelope, and what has become of each recipient |
 //! | `submission` | the envelope and the missing fields of a message handed in as to sendmail |
 //! | `queue` | the transactions that are waiting |
 //! | `worker` | one connection and what is in flight on it |
 //! | `gate` | `conclude`: an outcome becomes final, or goes back into the queue |
+//! | `memory`, `ledger` | who has a message already, and what is to be remembered |
 //! | `retry` | attempts, verdict, deadline → delay |
 //! | `side_by_side` | several workers, and the one owner of the report |
 //! | `opening` | hosts in turn, from a destination to a session |
@@ -24,34 +27,32 @@
 mod gate;
 mod input;
 mod intake;
-#[allow(dead_code, reason = "the intake and the gate take it up with their options")]
 mod ledger;
 mod mail;
+mod memory;
 pub mod opening;
 mod queue;
 pub mod retry;
-#[allow(dead_code, reason = "the intake and the gate take it up with their options")]
-mod shard;
+pub mod shard;
 mod side_by_side;
-#[allow(dead_code, reason = "the intake and the gate take it up with their options")]
-mod sources {
-    pub mod directory;
-    pub mod list;
-}
+mod sources;
 mod submission;
+mod taking_in;
 mod worker;
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lmtp_send::lmtp::{Event, Outcome};
 
-use crate::exit::Kind;
+use crate::exit::{Judgement, Kind, Policy};
 use crate::job::Job;
 use crate::local_error::LocalError;
 use crate::stop::Stop;
-use intake::{Intake, Next};
+use intake::{Ahead, Intake, Next, Patience};
+use memory::Memory;
 use worker::Worker;
 
 /// What became of a recipient, in a session or short of one.
@@ -61,6 +62,19 @@ pub enum Conclusion {
     Outcome(Outcome),
     /// There was none.
     LocalError(LocalError),
+    /// None was needed: an earlier run has delivered it, by the ledger.
+    Earlier,
+}
+
+impl Conclusion {
+    /// What it comes to.
+    pub fn judge(&self, policy: &Policy) -> Judgement {
+        match self {
+            Conclusion::Outcome(outcome) => policy.judge(outcome),
+            Conclusion::LocalError(error) => policy.trouble(error.kind, error.reply.as_ref()),
+            Conclusion::Earlier => policy.delivered(None),
+        }
+    }
 }
 
 /// What there is to say of one recipient of one message.
@@ -84,6 +98,8 @@ pub struct Record {
     pub seconds: f64,
     /// The message has no more recipients to be told of.
     pub is_last: bool,
+    /// The message's place among all of the run.
+    pub number: u64,
 }
 
 /// Who listens to a session.
@@ -125,40 +141,76 @@ struct Run<'a> {
     job: &'a Job,
     stop: &'a Arc<Stop>,
     intake: Mutex<Intake>,
+    /// The holder of the intake waits for somebody.
+    intake_waits: AtomicBool,
+    memory: Memory,
     report_lost: AtomicBool,
+    ledger_lost: AtomicBool,
     /// No further message is taken.
     ended: AtomicBool,
 }
 
 /// Delivers all messages of `job`.
-pub fn run(job: &Job, stop: &Arc<Stop>, reporter: &mut dyn Reporter) {
+///
+/// # Errors
+///
+/// What kept the run from beginning.
+pub fn run(job: &Job, stop: &Arc<Stop>, reporter: &mut dyn Reporter) -> Result<(), LocalError> {
     job.warnings.iter().for_each(|text| reporter.warning(text));
     let run = Run {
         job,
         stop,
         intake: Mutex::new(Intake::new(job)),
+        intake_waits: AtomicBool::new(false),
+        memory: Memory::open(job)?,
         report_lost: AtomicBool::new(false),
+        ledger_lost: AtomicBool::new(false),
         ended: AtomicBool::new(false),
     };
     match job.bulk.connections {
         0 | 1 => Worker::new(&run, reporter).work(),
         workers => side_by_side::work(&run, workers, reporter),
     }
+    if let Err(error) = run.memory.finish(stop) {
+        reporter.warning(&error.text);
+    }
+    Ok(())
 }
 
 impl Run<'_> {
-    /// What is to be done next.
-    fn next_input(&self) -> Next {
-        self.intake.lock().unwrap_or_else(PoisonError::into_inner).next(Instant::now())
+    /// What is to be done next, if finding it takes no more than is `allowed`.
+    fn next_input(&self, allowed: Ahead) -> Next {
+        // While one worker waits for somebody with the intake in its hands, the others have to make way as well.
+        if allowed < Ahead::Wait && self.intake_waits.load(Ordering::Relaxed) {
+            return Next::Needs(Ahead::Wait);
+        }
+        let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
+        self.intake_waits.store(allowed == Ahead::Wait, Ordering::Relaxed);
+        let now = Instant::now();
+        let deadline = now.checked_add(self.job.deadline).unwrap_or(now);
+        let next = intake.next(now, allowed, Patience { deadline, stop: self.stop });
+        self.intake_waits.store(false, Ordering::Relaxed);
+        next
+    }
+
+    /// What was taken for a message is a directory: its messages are.
+    fn expand(&self, directory: &Path) -> Result<(), LocalError> {
+        self.intake.lock().unwrap_or_else(PoisonError::into_inner).expand(directory)
     }
 
     /// A record could not be told: nothing more is to be delivered.
     fn lose_report(&self) {
+        self.memory.keep();
         self.report_lost.store(true, Ordering::Relaxed);
     }
 
     fn is_report_lost(&self) -> bool {
         self.report_lost.load(Ordering::Relaxed)
+    }
+
+    /// What is delivered could not be remembered: nothing more is to be delivered.
+    fn lose_ledger(&self) {
+        self.ledger_lost.store(true, Ordering::Relaxed);
     }
 
     /// Nothing new is begun.
@@ -175,6 +227,8 @@ impl Run<'_> {
     fn hindrance(&self, name: &str) -> Option<LocalError> {
         let why = if self.stop.is_told() {
             "stopped by a signal"
+        } else if self.ledger_lost.load(Ordering::Relaxed) {
+            "not sent, since the ledger cannot be kept"
         } else if self.is_over() {
             "not sent, since --fail-fast ended the run"
         } else {

@@ -62,6 +62,7 @@ pub fn is_worth_another(policy: &Policy, conclusion: &Conclusion) -> bool {
             false
         }
         Conclusion::Outcome(outcome) => policy.judge(outcome).class == Class::Deferred,
+        Conclusion::Earlier => false,
         Conclusion::LocalError(error) => {
             let again = policy.trouble(error.kind, error.reply.as_ref()).class == Class::Deferred;
             again && error.stage != Stage::Input && !matches!(error.kind, Kind::Stopped | Kind::Bug)

@@ -5,7 +5,6 @@
 //! handed over before the next is opened, and a message that has to be waited for is waited for without a session.
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,9 +14,8 @@ use lmtp_send::lmtp::{
     TransactionId,
 };
 
-use super::input;
-use super::intake::{Input, Next};
-use super::mail::{About, Letter, Mail};
+use super::intake::Input;
+use super::mail::Mail;
 use super::opening::{self, Opened, Unopened};
 use super::queue::{Batch, Queue};
 use super::{Conclusion, Listener, Measure, Reporter, Run};
@@ -26,8 +24,8 @@ use crate::job::Told;
 use crate::local_error::LocalError;
 use crate::transport::Link;
 
-/// A pause that a session stands without harm.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait for another run that has a message in hand, before it is asked for again.
+const BUSY: Duration = Duration::from_millis(100);
 
 /// Sends messages over one connection at a time.
 pub struct Worker<'a> {
@@ -36,12 +34,12 @@ pub struct Worker<'a> {
     /// By number: the mails that are not told.
     pub(super) mails: HashMap<usize, Mail>,
     /// How many mails there were.
-    count: usize,
+    pub(super) count: usize,
     pub(super) queue: Queue,
     /// Mails that wait to be tried again, and need not be kept at hand.
     pub(super) resting: Vec<usize>,
     /// The message that is taken in next.
-    next: Option<Input>,
+    pub(super) next: Option<Input>,
     pub(super) connection: Option<Connection>,
     /// The server that was found to take fewer recipients in a transaction than were offered.
     pub(super) crowded: Option<Arc<str>>,
@@ -54,12 +52,12 @@ pub(super) struct Connection {
     /// The parameters that this server is told.
     told: Told,
     /// By transaction, as long as it is not settled.
-    begun: HashMap<TransactionId, Begun>,
+    pub(super) begun: HashMap<TransactionId, Begun>,
 }
 
 /// A transaction.
-struct Begun {
-    batch: Batch,
+pub(super) struct Begun {
+    pub(super) batch: Batch,
     /// How many of its recipients are not settled.
     left: usize,
     /// When its message had been sent.
@@ -98,129 +96,12 @@ impl<'a> Worker<'a> {
         self.account();
     }
 
-    /// What is to be done next: what is left of a message that was begun, what is to be tried again, else the next
-    /// message.
-    fn next_batch(&mut self) -> Option<Batch> {
-        loop {
-            self.let_rest();
-            if let Some(batch) = self.queue.pop(Instant::now) {
-                return Some(batch);
-            }
-            match self.next_input() {
-                Next::Input(input) => {
-                    self.make_way_for(&input);
-                    self.next = Some(input);
-                }
-                Next::Later(at) => self.pause(at),
-                Next::Nothing => {
-                    self.hang_up();
-                    if self.queue.is_empty() {
-                        return None;
-                    }
-                }
-            }
-            // The session may have left something, and that goes first.
-            if self.queue.is_empty()
-                && let Some(input) = self.next.take()
-            {
-                self.take_in(input);
-            }
-        }
-    }
-
-    /// The next message to be taken in, or when something is due.
-    fn next_input(&mut self) -> Next {
-        if let Some(input) = self.next.take() {
-            return Next::Input(input);
-        }
-        let next = if self.queue.is_full() { Next::Nothing } else { self.run.next_input() };
-        match (next, self.queue.next_due()) {
-            (Next::Nothing, Some(due)) => Next::Later(due),
-            (Next::Later(at), Some(due)) => Next::Later(at.min(due)),
-            (next, _) => next,
-        }
-    }
-
-    /// Waits until `at`. A session is kept open where that is soon, and nothing is to be known before.
-    fn pause(&mut self, at: Instant) {
-        let soon = at.saturating_duration_since(Instant::now()) <= PATIENCE;
-        if soon && self.queue.next_due().is_none() {
-            self.hand_over()
-        } else {
-            self.hang_up()
-        }
-        if !self.queue.is_empty() {
-            return;
-        }
-        let waited = self.run.stop.wait(None, None, at);
-        if waited.is_err_and(|e| e.kind() == ErrorKind::Interrupted) {
-            self.run.end_early();
-            self.give_up_waiting();
-        }
-    }
-
-    /// What waits to be tried again has no time left.
-    fn give_up_waiting(&mut self) {
-        while let Some(batch) = self.queue.pop_later() {
-            let error = LocalError::input(Kind::Stopped, "stopped by a signal before it was tried again");
-            self.conclude_all(&batch, &Conclusion::LocalError(error), None);
-        }
-    }
-
-    /// Mails that wait to be tried again hold no file open, once nothing of theirs is in flight.
-    fn let_rest(&mut self) {
-        let in_flight = |number: usize| {
-            self.connection.iter().flat_map(|c| c.begun.values()).any(|begun| begun.batch.mail == number)
-        };
-        let (kept, resting) =
-            std::mem::take(&mut self.resting).into_iter().partition(|number| in_flight(*number));
-        self.resting = kept;
-        for number in resting {
-            self.mails.get_mut(&number).into_iter().for_each(Mail::rest);
-        }
-    }
-
-    /// Opens and reads a message; its recipients wait.
-    fn take_in(&mut self, input: Input) {
-        let job = self.run.job;
-        self.measure(Measure::Message);
-        let mut about = About::new(job, &input);
-        let deadline = about.deadline(job);
-        match self.read(&input, deadline, &mut about) {
-            Ok(letter) => {
-                let mail = Mail::new(letter, input, deadline, about);
-                let recipients = (0..mail.envelope.recipients.len()).collect();
-                self.queue.push(Batch { mail: self.count, recipients });
-                self.mails.insert(self.count, mail);
-                self.count += 1;
-            }
-            Err(error) => about.everyone(&job.to, &error).into_iter().for_each(|record| self.tell(record)),
-        }
-    }
-
-    fn read(
-        &mut self,
-        input: &Input,
-        deadline: Instant,
-        about: &mut About,
-    ) -> Result<Arc<Letter>, LocalError> {
-        if let Some(error) = self.run.hindrance(&input.name) {
-            return Err(error);
-        }
-        if let Some(letter) = input.letter() {
-            return Ok(letter);
-        }
-        let opened = input::open(&input.path)?;
-        if !opened.is_at_hand() {
-            self.hang_up();
-        }
-        let letter = Letter::read(self.run.job, opened, deadline, self.run.stop, about).map(Arc::new)?;
-        input.keep(&letter);
-        Ok(letter)
-    }
-
     fn deliver(&mut self, batch: Batch) {
-        if let Err((error, server)) = self.wake(&batch).and_then(|()| self.ready(&batch)) {
+        if let Err((error, server)) = self.wake(&batch) {
+            return self.conclude_all(&batch, &Conclusion::LocalError(error), server);
+        }
+        let Some(batch) = self.recall(batch) else { return };
+        if let Err((error, server)) = self.ready(&batch) {
             return self.conclude_all(&batch, &Conclusion::LocalError(error), server);
         }
         if let Some(batch) = self.suited(batch)
@@ -238,6 +119,33 @@ impl<'a> Worker<'a> {
         }
         let Some(mail) = self.mails.get_mut(&batch.mail) else { return Ok(()) };
         mail.wake(self.run.job, self.run.stop).map_err(|error| (error, None))
+    }
+
+    /// Those of `batch` who do not have the message already; `None`: nobody, or another run is busy with it.
+    fn recall(&mut self, mut batch: Batch) -> Option<Batch> {
+        let Some(mail) = self.mails.get_mut(&batch.mail) else { return Some(batch) };
+        let have = match self.run.memory.take(mail) {
+            Ok(Some(have)) => have,
+            Ok(None) if Instant::now() < mail.deadline => {
+                let at = Instant::now() + BUSY;
+                batch.recipients.iter().for_each(|&i| self.queue.push_later(batch.mail, i, at));
+                return None;
+            }
+            Ok(None) => {
+                let text = "another run is busy with the message (--ledger)";
+                let error = LocalError::input(Kind::Exhausted, text);
+                self.conclude_all(&batch, &Conclusion::LocalError(error), None);
+                return None;
+            }
+            Err(error) => {
+                self.conclude_all(&batch, &Conclusion::LocalError(error), None);
+                return None;
+            }
+        };
+        let (served, rest) = batch.recipients.into_iter().partition(|i| have.get(*i) == Some(&true));
+        batch.recipients = rest;
+        self.conclude_all(&Batch { mail: batch.mail, recipients: served }, &Conclusion::Earlier, None);
+        (!batch.recipients.is_empty()).then_some(batch)
     }
 
     /// One transaction, from its beginning behind the one before to the end of its message, which is on its way
@@ -404,17 +312,8 @@ impl<'a> Worker<'a> {
         self.conclude_all(batch, &Conclusion::LocalError(error), None);
     }
 
-    /// What is in memory is at hand. Else the end of the message sent last goes on its way before the next is
-    /// opened, and who writes to standard input is waited for without a session.
-    fn make_way_for(&mut self, input: &Input) {
-        if input.letter().is_some() {
-            return;
-        }
-        if input.is_standard_input() { self.hang_up() } else { self.hand_over() }
-    }
-
     /// The end of the message sent last goes on its way, before something else is done.
-    fn hand_over(&mut self) {
+    pub(super) fn hand_over(&mut self) {
         if let Some(connection) = &mut self.connection
             && connection.pipeline.hand_over().is_err()
         {
@@ -423,7 +322,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Ends the session in good order; what it leaves unsettled is collected.
-    fn hang_up(&mut self) {
+    pub(super) fn hang_up(&mut self) {
         if let Some(connection) = &mut self.connection {
             connection.pipeline.quit();
         }

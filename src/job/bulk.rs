@@ -1,10 +1,16 @@
 //! Many messages, and failures in between: what is meant by the options for them.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Output;
 use crate::cli::{self, SummaryFormat};
 use crate::delivery::retry::Retry;
+use crate::delivery::shard::Shard;
+
+/// How long a run that is to be repeated is remembered.
+const LEDGER_DAYS: u32 = 7;
 
 /// How many messages are sent, how fast, and what follows a failure.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +23,18 @@ pub struct Bulk {
     pub repeat: Option<u32>,
     /// A recipient who was not delivered to ends the run.
     pub fail_fast: bool,
+    /// A list of files to send, besides FILEs.
+    pub files_from: Option<PathBuf>,
+    /// Each file is an mbox.
+    pub mbox: bool,
+    /// What is archived goes to whom its header names.
+    pub header_recipients: bool,
+    /// The part of the run that is done here.
+    pub shard: Option<Shard>,
+    /// Where what was delivered is remembered.
+    pub ledger: Option<PathBuf>,
+    /// How long.
+    pub ledger_keep: Duration,
     /// Whether and when deferred recipients are tried again.
     pub retry: Retry,
     /// The summary that was asked for.
@@ -29,7 +47,7 @@ impl Bulk {
     /// What the options mean.
     #[must_use]
     pub fn new(options: &cli::Bulk, output: &Output, several: bool) -> Self {
-        let several = several || options.repeat.is_some();
+        let several = several || options.is_of_several();
         let by_itself =
             several && (output.verbosity > 0 || (!output.quiet && std::io::stderr().is_terminal()));
         Self {
@@ -37,6 +55,12 @@ impl Bulk {
             rate: options.rate,
             repeat: options.repeat,
             fail_fast: options.fail_fast,
+            files_from: options.files_from.clone(),
+            mbox: options.mbox,
+            header_recipients: options.header_recipients,
+            shard: options.shard.map(|(part, parts)| Shard { part, parts }),
+            ledger: options.ledger.clone(),
+            ledger_keep: Duration::from_secs(86_400) * options.ledger_days.unwrap_or(LEDGER_DAYS),
             retry: Retry { times: options.retry, within: options.retry_for },
             summary: options.summary,
             summary_by_itself: by_itself,

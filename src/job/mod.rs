@@ -202,7 +202,7 @@ impl Job {
             tls,
             credentials: None,
             warnings: warnings.iter().cloned().chain(warning).collect(),
-            inputs: if usual.files.is_empty() { vec!["-".into()] } else { usual.files.clone() },
+            inputs: inputs(usual, bulk.files_from.is_some()),
             bulk: Bulk::new(bulk, &output, usual.files.len() > 1),
             policy,
             output,
@@ -213,6 +213,11 @@ impl Job {
         job.warnings.extend(warning);
         Ok(job)
     }
+}
+
+/// The FILEs; standard input, where nothing else is named.
+fn inputs(usual: &Usual, listed: bool) -> Vec<PathBuf> {
+    if usual.files.is_empty() && !listed { vec!["-".into()] } else { usual.files.clone() }
 }
 
 fn verb(option: Option<cli::Verb>) -> Verb {

@@ -96,6 +96,13 @@ impl Mbox {
         self.at < self.end
     }
 
+    /// Whether the next message seems to be there as a whole, so that nothing need be read to take it.
+    #[must_use]
+    pub fn holds_next(&self) -> bool {
+        let rest = self.rest();
+        memchr::memmem::find(rest.get(FROM.len()..).unwrap_or_default(), b"\n\nFrom ").is_some()
+    }
+
     /// The next message; `None` behind the last one. The mbox is read from `input`, which must go on where the
     /// call before has left it. Whatever error it returns ends the reading, `Interrupted` too.
     ///

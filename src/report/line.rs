@@ -37,6 +37,7 @@ fn story(record: &Record) -> String {
     let server = record.server.as_deref().map(|s| printable(s.as_bytes())).unwrap_or_default();
     match &record.fate {
         Conclusion::LocalError(trouble) => printable(trouble.text.as_bytes()),
+        Conclusion::Earlier => "delivered by an earlier run, as the ledger says".into(),
         Conclusion::Outcome(Outcome::Delivered(reply)) => format!("{server} said: {reply}"),
         Conclusion::Outcome(Outcome::Refused { stage, reply }) => {
             format!("{server} said: {reply} ({})", command(*stage))
@@ -89,6 +90,7 @@ struct Json<'a> {
 pub fn json(record: &Record, judgement: Judgement) -> String {
     let (stage, reply) = match &record.fate {
         Conclusion::LocalError(trouble) => (trouble.stage, trouble.reply.as_ref()),
+        Conclusion::Earlier => (Stage::Delivery, None),
         Conclusion::Outcome(Outcome::Delivered(reply)) => (Stage::Delivery, Some(reply)),
         Conclusion::Outcome(Outcome::Refused { stage, reply }) => (*stage, Some(reply)),
         Conclusion::Outcome(Outcome::Unsuited(reply)) => (Stage::Mail, Some(reply)),
@@ -98,7 +100,7 @@ pub fn json(record: &Record, judgement: Judgement) -> String {
     };
     let text = match &record.fate {
         Conclusion::Outcome(Outcome::Delivered(reply) | Outcome::Refused { reply, .. }) => reply.text(),
-        Conclusion::Outcome(_) | Conclusion::LocalError(_) => story(record),
+        Conclusion::Outcome(_) | Conclusion::LocalError(_) | Conclusion::Earlier => story(record),
     };
     let own = reply.and_then(Reply::enhanced).map(|e| e.to_string());
     let by_table = (reply.is_none()).then(|| judgement.status.to_string());

@@ -84,26 +84,38 @@ struct Sink {
 #[derive(Default)]
 struct Diagnostics {
     lines: Vec<String>,
-    /// The place of its line, where there is one; and its judgement.
-    deciding: Option<(Option<usize>, Judgement)>,
+    /// What decides so far.
+    deciding: Option<Deciding>,
+}
+
+/// What decides the exit code.
+#[derive(Clone, Copy)]
+struct Deciding {
+    /// The place of its line, where there is one.
+    line: Option<usize>,
+    judgement: Judgement,
+    /// The message's place among all.
+    number: u64,
 }
 
 impl Diagnostics {
-    /// Hears `judgement`. What is to be tried again decides before what has failed, and else the first.
-    fn add(&mut self, line: Option<String>, judgement: Judgement) {
-        let decides = match self.deciding {
-            None => judgement.exit != exit::OK,
-            Some((_, so_far)) => judgement.again && !so_far.again,
-        };
+    /// Hears `judgement` of the message with this `number`. What is to be tried again decides before what has failed,
+    /// and else the first in the order of the messages, whenever it is heard.
+    fn add(&mut self, line: Option<String>, judgement: Judgement, number: u64) {
+        let decides = judgement.exit != exit::OK
+            && self.deciding.is_none_or(|Deciding { judgement: so_far, number: first, .. }| {
+                judgement.again && !so_far.again || judgement.again == so_far.again && number < first
+            });
         if decides {
-            self.deciding = Some((line.as_ref().map(|_| self.lines.len()), judgement));
+            self.deciding =
+                Some(Deciding { line: line.as_ref().map(|_| self.lines.len()), judgement, number });
         }
         self.lines.extend(line);
     }
 
     /// The lines, the one that decides first.
     fn into_lines(mut self) -> Vec<String> {
-        if let Some((Some(at), _)) = self.deciding
+        if let Some(Deciding { line: Some(at), .. }) = self.deciding
             && let Some(lines) = self.lines.get_mut(..=at)
         {
             lines.rotate_right(1);
@@ -164,7 +176,7 @@ impl Report {
         if let Some(exit) = self.monitored {
             return exit;
         }
-        let judgement = self.at_the_end.deciding.map(|(_, judgement)| judgement);
+        let judgement = self.at_the_end.deciding.map(|deciding| deciding.judgement);
         let mut lines = Vec::new();
         if !self.output.quiet {
             lines = self.at_the_end.into_lines();
@@ -195,7 +207,7 @@ impl Report {
         if let Some(trouble) = &probe.failed {
             self.trouble(trouble);
         }
-        let exit = self.at_the_end.deciding.map_or(exit::OK, |(_, judgement)| judgement.exit);
+        let exit = self.at_the_end.deciding.map_or(exit::OK, |deciding| deciding.judgement.exit);
         let monitor = self.policy.style == ExitStyle::Monitor;
         let report = match self.output.report {
             Some(ReportFormat::Json) => probe.json(&self.policy, exit),
@@ -217,7 +229,7 @@ impl Report {
         if let Some(judgement) = answer.judge(&self.policy) {
             let refused = judgement.exit != exit::OK;
             let line = refused.then(|| answer.diagnostic(&self.policy, judgement));
-            self.at_the_end.add(line, judgement);
+            self.at_the_end.add(line, judgement, 0);
         }
     }
 
@@ -264,7 +276,8 @@ impl Report {
     /// Tells a trouble that concerns nobody in particular.
     fn trouble(&mut self, trouble: &LocalError) {
         let judgement = self.policy.trouble(trouble.kind, trouble.reply.as_ref());
-        self.at_the_end.add(Some(line::of_trouble(&self.policy, judgement, trouble)), judgement);
+        let line = line::of_trouble(&self.policy, judgement, trouble);
+        self.at_the_end.add(Some(line), judgement, u64::MAX);
     }
 
     /// Says with `-v` what has become of a message as soon as that is known of all recipients.
@@ -276,7 +289,7 @@ impl Report {
             self.begun.len() - 1
         });
         if let Some((_, diagnostics)) = self.begun.get_mut(at) {
-            diagnostics.add(Some(line), judgement);
+            diagnostics.add(Some(line), judgement, record.number);
         }
         if record.is_last && !self.output.quiet {
             let (_, diagnostics) = self.begun.swap_remove(at);
@@ -290,10 +303,7 @@ impl Report {
     }
 
     fn judge(&self, fate: &Conclusion) -> Judgement {
-        match fate {
-            Conclusion::Outcome(outcome) => self.policy.judge(outcome),
-            Conclusion::LocalError(trouble) => self.policy.trouble(trouble.kind, trouble.reply.as_ref()),
-        }
+        fate.judge(&self.policy)
     }
 
     fn write(&mut self, record: &Record, judgement: Judgement) {
@@ -327,12 +337,12 @@ impl Reporter for Report {
         let judgement = self.judge(&record.fate);
         self.write(&record, judgement);
         if self.output.verbosity > 0 {
-            self.at_the_end.add(None, judgement);
+            self.at_the_end.add(None, judgement, record.number);
             self.follow(&record, judgement);
         } else {
             let told = judgement.exit != exit::OK;
             let line = told.then(|| line::diagnostic(&self.policy, &record, judgement, self.several));
-            self.at_the_end.add(line, judgement);
+            self.at_the_end.add(line, judgement, record.number);
         }
         !self.lost
     }
@@ -392,6 +402,7 @@ pub fn never_begun(terms: Terms, trouble: &LocalError, message: &str, sender: &s
         attempts: 0,
         seconds: 0.0,
         is_last,
+        number: 0,
     };
     let Terms { policy, deadline, .. } = terms;
     let judgement = policy.trouble(trouble.kind, trouble.reply.as_ref());

@@ -1,0 +1,121 @@
+//! The ledger of a run: what was delivered before, and what is to be remembered.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::ledger::{Ledger, MessageId, Taken};
+use super::mail::{Letter, Mail};
+use crate::exit::Kind;
+use crate::job::Job;
+use crate::local_error::LocalError;
+use crate::process::denied;
+use crate::stop::Stop;
+
+/// How long the end of the run waits for others who have the ledger locked.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it waits at a time.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The ledger, if there is one, shared by the workers.
+pub struct Memory {
+    ledger: Option<Mutex<Ledger>>,
+    /// The run ends in 75: what it has delivered is to be remembered.
+    again: AtomicBool,
+}
+
+impl Memory {
+    /// Opens the ledger of `job`, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made or written to.
+    pub fn open(job: &Job) -> Result<Self, LocalError> {
+        let Some(path) = &job.bulk.ledger else {
+            return Ok(Self { ledger: None, again: AtomicBool::new(false) });
+        };
+        let ledger = Ledger::open(path, job.bulk.ledger_keep).map_err(|e| {
+            let text = format!("--ledger {}: {}", path.display(), why(path, &e));
+            LocalError::input(Kind::Config, text)
+        })?;
+        Ok(Self { ledger: Some(Mutex::new(ledger)), again: AtomicBool::new(false) })
+    }
+
+    /// Takes the mail in hand, where that is not done; and who has the message already. `None`: another run is busy
+    /// with it.
+    ///
+    /// # Errors
+    ///
+    /// The ledger or the message cannot be read, or the ledger not written to: it must not be sent.
+    pub fn take(&self, mail: &mut Mail) -> Result<Option<Vec<bool>>, LocalError> {
+        let Some(ledger) = &self.ledger else { return Ok(Some(Vec::new())) };
+        let (None, Some(letter)) = (mail.id(), mail.letter().cloned()) else { return Ok(Some(Vec::new())) };
+        let id = identify(&letter, mail)?;
+        let recipients = mail.envelope.recipients.iter().map(|recipient| recipient.as_str());
+        let taken = ledger.lock().unwrap_or_else(PoisonError::into_inner).take(&id, recipients);
+        match taken.map_err(|e| not_kept(&e))? {
+            Taken::Busy => Ok(None),
+            Taken::InHand(have) => {
+                mail.take_in_hand(id);
+                Ok(Some(have))
+            }
+        }
+    }
+
+    /// The copy for `recipient` was accepted.
+    ///
+    /// # Errors
+    ///
+    /// That cannot be remembered.
+    pub fn delivered(&self, mail: &Mail, recipient: usize) -> Result<(), LocalError> {
+        let (Some(ledger), Some(id)) = (&self.ledger, mail.id()) else { return Ok(()) };
+        let Some(recipient) = mail.envelope.recipients.get(recipient) else { return Ok(()) };
+        let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.delivered(id, recipient.as_str()).map_err(|e| not_kept(&e))
+    }
+
+    /// What became of the mail is known.
+    pub fn let_go(&self, mail: &Mail) {
+        if let (Some(ledger), Some(id)) = (&self.ledger, mail.id()) {
+            // Others wait until this run ends, then.
+            let _ = ledger.lock().unwrap_or_else(PoisonError::into_inner).let_go(id);
+        }
+    }
+
+    /// The run is to be repeated.
+    pub fn keep(&self) {
+        self.again.store(true, Ordering::Relaxed);
+    }
+
+    /// The run ends.
+    ///
+    /// # Errors
+    ///
+    /// What it has delivered may not be remembered, or others remember too much.
+    pub fn finish(&self, stop: &Stop) -> Result<(), LocalError> {
+        let Some(ledger) = &self.ledger else { return Ok(()) };
+        let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.sync().map_err(|e| not_kept(&e))?;
+        let until = Instant::now() + PATIENCE;
+        while !ledger.finish(self.again.load(Ordering::Relaxed)).map_err(|e| not_kept(&e))? {
+            if stop.pause(PAUSE, until).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn identify(letter: &Letter, mail: &Mail) -> Result<MessageId, LocalError> {
+    let id = MessageId::of(&mail.envelope.reverse_path, &letter.message);
+    id.map_err(|e| LocalError::input(Kind::InputOutput, format!("cannot read the message to its end: {e}")))
+}
+
+fn why(path: &Path, error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::PermissionDenied { denied(path) } else { error.to_string() }
+}
+
+fn not_kept(error: &std::io::Error) -> LocalError {
+    LocalError::input(Kind::Exhausted, format!("the ledger cannot be kept: {error}"))
+}

@@ -1,0 +1,210 @@
+//! Where the names of messages come from: the command line, lists, directories and mboxes.
+
+pub mod directory;
+pub mod list;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use lmtp_send::message::mbox::{Mbox, Quoting};
+use lmtp_send::message::{Identity, Message, Unreadable};
+
+use super::input;
+use super::intake::{Ahead, Input, Patience, Place, Source};
+use crate::exit::Kind;
+use crate::local_error::LocalError;
+use crate::process::denied;
+use directory::Directory;
+use list::List;
+
+/// The FILEs of the command line.
+pub fn files(paths: Vec<PathBuf>) -> Box<dyn Source> {
+    Box::new(Files(paths.into()))
+}
+
+/// The files that the list `path` names; `-` is standard input.
+pub fn list(path: PathBuf) -> Box<dyn Source> {
+    Box::new(Listed { names: List::default(), stream: Stream::new(path.into()) })
+}
+
+/// The messages of the mbox `path`; `-` is standard input.
+pub fn mbox(path: Arc<Path>) -> Box<dyn Source> {
+    Box::new(Archive { mbox: None, stream: Stream::new(path) })
+}
+
+/// The messages in the directory `path`.
+///
+/// # Errors
+///
+/// It cannot be read.
+pub fn directory(path: &Path) -> Result<Box<dyn Source>, LocalError> {
+    let names = Directory::list(path).map_err(|(path, e)| {
+        let refused = e.kind() == std::io::ErrorKind::PermissionDenied;
+        let why = if refused { denied(&path) } else { e.to_string() };
+        LocalError::input(Kind::NoInput, format!("{}: {why}", path.display()))
+    })?;
+    Ok(Box::new(Folder(names)))
+}
+
+struct Files(VecDeque<PathBuf>);
+
+impl Source for Files {
+    fn ahead(&self) -> Ahead {
+        Ahead::AtHand
+    }
+
+    fn next(&mut self, _: Patience<'_>) -> Option<Input> {
+        self.0.pop_front().map(Input::at)
+    }
+}
+
+struct Folder(Directory);
+
+impl Source for Folder {
+    fn ahead(&self) -> Ahead {
+        Ahead::AtHand
+    }
+
+    fn next(&mut self, _: Patience<'_>) -> Option<Input> {
+        let named = self.0.next()?;
+        Some(Input::at(named.path).archived(named.lasting.as_os_str().as_bytes()))
+    }
+}
+
+/// A file that is read as its parts are wanted.
+struct Stream {
+    path: Arc<Path>,
+    file: Option<File>,
+    is_regular: bool,
+    /// Nothing more is to be had.
+    is_over: bool,
+}
+
+impl Stream {
+    fn new(path: Arc<Path>) -> Self {
+        Self { path, file: None, is_regular: false, is_over: false }
+    }
+
+    /// What reading on takes.
+    fn ahead(&self) -> Ahead {
+        match &self.file {
+            _ if self.is_over => Ahead::AtHand,
+            None if *self.path == *Path::new("-") => Ahead::Wait,
+            None => Ahead::Read,
+            Some(_) if self.is_regular => Ahead::Read,
+            Some(_) => Ahead::Wait,
+        }
+    }
+
+    /// Opens it; its identity, where it is a regular file.
+    fn open(&mut self) -> Result<Option<Identity>, LocalError> {
+        let (file, metadata) = input::open(&self.path)?.into_parts();
+        let metadata = metadata.filter(std::fs::Metadata::is_file);
+        self.is_regular = metadata.is_some();
+        self.file = Some(file);
+        Ok(metadata.as_ref().map(Identity::of))
+    }
+
+    /// It cannot be read on.
+    fn fail(&mut self, error: LocalError) -> Option<Input> {
+        self.is_over = true;
+        Some(Input::new(self.path.to_string_lossy().into(), Place::Nowhere(error)))
+    }
+}
+
+struct Listed {
+    names: List,
+    stream: Stream,
+}
+
+impl Source for Listed {
+    fn ahead(&self) -> Ahead {
+        if self.names.has_next() { Ahead::AtHand } else { self.stream.ahead() }
+    }
+
+    fn next(&mut self, patience: Patience<'_>) -> Option<Input> {
+        if self.stream.is_over {
+            return None;
+        }
+        if self.stream.file.is_none()
+            && let Err(error) = self.stream.open()
+        {
+            return self.stream.fail(error);
+        }
+        let file = self.stream.file.as_ref()?;
+        match self.names.next(&mut input::waiting(file, patience)) {
+            Ok(name) => name.map(Input::at),
+            Err(e) => {
+                let error = input::unreadable(&self.stream.path, &Unreadable::Input(e));
+                self.stream.fail(error)
+            }
+        }
+    }
+}
+
+struct Archive {
+    mbox: Option<Mbox>,
+    stream: Stream,
+}
+
+impl Archive {
+    fn open(&mut self) -> Result<(), LocalError> {
+        let identity = self.stream.open()?;
+        self.mbox = match (identity, &self.stream.file) {
+            (Some(identity), Some(file)) => {
+                let mbox = file.try_clone().and_then(|file| Mbox::in_file(file, identity, Quoting::Mboxrd));
+                Some(mbox.map_err(|e| input::unreadable(&self.stream.path, &Unreadable::Input(e)))?)
+            }
+            (None, _) | (_, None) => Some(Mbox::new(Quoting::Mboxrd)),
+        };
+        Ok(())
+    }
+
+    fn member(&self, place: Place) -> Input {
+        let number = self.mbox.as_ref().map_or(0, Mbox::number);
+        let name = format!("{}#{number}", self.stream.path.display());
+        let key = [self.stream.path.as_os_str().as_bytes(), format!("#{number}").as_bytes()].concat();
+        Input::new(name.into(), place).archived(&key)
+    }
+
+    fn next_message(&mut self, patience: Patience<'_>) -> Result<Option<Message>, Unreadable> {
+        match (&mut self.mbox, &self.stream.file) {
+            (Some(mbox), Some(file)) => mbox.next(&mut input::waiting(file, patience)),
+            (None, _) | (_, None) => Ok(None),
+        }
+    }
+}
+
+impl Source for Archive {
+    fn ahead(&self) -> Ahead {
+        if self.mbox.as_ref().is_some_and(Mbox::holds_next) { Ahead::AtHand } else { self.stream.ahead() }
+    }
+
+    fn next(&mut self, patience: Patience<'_>) -> Option<Input> {
+        if self.stream.is_over {
+            return None;
+        }
+        if self.mbox.is_none()
+            && let Err(error) = self.open()
+        {
+            return self.stream.fail(error);
+        }
+        match self.next_message(patience) {
+            Ok(message) => {
+                message.map(|message| self.member(Place::Read(Arc::new(Mutex::new(Some(message))))))
+            }
+            Err(e @ Unreadable::Empty) => {
+                let number = self.mbox.as_ref().map_or(0, Mbox::number);
+                let text = format!("{}#{number}: {e}", self.stream.path.display());
+                Some(self.member(Place::Nowhere(LocalError::input(Kind::Message, text))))
+            }
+            Err(e) => {
+                let error = input::unreadable(&self.stream.path, &e);
+                self.stream.fail(error)
+            }
+        }
+    }
+}

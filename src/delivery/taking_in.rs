@@ -1,0 +1,198 @@
+//! What a worker does next: what is left of messages that were begun, what is due to be tried again, and else the
+//! next message, which is opened and read.
+//!
+//! The end of a message never waits for this: it is on its way before anything is opened.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::intake::{Ahead, Input, Next, Place};
+use super::mail::{About, Letter, Mail};
+use super::queue::Batch;
+use super::worker::Worker;
+use super::{Conclusion, Measure, input};
+use crate::exit::Kind;
+use crate::local_error::LocalError;
+
+/// A pause that a session stands without harm.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Worker<'_> {
+    /// What is to be done next: what is left of a message that was begun, what is to be tried again, else the next
+    /// message.
+    pub(super) fn next_batch(&mut self) -> Option<Batch> {
+        loop {
+            self.let_rest();
+            if let Some(batch) = self.queue.pop(Instant::now) {
+                return Some(batch);
+            }
+            match self.next_input() {
+                Next::Input(input) => {
+                    self.make_way_for(&input);
+                    self.next = Some(input);
+                }
+                Next::Later(at) => self.pause(at),
+                Next::Needs(_) => {}
+                Next::Nothing => {
+                    self.hang_up();
+                    if self.queue.is_empty() && self.queue.next_due().is_none() {
+                        return None;
+                    }
+                }
+            }
+            // The session may have left something, and that goes first.
+            if self.queue.is_empty()
+                && let Some(input) = self.next.take()
+            {
+                self.take_in(input);
+            }
+        }
+    }
+
+    /// The next message to be taken in, or when something is due. The session makes way for what that takes.
+    fn next_input(&mut self) -> Next {
+        if let Some(input) = self.next.take() {
+            return Next::Input(input);
+        }
+        let mut next = if self.queue.is_full() { Next::Nothing } else { self.run.next_input(Ahead::AtHand) };
+        while let Next::Needs(ahead) = next {
+            self.make_way(ahead);
+            next =
+                if self.queue.is_empty() { self.run.next_input(ahead) } else { return Next::Needs(ahead) };
+        }
+        match (next, self.queue.next_due()) {
+            (Next::Nothing, Some(due)) => Next::Later(due),
+            (Next::Later(at), Some(due)) => Next::Later(at.min(due)),
+            (next, _) => next,
+        }
+    }
+
+    /// Before a file is opened, the end of the message sent last goes on its way; and others are waited for without
+    /// a session.
+    fn make_way(&mut self, ahead: Ahead) {
+        match ahead {
+            Ahead::AtHand => {}
+            Ahead::Read => self.hand_over(),
+            Ahead::Wait => self.hang_up(),
+        }
+    }
+
+    /// The same, before `input` is opened.
+    fn make_way_for(&mut self, input: &Input) {
+        match &input.place {
+            Place::File(_) if input.letter().is_some() => {}
+            Place::File(_) if input.is_standard_input() => self.hang_up(),
+            Place::File(_) => self.hand_over(),
+            Place::Read(_) | Place::Nowhere(_) => {}
+        }
+    }
+
+    /// Waits until `at`. A session is kept open where that is soon, and nothing is to be known before.
+    fn pause(&mut self, at: Instant) {
+        let soon = at.saturating_duration_since(Instant::now()) <= PATIENCE;
+        if soon && self.queue.next_due().is_none() {
+            self.hand_over()
+        } else {
+            self.hang_up()
+        }
+        if !self.queue.is_empty() {
+            return;
+        }
+        let waited = self.run.stop.wait(None, None, at);
+        if waited.is_err_and(|e| e.kind() == ErrorKind::Interrupted) {
+            self.run.end_early();
+            self.give_up_waiting();
+        }
+    }
+
+    /// What waits to be tried again has no time left.
+    fn give_up_waiting(&mut self) {
+        while let Some(batch) = self.queue.pop_later() {
+            let error = LocalError::input(Kind::Stopped, "stopped by a signal before it was tried again");
+            self.conclude_all(&batch, &Conclusion::LocalError(error), None);
+        }
+    }
+
+    /// Mails that wait to be tried again hold no file open, once nothing of theirs is in flight.
+    fn let_rest(&mut self) {
+        let in_flight = |number: usize| {
+            self.connection.iter().flat_map(|c| c.begun.values()).any(|begun| begun.batch.mail == number)
+        };
+        let (kept, resting) =
+            std::mem::take(&mut self.resting).into_iter().partition(|number| in_flight(*number));
+        self.resting = kept;
+        for number in resting {
+            self.mails.get_mut(&number).into_iter().for_each(Mail::rest);
+        }
+    }
+
+    /// Opens and reads a message; its recipients wait.
+    fn take_in(&mut self, input: Input) {
+        let job = self.run.job;
+        let mut about = About::new(job, &input);
+        let deadline = about.deadline(job);
+        let letter = match self.read(&input, deadline, &mut about) {
+            Ok(None) => return,
+            Ok(Some(letter)) => letter,
+            Err(error) => {
+                self.measure(Measure::Message);
+                return about.everyone(&job.to, &error).into_iter().for_each(|record| self.tell(record));
+            }
+        };
+        self.measure(Measure::Message);
+        let mail = Mail::new(letter, input, deadline, about);
+        let recipients = (0..mail.envelope.recipients.len()).collect();
+        self.queue.push(Batch { mail: self.count, recipients });
+        self.mails.insert(self.count, mail);
+        self.count += 1;
+    }
+
+    /// Reads a message; `None`: it is a directory, and its messages are next.
+    fn read(
+        &mut self,
+        input: &Input,
+        deadline: Instant,
+        about: &mut About,
+    ) -> Result<Option<Arc<Letter>>, LocalError> {
+        if let Some(error) = self.run.hindrance(&input.name) {
+            return Err(error);
+        }
+        if let Some(letter) = input.letter() {
+            return Ok(Some(letter));
+        }
+        let (job, stop) = (self.run.job, self.run.stop);
+        let letter = match &input.place {
+            Place::Nowhere(error) => return Err(error.clone()),
+            Place::Read(message) => {
+                let message = message.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let gone = || LocalError::input(Kind::Bug, format!("{}: it was read twice", input.name));
+                Letter::of(job, message.ok_or_else(gone)?, deadline, stop, about)?
+            }
+            Place::File(path) => {
+                let opened = input::open(path)?;
+                if opened.is_directory() {
+                    return self.expand(path).map(|()| None);
+                }
+                if !opened.is_at_hand() {
+                    self.hang_up();
+                }
+                Letter::read(job, opened, deadline, stop, about)?
+            }
+        };
+        let letter = Arc::new(letter);
+        input.keep(&letter);
+        Ok(Some(letter))
+    }
+
+    /// The messages in `directory` are next. They go to whom the headers name only where that was asked for.
+    fn expand(&self, directory: &Path) -> Result<(), LocalError> {
+        if self.run.job.to.is_empty() && !self.run.job.bulk.header_recipients {
+            let why =
+                "is a directory: its messages go to --to, or with --header-recipients to whom they name";
+            return Err(LocalError::input(Kind::Usage, format!("{}: {why}", directory.display())));
+        }
+        self.run.expand(directory)
+    }
+}
