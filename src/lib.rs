@@ -27,6 +27,7 @@
 //! | a Unix-domain socket | [`Client::unix`] | `several_messages` |
 //! | a program's standard streams, or any other stream | [`Client::over`] | `over_a_program` |
 //! | a message from a file or a pipe, its envelope from its header | [`message`], [`envelope`] | `from_the_header` |
+//! | TLS | [`Client::starttls`], `tls` | `encrypted` |
 //! | logging in, and listening to the dialogue | [`Client::login`], [`Client::observer`] | `login` |
 //! | trying again what was deferred | [`Outcome`] | `try_again` |
 //! | the protocol itself, step by step, over a transport of your own | [`lmtp`] | in its documentation |
@@ -40,7 +41,7 @@
 //! | --- | --- | --- |
 //! | `header` | reading a message's header: the envelope in it, fields to be left out | 9 |
 //! | `scram` | AUTH SCRAM-SHA-256 and SCRAM-SHA-1; CRAM-MD5, PLAIN and LOGIN are always there | 8 |
-//! | `tls` | encryption | 7 |
+//! | `tls` | encryption, by rustls on ring | 9 |
 //!
 //! # What it needs, and what it does not do
 //!
