@@ -81,6 +81,7 @@ pub fn settings(sources: &Sources, schema: &Schema) -> Result<(Vec<Setting>, Vec
             Some(definition) => {
                 let origin = Origin::Variable(format!("{PREFIX}{name}"));
                 let words = words(definition, value).map_err(|why| origin.explain(&option, &why))?;
+                let (option, words) = definition.setting(words);
                 settings.push(Setting { option, words, origin });
             }
             None => warnings.push(unknown(&name, schema.nearest(&option))),
@@ -171,6 +172,7 @@ mod tests {
             ("VERBOSE", "2", &["--verbose", "--verbose"]),
             ("VERBOSE", "no", &[]),
             ("HOST", "a\nb:25\n", &["--host=a", "--host=b:25"]),
+            ("HOST", "unix:/run/lmtp", &["--socket=/run/lmtp"]),
             ("TO", "a@x,b@x", &["--to=a@x,b@x"]),
             ("HELP_FROM_SERVER", "yes", &["--help-from-server"]),
             ("HELP_FROM_SERVER", "DATA", &["--help-from-server=DATA"]),

@@ -182,7 +182,8 @@ impl Reading<'_> {
             words(definition, value.get_ref()).map_err(|why| self.at(at, &format!("{name}: {why}")))?;
         let origin =
             Origin::File { path: Arc::clone(&self.path), line: self.line(at), profile: profile.cloned() };
-        Ok(Setting { option: name.to_owned(), words, origin })
+        let (option, words) = definition.setting(words);
+        Ok(Setting { option, words, origin })
     }
 
     fn unknown(&self, name: &str) -> String {
@@ -301,6 +302,9 @@ mod tests {
             ("host = [\"a\", 'b:25']", &["--host=a", "--host=b:25"]),
             ("host = \"a\"", &["--host=a"]),
             ("host = []", &[]),
+            ("host = \"/run/lmtp\"", &["--socket=/run/lmtp"]),
+            ("host = \"unix:/run/lmtp\"", &["--socket=/run/lmtp"]),
+            ("host = [\"/run/lmtp\", \"b\"]", &["--host=/run/lmtp", "--host=b"]),
             ("from = ''", &["--from="]),
             ("socket = \"/run/\\u0061\"", &["--socket=/run/a"]),
             ("help-from-server = true\n", &["--help-from-server"]),

@@ -50,6 +50,21 @@ impl Definition {
         vec![format!("--{}", self.long).into(); times]
     }
 
+    /// The words that set it to each of `values`. A host that is a path, as other programs write a Unix-domain socket, is
+    /// that socket.
+    #[must_use]
+    pub fn setting(&self, words: Vec<OsString>) -> (String, Vec<OsString>) {
+        let path = |word: &OsString| -> Option<OsString> {
+            let host = word.to_str()?.strip_prefix("--host=")?;
+            let path = host.strip_prefix("unix:").unwrap_or(host);
+            path.starts_with('/').then(|| format!("--socket={path}").into())
+        };
+        match words.as_slice() {
+            [word] if let Some(socket) = path(word) => ("socket".into(), vec![socket]),
+            _ => (self.long.clone(), words),
+        }
+    }
+
     /// The word that sets it to `value`.
     #[must_use]
     pub fn word(&self, value: &OsStr) -> OsString {
