@@ -14,6 +14,10 @@ use std::{env, fs};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    #[cfg(feature = "cli")]
+    if env::var("CARGO_CFG_UNIX").is_ok() {
+        link_before_main("src/closed_streams.c");
+    }
     println!("cargo:rerun-if-env-changed=LMTP_SEND_DYNAMIC");
     println!("cargo:rustc-check-cfg=cfg(statically_linked)");
     let native = env::var("HOST").ok() == env::var("TARGET").ok();
@@ -21,6 +25,15 @@ fn main() {
         && env::var("CARGO_CFG_TARGET_ENV").as_deref() == Ok("gnu");
     if native && gnu && env::var_os("LMTP_SEND_DYNAMIC").is_none() && link_statically().is_some() {
         println!("cargo:rustc-cfg=statically_linked");
+    }
+}
+
+/// Compiles `source` into the program: an archive would be left out, since nothing calls what is in it.
+#[cfg(feature = "cli")]
+fn link_before_main(source: &str) {
+    println!("cargo:rerun-if-changed={source}");
+    for object in cc::Build::new().file(source).compile_intermediates() {
+        println!("cargo:rustc-link-arg-bins={}", object.display());
     }
 }
 

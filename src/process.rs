@@ -6,20 +6,28 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use lmtp_send::io_error::words;
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, stat};
+use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::Errno;
 
 use crate::exit::Kind;
 
-/// Whether this may have been closed when the program was started. The runtime puts `/dev/null` in the place of a closed
-/// standard descriptor, open for reading and writing; others (Python's DEVNULL, daemon(3)) hand it to us just so, and
-/// nothing tells the one from the other. Whoever asks takes what is worse for what is true: standard input was closed,
-/// and no empty message is taken from it; standard output was not, and mail is delivered though nobody reads the report.
-pub fn may_have_been_closed(descriptor: impl AsFd) -> bool {
-    let (Ok(status), Ok(flags)) = (fstat(&descriptor), fcntl_getfl(&descriptor)) else { return true };
-    let null = stat("/dev/null").is_ok_and(|null| null.st_rdev == status.st_rdev);
-    let character = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice;
-    null && character && flags.contains(OFlags::RDWR)
+/// Whether this was not open for what it is wanted for when the program was started (see `closed_streams.c`): nothing
+/// must be taken from there for an empty message, and nothing written there for told.
+pub fn was_closed(descriptor: impl AsFd, access: Access) -> bool {
+    let refused = match access {
+        Access::Read => OFlags::WRONLY,
+        Access::Write => OFlags::RDONLY,
+    };
+    fcntl_getfl(&descriptor).map_or(true, |flags| flags & OFlags::ACCMODE == refused)
+}
+
+/// What a descriptor is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Standard input.
+    Read,
+    /// Standard output.
+    Write,
 }
 
 /// `path`, and why it cannot be used: for EACCES with who we are and which part of the path refuses.

@@ -13,7 +13,7 @@ use lmtp_send::message::{Identity, Message, Reading, Unreadable, UntilLoneDot};
 use super::intake::Patience;
 use crate::exit::Kind;
 use crate::local_error::LocalError;
-use crate::process::{may_have_been_closed, unusable};
+use crate::process::{Access, unusable, was_closed};
 use crate::stop::Stop;
 use crate::system;
 
@@ -94,7 +94,7 @@ impl Opened<'_> {
 /// Opens without waiting for a writer where `path` is a named pipe.
 fn open_file(path: &Path) -> io::Result<File> {
     if path == Path::new("-") {
-        if may_have_been_closed(rustix::stdio::stdin()) {
+        if was_closed(rustix::stdio::stdin(), Access::Read) {
             return Err(io::Error::other("standard input is closed"));
         }
         return Ok(File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?));

@@ -25,7 +25,7 @@ use crate::delivery::{Conclusion, Listener, Listeners, Measure, Record, Reporter
 use crate::exit::{self, Judgement, Kind, Policy, State};
 use crate::job::{Output, Thresholds};
 use crate::local_error::LocalError;
-use crate::process;
+use crate::process::{self, Access, was_closed};
 use crate::stop::Stop;
 use crate::wait::{Writer, write_at_once};
 
@@ -324,6 +324,9 @@ impl Sink {
             let name = path.display().to_string();
             let writer = Writer::append(path, until, stop).map_err(|e| not_opened(path, &e))?;
             return Ok(Some(Self { name, writer }));
+        }
+        if was_closed(rustix::stdio::stdout(), Access::Write) {
+            return Err(lost(&format!("{STDOUT} is closed")));
         }
         Ok(Some(Self { name: STDOUT.into(), writer: Writer::stdout(stop) }))
     }
