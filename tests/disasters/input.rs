@@ -159,12 +159,13 @@ fn message_file_that_is_a_fifo_without_a_writer() {
 }
 
 #[test]
-fn message_file_that_is_a_directory() {
+fn message_file_that_is_an_empty_directory() {
+    // A spool that was drained: there is nothing to do, and nobody is connected to.
     let home = tempfile::tempdir().unwrap();
-    let server = Server::unused();
-    let ran = Client::to(&server).typed(TWO).args([home.path()]).run();
-    server.finish();
-    ran.exits(66).outcomes(&["failed"; 2]).stages(&["input"; 2]);
+    let ran = Client::new().typed("-H 127.0.0.1:9").typed(ONE).args([home.path()]).run();
+    ran.exits(0).outcomes(&[]);
+    let ran = Client::new().typed("-H 127.0.0.1:9 -f me@example.net --report json").args([home.path()]).run();
+    assert_eq!(ran.code(), 64, "nobody says who is to have what is in it: {}", ran.stderr);
 }
 
 #[test]
