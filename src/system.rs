@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
+use rustix::net::SocketAddrUnix;
 
 /// Whether [`send_file`] can be had.
 pub const SENDS_FILES: bool = cfg!(target_os = "linux");
@@ -66,4 +67,19 @@ pub fn write_without_waiting(fd: impl AsFd, octets: &[u8]) -> Result<usize, Errn
 #[cfg(not(target_os = "linux"))]
 pub fn write_without_waiting(_: impl AsFd, _: &[u8]) -> Result<usize, Errno> {
     Err(Errno::NOSYS)
+}
+
+/// The address of a socket that has a name and no file.
+///
+/// # Errors
+///
+/// The name is too long; elsewhere than on Linux [`Errno::NOTSUP`].
+#[cfg(target_os = "linux")]
+pub fn abstract_socket(name: &[u8]) -> Result<SocketAddrUnix, Errno> {
+    SocketAddrUnix::new_abstract_name(name)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn abstract_socket(_: &[u8]) -> Result<SocketAddrUnix, Errno> {
+    Err(Errno::NOTSUP)
 }

@@ -24,6 +24,7 @@ use super::stream::Stream;
 use super::{Limits, Link, Local, exec};
 use crate::process::denied;
 use crate::stop::Stop;
+use crate::system;
 
 /// The longest path or name of a Unix-domain socket, in octets: unix(7), `sun_path` without its final NUL.
 const MAX_SOCKET: usize = 107;
@@ -300,8 +301,7 @@ fn socket_address(path: &Path) -> io::Result<SocketAddrUnix> {
         let text = format!("a socket's {what} has at most {MAX_SOCKET} octets, and this has {}", name.len());
         return Err(io::Error::other(text));
     }
-    let address =
-        if what == "name" { SocketAddrUnix::new_abstract_name(name) } else { SocketAddrUnix::new(path) };
+    let address = if what == "name" { system::abstract_socket(name) } else { SocketAddrUnix::new(path) };
     address.map_err(io::Error::from)
 }
 
