@@ -44,6 +44,7 @@ Register-ArgumentCompleter -Native -CommandName 'lmtp-send' -ScriptBlock {
             [CompletionResult]::new('--exit-style', '--exit-style', [CompletionResultType]::ParameterName, 'Codes for mta, shell, qmail or monitor [default: mta]')
             [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'Report each recipient''s outcome on stdout')
             [CompletionResult]::new('--report-file', '--report-file', [CompletionResultType]::ParameterName, 'Append the report to FILE instead [form: text, or what --report says]')
+            [CompletionResult]::new('--syslog', '--syslog', [CompletionResultType]::ParameterName, 'Write each outcome to the system''s log as well [default: mail]')
             [CompletionResult]::new('--ret', '--ret', [CompletionResultType]::ParameterName, 'How much of the message a notification returns (DSN, RFC 3461)')
             [CompletionResult]::new('--envid', '--envid', [CompletionResultType]::ParameterName, 'Envelope identifier for notifications')
             [CompletionResult]::new('--notify', '--notify', [CompletionResultType]::ParameterName, 'Notify the sender: never, or some of success,failure,delay')

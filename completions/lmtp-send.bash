@@ -23,7 +23,7 @@ _lmtp__send() {
 
     case "${cmd}" in
         lmtp__send)
-            opts="-H -p -S -e -4 -6 -f -t -l -v -q -u -h -V --host --port --socket --exec --sink --ipv4 --ipv6 --bind --from --to --keep-bcc --all-or-nothing --smtputf8 --lhlo --timeout --data-timeout --deadline --uncertain --exit-style --soft-bounce --report --report-file --verbose --debug --quiet --ret --envid --notify --orcpt --body --mail-param --rcpt-param --transid --verb --no-chunking --no-pipelining --xclient --proxy --tls --tls-ca --tls-cert --tls-key --tls-name --tls-fingerprint --tls-insecure --user --password-file --password-command --auth --auth-insecure --probe --warning --critical --warning-days --vrfy --expn --etrn --help-from-server --noop --files-from --mbox --header-recipients --shard --ledger --ledger-days --connections --rate --repeat --fail-fast --retry --retry-for --summary --config --profile --show-config --sendmail --domain --aliases --help --version"
+            opts="-H -p -S -e -4 -6 -f -t -l -v -q -u -h -V --host --port --socket --exec --sink --ipv4 --ipv6 --bind --from --to --keep-bcc --all-or-nothing --smtputf8 --lhlo --timeout --data-timeout --deadline --uncertain --exit-style --soft-bounce --report --report-file --verbose --debug --quiet --syslog --ret --envid --notify --orcpt --body --mail-param --rcpt-param --transid --verb --no-chunking --no-pipelining --xclient --proxy --tls --tls-ca --tls-cert --tls-key --tls-name --tls-fingerprint --tls-insecure --user --password-file --password-command --auth --auth-insecure --probe --warning --critical --warning-days --vrfy --expn --etrn --help-from-server --noop --files-from --mbox --header-recipients --shard --ledger --ledger-days --connections --rate --repeat --fail-fast --retry --retry-for --summary --config --profile --show-config --sendmail --domain --aliases --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -119,6 +119,10 @@ _lmtp__send() {
                     ;;
                 --report-file)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --syslog)
+                    COMPREPLY=($(compgen -W "user mail daemon auth lpr news uucp cron authpriv ftp local0 local1 local2 local3 local4 local5 local6 local7" -- "${cur}"))
                     return 0
                     ;;
                 --ret)

@@ -41,6 +41,7 @@ set edit:completion:arg-completer[lmtp-send] = {|@words|
             cand --exit-style 'Codes for mta, shell, qmail or monitor [default: mta]'
             cand --report 'Report each recipient''s outcome on stdout'
             cand --report-file 'Append the report to FILE instead [form: text, or what --report says]'
+            cand --syslog 'Write each outcome to the system''s log as well [default: mail]'
             cand --ret 'How much of the message a notification returns (DSN, RFC 3461)'
             cand --envid 'Envelope identifier for notifications'
             cand --notify 'Notify the sender: never, or some of success,failure,delay'

@@ -20,6 +20,24 @@ monitor\t'Plugins of Nagios and its kin: 0, 1, 2 or 3, and one line'"
 complete -c lmtp-send -l report -d 'Report each recipient\'s outcome on stdout' -r -f -a "text\t'A line for people'
 json\t'A JSON object on a line'"
 complete -c lmtp-send -l report-file -d 'Append the report to FILE instead [form: text, or what --report says]' -r -F
+complete -c lmtp-send -l syslog -d 'Write each outcome to the system\'s log as well [default: mail]' -r -f -a "user\t''
+mail\t''
+daemon\t''
+auth\t''
+lpr\t''
+news\t''
+uucp\t''
+cron\t''
+authpriv\t''
+ftp\t''
+local0\t''
+local1\t''
+local2\t''
+local3\t''
+local4\t''
+local5\t''
+local6\t''
+local7\t''"
 complete -c lmtp-send -l ret -d 'How much of the message a notification returns (DSN, RFC 3461)' -r -f -a "full\t'All of it'
 hdrs\t'Its header'"
 complete -c lmtp-send -l envid -d 'Envelope identifier for notifications' -r

@@ -1,5 +1,6 @@
 //! `lmtp-send`: delivers mail by LMTP and tells the truth about every recipient.
 
+mod calendar;
 mod cli;
 mod delivery;
 mod exit;
@@ -71,7 +72,7 @@ fn run(args: &Args, stop: &Arc<Stop>, uncaught: Option<io::Error>) -> u8 {
 fn terms(args: &Args, stop: &Arc<Stop>) -> Terms {
     Terms {
         policy: job::policy(&args.usual),
-        output: job::output(&args.usual),
+        output: job::output(args),
         deadline: job::deadline(&args.usual),
         stop: Arc::clone(stop),
     }
@@ -79,10 +80,14 @@ fn terms(args: &Args, stop: &Arc<Stop>) -> Terms {
 
 /// Nothing was begun: the exit code.
 fn never_begun(args: &Args, trouble: &LocalError, stop: &Arc<Stop>) -> u8 {
-    let message = args.usual.files.first().map_or("-".into(), |file| file.to_string_lossy());
+    let mut messages: Vec<String> =
+        args.usual.files.iter().map(|file| file.to_string_lossy().into_owned()).collect();
+    if messages.is_empty() {
+        messages.push("-".into());
+    }
     let from = args.usual.from.as_deref().and_then(|from| ReversePath::parse(from).ok());
     let sender = from.as_ref().map_or("", ReversePath::as_str);
-    report::never_begun(terms(args, stop), trouble, &message, sender, &args.usual.to)
+    report::never_begun(terms(args, stop), trouble, &messages, sender, &job::named(&args.usual.to))
 }
 
 fn deliver(args: &Args, terms: Terms) -> Result<u8, LocalError> {
@@ -110,7 +115,7 @@ fn misconfigured(argv: &[OsString], text: &str, stop: &Arc<Stop>) -> u8 {
         Err(_) => {
             let (policy, output) = (typed_policy(argv), Output::default());
             let terms = Terms { policy, output, deadline: job::DEADLINE, stop: Arc::clone(stop) };
-            report::never_begun(terms, &trouble, "-", "", &[])
+            report::never_begun(terms, &trouble, &["-".into()], "", &[])
         }
     }
 }

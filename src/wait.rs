@@ -72,7 +72,8 @@ impl Writer {
     /// The system's, and those of [`Stop::wait`].
     pub fn append(path: &Path, until: Instant, stop: &Arc<Stop>) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        options.append(true).create(true).custom_flags(nonblocking());
+        // It may hold addresses: others do not read what is made here.
+        options.append(true).create(true).mode(0o640).custom_flags(nonblocking());
         loop {
             match options.open(path) {
                 // A FIFO that nobody reads.

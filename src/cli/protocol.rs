@@ -13,6 +13,11 @@ use super::{Contradiction, text, value};
 /// Parameters, TLS, authentication and queries.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Protocol {
+    /// Write each outcome to the system's log as well [default: mail]
+    #[arg(long, value_name = "FACILITY", num_args = 0..=1, require_equals = true, ignore_case = true)]
+    #[arg(default_missing_value = "mail", hide_possible_values = true, help_heading = super::OUTPUT)]
+    pub syslog: Option<Facility>,
+
     /// How much of the message a notification returns (DSN, RFC 3461)
     #[arg(long, value_name = "full|hdrs", ignore_case = true, hide_possible_values = true)]
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
@@ -180,6 +185,57 @@ const PARAMETERS: &str = "Parameters";
 const TLS: &str = "TLS";
 const AUTHENTICATION: &str = "Authentication";
 const QUERIES: &str = "Queries (instead of delivering)";
+
+/// A facility of the system's log (RFC 3164 §4.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "these are the names that every system has for them")]
+pub enum Facility {
+    User,
+    Mail,
+    Daemon,
+    Auth,
+    Lpr,
+    News,
+    Uucp,
+    Cron,
+    Authpriv,
+    Ftp,
+    Local0,
+    Local1,
+    Local2,
+    Local3,
+    Local4,
+    Local5,
+    Local6,
+    Local7,
+}
+
+impl Facility {
+    /// Its number (RFC 3164 §4.1.1, table 1).
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::User => 1,
+            Self::Mail => 2,
+            Self::Daemon => 3,
+            Self::Auth => 4,
+            Self::Lpr => 6,
+            Self::News => 7,
+            Self::Uucp => 8,
+            Self::Cron => 9,
+            Self::Authpriv => 10,
+            Self::Ftp => 11,
+            Self::Local0 => 16,
+            Self::Local1 => 17,
+            Self::Local2 => 18,
+            Self::Local3 => 19,
+            Self::Local4 => 20,
+            Self::Local5 => 21,
+            Self::Local6 => 22,
+            Self::Local7 => 23,
+        }
+    }
+}
 
 impl Protocol {
     /// Whether the server is asked something and nothing is delivered.

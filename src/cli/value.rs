@@ -32,11 +32,7 @@ pub fn port(word: &str) -> Result<String, &'static str> {
     let is_port = word.bytes().all(|b| b.is_ascii_digit()) && word.parse::<u16>().is_ok_and(|port| port > 0);
     let is_name = word.starts_with(|c: char| c.is_ascii_alphabetic())
         && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if is_port || is_name {
-        Ok(word.to_owned())
-    } else {
-        Err("not a port from 1 to 65535, nor a service's name")
-    }
+    if is_port || is_name { Ok(word.to_owned()) } else { Err("not a port from 1 to 65535") }
 }
 
 /// For whom a session is, as the PROXY protocol says it.

@@ -22,7 +22,7 @@ pub use submission::Submission;
 use lmtp_send::lmtp::session::{Body, Verb};
 use lmtp_send::lmtp::{Address, ReversePath, drop_repeated};
 
-use crate::cli::{self, Args, ExitStyle, Proxy, ReportFormat, Settings, Uncertain, Usual};
+use crate::cli::{self, Args, ExitStyle, Facility, Proxy, ReportFormat, Settings, Uncertain, Usual};
 use crate::exit::{Kind, Policy};
 use crate::local_error::LocalError;
 use crate::stop::Stop;
@@ -105,12 +105,16 @@ pub struct Output {
     pub verbosity: u8,
     /// No diagnostics.
     pub quiet: bool,
+    /// Each outcome goes to the system's log as well.
+    pub syslog: Option<Facility>,
+    /// Only what was not delivered goes there.
+    pub logs_failures_only: bool,
 }
 
 impl Output {
-    /// Whether the report names each message by its Message-ID.
+    /// Whether the report or the log names each message by its Message-ID.
     pub fn wants_message_id(&self) -> bool {
-        self.report == Some(ReportFormat::Json)
+        self.report == Some(ReportFormat::Json) || self.syslog.is_some()
     }
 }
 
@@ -124,8 +128,14 @@ pub fn policy(args: &Usual) -> Policy {
 }
 
 /// What the arguments want to be told.
-pub fn output(args: &Usual) -> Output {
+pub fn output(args: &Args) -> Output {
+    // Nobody reads what is said to whoever calls sendmail.
+    let logs_failures_only = args.protocol.syslog.is_none() && args.submission.is_some();
+    let syslog = args.protocol.syslog.or(logs_failures_only.then_some(Facility::Mail));
+    let args = &args.usual;
     Output {
+        syslog,
+        logs_failures_only,
         report: args.report.or(args.report_file.as_ref().map(|_| ReportFormat::Text)),
         report_file: args.report_file.clone(),
         verbosity: if args.debug { 2 } else { args.verbose },
@@ -163,7 +173,7 @@ impl Job {
         }
         let timeout = usual.timeout.unwrap_or(TIMEOUT);
         let data_timeout = usual.data_timeout.or(usual.timeout).unwrap_or(DATA_TIMEOUT);
-        let output = output(usual);
+        let output = output(args);
         let policy = policy(usual);
         let questions = Questions::new(options)?;
         questions::monitored(&questions, policy.style)?;
@@ -175,7 +185,7 @@ impl Job {
         let mut job = Self {
             destinations: destination::destinations(usual)?,
             network: Network { ipv6: (usual.ipv4 || usual.ipv6).then_some(usual.ipv6), bind: usual.bind },
-            lhlo: own_name::lhlo(usual.lhlo.clone())?,
+            lhlo: own_name::lhlo(usual.lhlo.clone().or_else(|| of_sink(usual)), until, stop)?,
             timeout,
             data_timeout,
             deadline: deadline(usual),
@@ -253,6 +263,26 @@ fn xclient(attributes: &[String]) -> Result<Vec<String>, LocalError> {
             Err(LocalError::input(Kind::Envelope, why))
         }
     }
+}
+
+/// Our own server in this process does not care who we are.
+fn of_sink(args: &Usual) -> Option<String> {
+    args.sink.as_ref().map(|_| host_name().unwrap_or_else(|| "localhost".into()))
+}
+
+/// The recipients that were typed: those that cannot be parsed as they are.
+pub fn named(texts: &[String]) -> Vec<String> {
+    let addresses = |text: &String| match Address::parse_several(text) {
+        Ok(addresses) => addresses.iter().map(Address::to_string).collect(),
+        Err(_) => vec![text.clone()],
+    };
+    let mut all: Vec<String> = Vec::new();
+    for recipient in texts.iter().flat_map(addresses) {
+        if !all.contains(&recipient) {
+            all.push(recipient);
+        }
+    }
+    all
 }
 
 fn envelope(option: &str, error: &dyn std::fmt::Display) -> LocalError {

@@ -1,7 +1,8 @@
 //! Who we are: this host's name, and the user's.
 
 use std::process::Stdio;
-use std::time::Instant;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use lmtp_send::lmtp::{Address, ReversePath, Stage};
 
@@ -14,17 +15,21 @@ use crate::wait::{self, Wanted};
 const LITERAL: &str = "[127.0.0.1]";
 /// The longest answer of getent(1), in octets.
 const MAX_ANSWER: usize = 64 * 1024;
+/// How long the resolver may take for this host's name: mail goes out without the domain too.
+const LOOK_UP: Duration = Duration::from_secs(5);
+/// This host's canonical name, once it has been asked for.
+static CANONICAL: OnceLock<Option<String>> = OnceLock::new();
 
 /// The name for LHLO: the one given, else this host's, else an address literal (RFC 5321 §4.1.4).
 ///
 /// # Errors
 ///
 /// [`LocalError`] where the one given is none.
-pub fn lhlo(given: Option<String>) -> Result<String, LocalError> {
+pub fn lhlo(given: Option<String>, until: Instant, stop: &Stop) -> Result<String, LocalError> {
     let is_name =
         |name: &str| !name.is_empty() && name.len() <= 255 && name.bytes().all(|b| b.is_ascii_graphic());
     match given {
-        None => Ok(host_name().unwrap_or_else(|| LITERAL.into())),
+        None => Ok(canonical(until, stop).unwrap_or_else(|| LITERAL.into())),
         Some(name) if is_name(&name) => Ok(name),
         Some(name) => {
             let text = format!("--lhlo '{}': not a host's name", name.escape_debug());
@@ -33,9 +38,52 @@ pub fn lhlo(given: Option<String>) -> Result<String, LocalError> {
     }
 }
 
-/// This host's name, where it is a domain name.
+/// This host's name, where it is a domain name, with the domain that is known by now.
 pub fn host_name() -> Option<String> {
+    CANONICAL.get().cloned().unwrap_or_else(|| own().map(|name| with_domain(name, &hosts(), |_| None)))
+}
+
+/// This host's canonical name, as `hostname -f` has it: where the system's own name has no dot, hosts(5) and then the
+/// resolver are asked for one that has. Found out once, before `until`.
+fn canonical(until: Instant, stop: &Stop) -> Option<String> {
+    let asked = |name: &str| resolved(name, until, stop);
+    CANONICAL.get_or_init(|| own().map(|name| with_domain(name, &hosts(), asked))).clone()
+}
+
+/// What the system is called.
+fn own() -> Option<String> {
     hostname::get().ok()?.to_str().and_then(domain_name)
+}
+
+fn hosts() -> String {
+    std::fs::read("/etc/hosts").map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
+}
+
+/// `name`, or its canonical name. Nobody is asked where there is a dot in it already, or `hosts` knows it.
+fn with_domain(name: String, hosts: &str, ask: impl FnOnce(&str) -> Option<String>) -> String {
+    if name.contains('.') || name == "localhost" {
+        return name;
+    }
+    let lines = hosts.lines().filter_map(|line| line.split('#').next());
+    let known = lines.map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>());
+    let known = known.filter(|names| names.iter().any(|known| known.eq_ignore_ascii_case(&name)));
+    let canonical: Vec<&str> = known.filter_map(|names| names.first().copied()).collect();
+    let found = match canonical.as_slice() {
+        [] => ask(&name),
+        [first, ..] => Some(canonical.iter().find(|name| name.contains('.')).unwrap_or(first).to_string()),
+    };
+    found.as_deref().and_then(domain_name).filter(|found| found.contains('.')).unwrap_or(name)
+}
+
+/// The canonical name that the system's resolver has for `name`, as getent(1) tells it behind the first address.
+fn resolved(name: &str, until: Instant, stop: &Stop) -> Option<String> {
+    let now = Instant::now();
+    let until = now.checked_add(LOOK_UP).map_or(until, |most| most.min(until));
+    let mut getent = stop.command("getent");
+    let asked = getent.args(["ahosts", name]).stderr(Stdio::null());
+    let (answer, _) = wait::output(asked, Wanted::All, MAX_ANSWER, until, stop).ok()?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    answer.lines().find_map(|line| line.split_whitespace().nth(2).map(str::to_owned))
 }
 
 /// `name` without the dot that a root server would have it end in, where that is a domain name in ASCII: not
@@ -55,7 +103,7 @@ fn domain_name(name: &str) -> Option<String> {
 pub fn own_address(until: Instant, stop: &Stop) -> Result<ReversePath, LocalError> {
     let user =
         std::env::var("LOGNAME").ok().filter(|name| !name.is_empty()).or_else(|| user_name(until, stop));
-    address(user.as_deref(), host_name().as_deref()).map_err(|missing| {
+    address(user.as_deref(), canonical(until, stop).as_deref()).map_err(|missing| {
         let text = format!(
             "no sender: none in the header's From, Sender or Resent- fields, and {missing}; give --from"
         );
@@ -144,6 +192,33 @@ mod tests {
             ("[127.0.0.1]", None),
         ] {
             assert_eq!(domain_name(name).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_without_a_domain_gets_that_of_its_canonical_name() {
+        let hosts = "127.0.0.1 localhost\n127.0.1.1 mailout.example.net mailout # x\n\
+                     ::1 plain\n192.0.2.1 plain\n192.0.2.2 a two\n192.0.2.3 TWO.example.net Two\n";
+        for (name, expected) in [
+            ("mailout", "mailout.example.net"),
+            ("MailOut", "mailout.example.net"),
+            ("mailout.x", "mailout.x"),
+            ("plain", "plain"),
+            ("two", "TWO.example.net"),
+            ("localhost", "localhost"),
+        ] {
+            let asked = |name: &str| panic!("the resolver is asked for {name}");
+            assert_eq!(with_domain(name.into(), hosts, asked), expected);
+        }
+        for (answer, expected) in [
+            (Some("other.example.net"), "other.example.net"),
+            (Some("other.example.net."), "other.example.net"),
+            (Some("other"), "other"),
+            (Some("a..b"), "other"),
+            (None, "other"),
+        ] {
+            let ask = |_: &str| answer.map(str::to_owned);
+            assert_eq!(with_domain("other".into(), hosts, ask), expected);
         }
     }
 

@@ -1,9 +1,12 @@
 //! The lines: diagnostics (an enhanced status code first: Postfix's pipe(8) takes the bounce's status from
 //! there), the text report and the JSON report.
 
+use std::time::SystemTime;
+
 use lmtp_send::lmtp::{Outcome, Reply, Stage, printable};
 use serde::Serialize;
 
+use crate::calendar::rfc3339;
 use crate::delivery::{Conclusion, Record};
 use crate::exit::{Judgement, Policy};
 use crate::local_error::LocalError;
@@ -27,9 +30,27 @@ pub fn of_trouble(policy: &Policy, judgement: Judgement, trouble: &LocalError) -
 
 /// The line of the text report.
 pub fn text(record: &Record, judgement: Judgement) -> String {
-    let recipient = record.recipient.as_deref().unwrap_or("");
+    let time = rfc3339(SystemTime::now());
+    let recipient = printable(record.recipient.as_deref().unwrap_or_default().as_bytes());
     let message = printable(record.message.as_bytes());
-    format!("{} <{}> {message}: {}", judgement.class.name(), printable(recipient.as_bytes()), story(record))
+    format!("{time} {} <{recipient}> {message}: {}", judgement.class.name(), story(record))
+}
+
+/// The line for the system's log, in the fields of Postfix's.
+pub fn log(record: &Record, judgement: Judgement) -> String {
+    let shown = |text: Option<&str>| printable(text.unwrap_or_default().as_bytes());
+    let id = shown(record.message_id.as_deref());
+    format!(
+        "message-id={}, from=<{}>, to=<{}>, relay={}, delay={:.2}, dsn={}, status={} ({})",
+        if id.is_empty() { "<>" } else { &id },
+        shown(Some(&record.sender)),
+        shown(record.recipient.as_deref()),
+        record.server.as_deref().map_or("none".into(), |server| shown(Some(server))),
+        record.seconds,
+        judgement.status,
+        judgement.class.name(),
+        story(record)
+    )
 }
 
 /// What happened, in one line.
@@ -77,6 +98,7 @@ struct Json<'a> {
     recipient: Option<&'a str>,
     outcome: &'static str,
     exit: u8,
+    time: String,
     stage: &'static str,
     code: Option<u16>,
     enhanced: Option<String>,
@@ -111,6 +133,7 @@ pub fn json(record: &Record, judgement: Judgement) -> String {
         recipient: record.recipient.as_deref(),
         outcome: judgement.class.name(),
         exit: judgement.exit,
+        time: rfc3339(SystemTime::now()),
         stage: stage.name(),
         code: reply.map(Reply::code),
         enhanced: own.or(by_table),

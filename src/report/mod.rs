@@ -6,6 +6,7 @@ mod monitor;
 mod probe;
 mod progress;
 mod summary;
+mod syslog;
 mod transcript;
 
 use std::io::{self, IsTerminal};
@@ -19,10 +20,11 @@ use lmtp_send::lmtp::{Stage, printable};
 pub use answer::Answer;
 pub use probe::{Answered, Probe, Session};
 pub use summary::Tally;
+use syslog::Log;
 
 use crate::cli::{ExitStyle, ReportFormat};
 use crate::delivery::{Conclusion, Listener, Listeners, Measure, Record, Reporter};
-use crate::exit::{self, Judgement, Kind, Policy, State};
+use crate::exit::{self, Class, Judgement, Kind, Policy, State};
 use crate::job::{Output, Thresholds};
 use crate::local_error::LocalError;
 use crate::process::{self, Access, was_closed};
@@ -57,6 +59,7 @@ pub struct Report {
     /// Where the report is written, if anywhere.
     sink: Option<Sink>,
     stderr: Stderr,
+    log: Option<Log>,
     stop: Arc<Stop>,
     /// For each message.
     deadline: Duration,
@@ -159,6 +162,7 @@ impl Report {
             sink: Sink::open(&output, until, &stop)?,
             output,
             stderr: Stderr::new(deadline, &stop),
+            log: None,
             stop,
             deadline,
             until,
@@ -306,6 +310,16 @@ impl Report {
         fate.judge(&self.policy)
     }
 
+    /// The system's log is opened when there is something to say.
+    fn log(&mut self, record: &Record, judgement: Judgement) {
+        let Some(facility) = self.output.syslog else { return };
+        if self.output.logs_failures_only && judgement.class == Class::Delivered {
+            return;
+        }
+        let log = self.log.get_or_insert_with(|| Log::open(facility));
+        log.write(judgement.class, &line::log(record, judgement));
+    }
+
     fn write(&mut self, record: &Record, judgement: Judgement) {
         match self.output.report {
             Some(ReportFormat::Json) => self.report(&line::json(record, judgement)),
@@ -339,6 +353,7 @@ impl Reporter for Report {
         self.until = Instant::now().checked_add(left).unwrap_or(self.until);
         let judgement = self.judge(&record.fate);
         self.write(&record, judgement);
+        self.log(&record, judgement);
         if self.output.verbosity > 0 {
             self.at_the_end.add(None, judgement, record.number);
             self.follow(&record, judgement);
@@ -392,21 +407,15 @@ fn listener(verbosity: u8, quiet: bool, deadline: Duration, stop: &Arc<Stop>, se
     })
 }
 
-/// Tells a trouble that kept the run from beginning, in the report of each recipient as typed, and returns the
+/// Tells a trouble that kept the run from beginning, in the report of each recipient of each message, and returns the
 /// exit code. `sender` is the reverse-path, empty where it is not known.
-pub fn never_begun(terms: Terms, trouble: &LocalError, message: &str, sender: &str, to: &[String]) -> u8 {
-    let record = |recipient: Option<&str>, is_last| Record {
-        message: message.into(),
-        message_id: None,
-        sender: sender.into(),
-        recipient: recipient.map(Into::into),
-        fate: Conclusion::LocalError(trouble.clone()),
-        server: None,
-        attempts: 0,
-        seconds: 0.0,
-        is_last,
-        number: 0,
-    };
+pub fn never_begun(
+    terms: Terms,
+    trouble: &LocalError,
+    messages: &[String],
+    sender: &str,
+    to: &[String],
+) -> u8 {
     let Terms { policy, deadline, .. } = terms;
     let judgement = policy.trouble(trouble.kind, trouble.reply.as_ref());
     if policy.style == ExitStyle::Monitor {
@@ -419,11 +428,25 @@ pub fn never_begun(terms: Terms, trouble: &LocalError, message: &str, sender: &s
     // It has been said.
     let terms = Terms { output: Output { quiet: true, ..terms.output.clone() }, ..terms };
     // Where not even the report can be opened, that is the trouble.
-    if let Ok(mut report) = Report::open(terms, false) {
-        let recipients = to.iter().enumerate().map(|(i, r)| (Some(r.as_str()), i + 1 == to.len()));
-        let nobody = to.is_empty().then_some((None, true));
-        for (recipient, is_last) in recipients.chain(nobody) {
-            report.record(record(recipient, is_last));
+    if let Ok(mut report) = Report::open(terms, messages.len() > 1) {
+        let recipients: Vec<Option<&String>> =
+            if to.is_empty() { vec![None] } else { to.iter().map(Some).collect() };
+        for (number, message) in (0..).zip(messages) {
+            let message: Arc<str> = message.as_str().into();
+            for (at, recipient) in recipients.iter().enumerate() {
+                report.record(Record {
+                    message: Arc::clone(&message),
+                    message_id: None,
+                    sender: sender.into(),
+                    recipient: recipient.map(|recipient| recipient.as_str().into()),
+                    fate: Conclusion::LocalError(trouble.clone()),
+                    server: None,
+                    attempts: 0,
+                    seconds: 0.0,
+                    is_last: at + 1 == recipients.len(),
+                    number,
+                });
+            }
         }
     }
     judgement.exit

@@ -172,3 +172,79 @@ fn the_example_for_those_still_to_be_served_names_everybody_who_may_not_have_it(
     server.finish();
     assert_eq!(ran.stdout, "b@x\nd@x\n", "{}", ran.stderr);
 }
+
+#[test]
+fn a_failure_before_the_run_is_reported_for_each_recipient_of_each_message() {
+    let ran =
+        Client::new().typed("--report json --exec true -f me@@x -t a@x,b@x -t <a@x> one.eml two.eml").run();
+    let named: Vec<_> = ran.report().iter().map(|o| (o["message"].clone(), o["recipient"].clone())).collect();
+    let expected = ["one.eml", "two.eml"].map(|message| ["a@x", "b@x"].map(|to| (message.into(), to.into())));
+    assert_eq!(named, expected.concat());
+    ran.exits(65);
+}
+
+#[test]
+fn a_report_file_is_not_for_everybody() {
+    use std::os::unix::fs::PermissionsExt;
+    for (umask, mode) in [("022", 0o640), ("077", 0o600), ("000", 0o640)] {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("report");
+        let server = Server::tcp(delivers);
+        let client = Client::in_shell(&format!(r#"umask {umask}; exec "$@""#)).args(server.destination());
+        let ran = client.typed("-f me@x -t joe").arg("--report-file", &path).run();
+        server.finish();
+        ran.exits(0);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "umask {umask}");
+        let report = std::fs::read_to_string(&path).unwrap();
+        let (time, rest) = report.split_once(' ').unwrap();
+        assert!(time.len() == 24 && time.starts_with('2') && time.ends_with('Z'), "{report}");
+        assert!(rest.starts_with("delivered <joe> -: "), "{report}");
+    }
+}
+
+/// A `/dev` of the test's own, with its log.
+const DEV: &str = r#"mkdir "$TMPDIR/dev" && mount -t tmpfs none "$TMPDIR/dev" && for name in null full urandom; do
+    : > "$TMPDIR/dev/$name" && mount --bind "/dev/$name" "$TMPDIR/dev/$name"; done &&
+    if [ -e "$TMPDIR/log" ]; then : > "$TMPDIR/dev/log" && mount --bind "$TMPDIR/log" "$TMPDIR/dev/log"; fi &&
+    mount --rbind "$TMPDIR/dev" /dev && exec "$@""#;
+
+#[test]
+fn outcomes_go_to_the_log_of_the_system_and_no_log_is_no_failure() {
+    let allowed = |with: &[&str]| {
+        let output = std::process::Command::new("unshare").args(with).arg("true").output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let options: &[&str] = if allowed(&["-m"]) { &["-m"] } else { &["-Urm"] };
+    if !allowed(options) {
+        return println!("skipped: name spaces are not to be had here");
+    }
+    let home = tempfile::tempdir().unwrap();
+    let log = std::os::unix::net::UnixDatagram::bind(home.path().join("log")).unwrap();
+    log.set_read_timeout(Some(crate::scripted::PATIENCE)).unwrap();
+    let run = |script: fn(&mut Peer) -> Played, option: &str| {
+        let server = Server::tcp(script);
+        let mut command = std::process::Command::new("unshare");
+        command.args(options).args(["sh", "-c", DEV, "sh", env!("CARGO_BIN_EXE_lmtp-send")]);
+        let client = Client::of(command).env("TMPDIR", home.path()).args(server.destination());
+        let ran = client.typed(PLAIN).typed(option).run();
+        server.finish();
+        std::fs::remove_dir(home.path().join("dev")).unwrap();
+        ran
+    };
+    for (script, option, code, begins, holds) in [
+        (delivers as fn(&mut Peer) -> Played, "--syslog", 0, "<22>lmtp-send[", "status=delivered ("),
+        (refuses, "--syslog=local0", 67, "<131>lmtp-send[", "dsn=5.1.1, status=failed ("),
+    ] {
+        run(script, option).exits(code);
+        let mut line = [0; 4096];
+        let octets = log.recv(&mut line).unwrap();
+        let line = String::from_utf8_lossy(&line[..octets]);
+        let start =
+            "]: message-id=<hello@example.net>, from=<me@example.net>, to=<a@example.net>, relay=127.0.0.1:";
+        assert!(line.starts_with(begins) && line.contains(start) && line.contains(holds), "{line}");
+    }
+    drop(log);
+    run(delivers, "--syslog").exits(0);
+    std::fs::remove_file(home.path().join("log")).unwrap();
+    run(delivers, "--syslog").exits(0);
+}

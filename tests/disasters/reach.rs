@@ -128,6 +128,71 @@ fn the_name_of_this_host_is_said_in_lhlo_if_it_is_one() {
     }
 }
 
+/// Receives LHLO and MAIL, and ends the session.
+fn hears(lhlo: &'static str, mail: &'static str) -> Server {
+    Server::tcp(move |peer| {
+        peer.say("220 mailbox LMTP")?;
+        peer.expect(lhlo)?;
+        peer.say("250 mailbox")?;
+        peer.expect(mail)?;
+        peer.close()
+    })
+}
+
+const MESSAGE: &str = "Return-Path: <unknown>\nSubject: x\n\ntext\n";
+
+#[test]
+fn a_host_name_without_a_domain_gets_that_of_its_canonical_name() {
+    let home = tempfile::tempdir().unwrap();
+    let setup = " && printf mailout > /proc/sys/kernel/hostname";
+    let hosts = "127.0.1.1 mailout.example.net mailout\n";
+    let Some(client) = with_hosts(home.path(), hosts, setup) else { return println!("{NO_SPACE}") };
+    let server = hears("LHLO mailout.example.net", "MAIL FROM:<\"CORP\\\\joe\"@mailout.example.net>{any}");
+    let client = client.args(server.destination()).typed("-t a@example.net").env("LOGNAME", r"CORP\joe");
+    let ran = client.input(MESSAGE).run();
+    server.finish();
+    ran.exits(75);
+}
+
+/// A program `getent` in `home` that leaves a trace, and does `then`.
+fn getent(home: &Path, then: &str) -> String {
+    let path = home.join("getent");
+    fs::write(&path, format!("#!/bin/sh\n: > {}/asked\n{then}\n", home.display())).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    format!("{}:{}", home.display(), std::env::var("PATH").unwrap())
+}
+
+#[test]
+fn the_resolver_is_asked_for_the_canonical_name_only_where_nothing_else_knows_it() {
+    let setup = " && printf mailout > /proc/sys/kernel/hostname";
+    for (options, then, lhlo, asked) in [
+        ("-f me@x", "echo '192.0.2.1 STREAM mailout.example.org'", "LHLO mailout.example.org", true),
+        ("-f me@x --timeout 1", "sleep 30", "LHLO mailout", true),
+        ("-f me@x", "exit 2", "LHLO mailout", true),
+        ("-f me@x -l given", "exit 1", "LHLO given", false),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let path = getent(home.path(), then);
+        let client = with_hosts(home.path(), "127.0.0.1 localhost\n", setup);
+        let Some(client) = client else { return println!("{NO_SPACE}") };
+        let server = hears(lhlo, "MAIL FROM:<me@x>{any}");
+        let client = client.env("PATH", path).args(server.destination()).typed("-t a@example.net");
+        let ran = client.typed(options).run();
+        server.finish();
+        ran.exits(75).within(6.0);
+        assert_eq!(home.path().join("asked").exists(), asked, "{options}: {then}");
+    }
+}
+
+#[test]
+fn what_is_missing_for_a_sender_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let setup = " && printf '(none)' > /proc/sys/kernel/hostname";
+    let Some(client) = with_hosts(home.path(), "", setup) else { return println!("{NO_SPACE}") };
+    let ran = client.typed("--exec true -t a@example.net").input(MESSAGE).run().exits(75);
+    ran.says("4.3.5", "this host has no domain name (hostname); give --from");
+}
+
 #[test]
 fn an_abstract_socket_has_no_file() {
     use std::os::linux::net::SocketAddrExt;

@@ -2,6 +2,8 @@
 
 use data_encoding::BASE64;
 
+use crate::calendar;
+
 /// The longest encoded word (RFC 2047 §2), in characters.
 const MAX_ENCODED_WORD: usize = 75;
 
@@ -50,30 +52,11 @@ pub fn date(seconds: u64) -> String {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
+    let (year, month, day) = calendar::civil(days);
     let weekday = DAYS.iter().cycle().nth((days % 7) as usize).unwrap_or(&"Thu");
     let month = MONTHS.get(month).unwrap_or(&"Jan");
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{weekday}, {day:02} {month} {year} {hour:02}:{minute:02}:{second:02} +0000")
-}
-
-/// The year, the month from 0 and the day of the month, `days` after 1970-01-01.
-fn civil(mut days: u64) -> (u64, usize, u64) {
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let mut year = 1970;
-    while days >= 365 + u64::from(leap(year)) {
-        days -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let mut month = 0;
-    for length in [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    (year, month, days + 1)
 }
 
 /// A Message-ID of the time, a random number and the host or the sender's domain.
