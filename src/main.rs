@@ -16,6 +16,7 @@ mod wait;
 
 use std::ffi::OsString;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -95,6 +96,10 @@ fn deliver(args: &Args, terms: Terms) -> Result<u8, LocalError> {
     let job = Job::new(args, stop)?;
     let mut report = Report::open(terms, job.inputs.len() > 1 || args.bulk.is_of_several())?;
     let mut summary = None;
+    if job.questions.is_empty() && !job.output.quiet && job.inputs.iter().any(|input| input == Path::new("-"))
+    {
+        report::await_typing(job.submission.as_ref().is_some_and(|s| s.until_lone_dot), stop);
+    }
     if !job.questions.is_empty() {
         query::run(&job, stop, &mut report);
     } else if job.bulk.is_measured() {

@@ -466,6 +466,14 @@ pub fn print(text: &str, stop: &Arc<Stop>) -> io::Result<()> {
     Writer::stdout(stop).write(text.as_bytes(), Instant::now() + ANSWER)
 }
 
+/// Says what a terminal that is standard input is waited for, if the person before it sees standard error.
+pub fn await_typing(until_lone_dot: bool, stop: &Arc<Stop>) {
+    if io::stdin().is_terminal() && io::stderr().is_terminal() {
+        let dot = if until_lone_dot { " or a line of a single dot" } else { "" };
+        say(&format!("lmtp-send: type the message, header first; Ctrl-D{dot} ends it"), ANSWER, stop);
+    }
+}
+
 /// What is wrong with the command line, whether anybody reads that or not.
 pub fn usage(style: ExitStyle, text: &str, stop: &Arc<Stop>) {
     if style == ExitStyle::Monitor {

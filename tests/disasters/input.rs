@@ -25,6 +25,30 @@ fn delivers(message: Vec<u8>) -> impl FnOnce(&mut Peer) -> Played + Send + 'stat
     }
 }
 
+/// Runs `arguments` of the program in a terminal of its own, in which `typed` is typed; what stands there then.
+fn in_a_terminal(arguments: &str, typed: &str) -> String {
+    let mut terminal = Command::new("script");
+    let program = env!("CARGO_BIN_EXE_lmtp-send");
+    terminal.args(["-q", "-e", "-c", &format!("{program} {arguments}"), "/dev/null"]);
+    let ran = Client::of(terminal).input(typed).run();
+    assert_eq!(ran.code(), 0, "{}", ran.stdout);
+    ran.stdout
+}
+
+#[test]
+fn message_typed_at_a_terminal() {
+    let home = tempfile::tempdir().unwrap();
+    let sink = format!("--sink {}/inbox", home.path().display());
+    let typed = "Subject: hello\n\nhello\n";
+    let screen = in_a_terminal(&format!("{sink} -f me@example.net -t joe"), &format!("{typed}\x04"));
+    assert!(screen.contains("type the message, header first; Ctrl-D ends it"), "{screen}");
+    let screen = in_a_terminal(&format!("{sink} --sendmail -f me@example.net joe"), &format!("{typed}.\n"));
+    assert!(screen.contains("Ctrl-D or a line of a single dot ends it"), "{screen}");
+    let screen = in_a_terminal(&format!("{sink} -q -f me@example.net -t joe"), &format!("{typed}\x04"));
+    assert!(!screen.contains("type the message"), "{screen}");
+    assert_eq!(fs::read_dir(home.path().join("inbox/joe/new")).unwrap().count(), 3);
+}
+
 #[test]
 fn message_file_missing() {
     let server = Server::unused();
