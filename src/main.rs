@@ -56,7 +56,8 @@ fn typed_policy(argv: &[OsString]) -> Policy {
 }
 
 fn run(args: &Args, stop: &Arc<Stop>, uncaught: Option<io::Error>) -> u8 {
-    let terms = terms(args, stop);
+    let mut terms = terms(args, stop);
+    terms.watch();
     stop.set_code(terms.policy.styled(exit::TEMPFAIL));
     exit_on_panic(terms.policy);
     if std::env::var_os("RUST_LOG").is_some() {
@@ -76,6 +77,7 @@ fn terms(args: &Args, stop: &Arc<Stop>) -> Terms {
         output: job::output(args),
         deadline: job::deadline(&args.usual),
         stop: Arc::clone(stop),
+        progress: None,
     }
 }
 
@@ -119,7 +121,8 @@ fn misconfigured(argv: &[OsString], text: &str, stop: &Arc<Stop>) -> u8 {
         Ok(args) => never_begun(&args, &trouble, stop),
         Err(_) => {
             let (policy, output) = (typed_policy(argv), Output::default());
-            let terms = Terms { policy, output, deadline: job::DEADLINE, stop: Arc::clone(stop) };
+            let terms =
+                Terms { policy, output, deadline: job::DEADLINE, stop: Arc::clone(stop), progress: None };
             report::never_begun(terms, &trouble, &["-".into()], "", &[])
         }
     }

@@ -27,6 +27,8 @@ pub const PASSWORD: &str = "LMTP_SEND_PASSWORD";
 const SAME_SIGNAL: Duration = Duration::from_millis(50);
 /// How long what is known already may still be written after a signal.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often somebody who watches is told that a wait goes on.
+const TICK: Duration = Duration::from_millis(500);
 
 /// Told when the run is to stop.
 pub struct Stop {
@@ -41,6 +43,51 @@ pub struct Stop {
     code: AtomicU8,
     /// Whether children can be waited for.
     children: OnceLock<()>,
+    /// Who shows what is waited for, if anybody sits at a terminal.
+    watcher: OnceLock<Arc<dyn Watcher>>,
+}
+
+/// Shows a person what is waited for.
+pub trait Watcher: Send + Sync {
+    /// This thread now waits for `wait`, or for nothing in particular; returns what it waited for before.
+    fn set(&self, wait: Option<Wait>) -> Option<Wait>;
+    /// A wait begins or goes on.
+    fn tick(&self);
+    /// Says `line` at once.
+    fn say(&self, line: &str);
+    /// Something else is about to be written to the terminal.
+    fn clear(&self);
+}
+
+/// What is waited for, as in "waiting for the greeting", and since when.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    /// Empty: a person knows, and is not to be disturbed.
+    pub what: String,
+    /// It began then, or something moved then.
+    pub since: Instant,
+}
+
+impl Wait {
+    /// From now on.
+    pub fn new(what: String) -> Self {
+        Self { what, since: Instant::now() }
+    }
+}
+
+/// As long as it lives, something is waited for.
+#[must_use = "the wait ends when this is dropped"]
+pub struct Waiting<'a> {
+    watcher: Option<&'a dyn Watcher>,
+    before: Option<Wait>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(watcher) = self.watcher {
+            watcher.set(self.before.take());
+        }
+    }
 }
 
 /// What a wait ended with.
@@ -85,7 +132,32 @@ impl Stop {
             noticed: OnceLock::new(),
             code: AtomicU8::new(code),
             children: OnceLock::new(),
+            watcher: OnceLock::new(),
         }
+    }
+
+    /// From now on `watcher` shows what is waited for.
+    pub fn watch(&self, watcher: Arc<dyn Watcher>) {
+        let _ = self.watcher.set(watcher);
+    }
+
+    /// Who shows what is waited for, if anybody does.
+    pub fn watcher(&self) -> Option<&dyn Watcher> {
+        self.watcher.get().map(AsRef::as_ref)
+    }
+
+    /// Something is about to be written to what may be the terminal.
+    pub fn clear_terminal(&self) {
+        if let Some(watcher) = self.watcher() {
+            watcher.clear();
+        }
+    }
+
+    /// Says that this thread waits for `what`, as long as the result lives.
+    pub fn waiting(&self, what: impl FnOnce() -> String) -> Waiting<'_> {
+        let watcher = self.watcher();
+        let before = watcher.and_then(|watcher| watcher.set(Some(Wait::new(what()))));
+        Waiting { watcher, before }
     }
 
     /// From now on a second signal exits with `code`.
@@ -147,13 +219,25 @@ impl Stop {
                 if output.is_some() { PollFlags::OUT } else { PollFlags::IN },
             ),
         ];
-        poll_until(&mut fds, until)?;
+        self.poll(&mut fds, until)?;
         let [stop, read, write] = fds.map(|fd| !fd.revents().is_empty());
         if stop && told.is_some() {
             self.notice();
             Err(io::ErrorKind::Interrupted.into())
         } else {
             Ok(Ready { input: read && input.is_some(), output: write && output.is_some() })
+        }
+    }
+
+    /// Waits for one of `fds`, and has it shown where somebody watches.
+    fn poll(&self, fds: &mut [PollFd<'_>], until: Instant) -> io::Result<()> {
+        let Some(watcher) = self.watcher() else { return poll_until(fds, until) };
+        loop {
+            watcher.tick();
+            match poll_until(fds, until.min(Instant::now() + TICK)) {
+                Err(e) if e.kind() == io::ErrorKind::TimedOut && Instant::now() < until => {}
+                ready => return ready,
+            }
         }
     }
 
@@ -212,6 +296,9 @@ pub fn end_by(child: &mut Child, until: Instant, stop: &Stop) -> io::Result<Exit
         if Instant::now() >= until || stop.is_told() {
             let _ = child.kill();
             return child.wait();
+        }
+        if let Some(watcher) = stop.watcher() {
+            watcher.tick();
         }
         sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));

@@ -169,6 +169,7 @@ pub fn write_at_once(octets: &[u8]) {
 ///
 /// The system's, and those of [`Stop::wait`].
 pub fn read(path: &Path, most: usize, until: Instant, stop: &Stop) -> io::Result<Vec<u8>> {
+    let _waiting = stop.waiting(|| format!("reading {}", path.display()));
     let mut file = OpenOptions::new().read(true).custom_flags(nonblocking()).open(path)?;
     // All at once, so that no half of a secret stays behind where a buffer grew.
     let size = file.metadata().map_or(0, |m| usize::try_from(m.len()).unwrap_or(most));

@@ -15,6 +15,7 @@ mod reach;
 mod replies;
 mod resources;
 mod slow;
+mod terminal;
 pub mod tls;
 mod waiting;
 

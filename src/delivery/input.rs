@@ -1,7 +1,7 @@
 //! Messages: opened and read to their end, before a session is opened for them.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -73,6 +73,7 @@ impl Opened<'_> {
     /// [`LocalError`] naming the file.
     pub fn read(self, deadline: Instant, stop: &Stop, until_lone_dot: bool) -> Result<Message, LocalError> {
         let Self { path, file, metadata } = self;
+        let _waiting = stop.waiting(|| what_is_waited_for(path, &file, stop));
         let message = match metadata {
             Some(metadata) if metadata.is_file() => {
                 let how = Reading { until_lone_dot, go_on: &|| in_time(deadline, stop) };
@@ -145,8 +146,25 @@ pub fn unreadable(path: &Path, error: &Unreadable) -> LocalError {
     LocalError::input(kind, format!("{name}: {text}"))
 }
 
+/// A person who types the message is told how to end it, and not disturbed any more.
+fn what_is_waited_for(path: &Path, file: &File, stop: &Stop) -> String {
+    if path == Path::new("-") && file.is_terminal() {
+        if let Some(watcher) = stop.watcher() {
+            watcher.say("reading the message from the terminal, end with Ctrl-D");
+        }
+        return String::new();
+    }
+    format!(
+        "reading {}",
+        if path == Path::new("-") { "standard input".into() } else { path.display().to_string() }
+    )
+}
+
 /// Ends the reading at the deadline and when a signal has come.
 fn in_time(deadline: Instant, stop: &Stop) -> io::Result<()> {
+    if let Some(watcher) = stop.watcher() {
+        watcher.tick();
+    }
     if stop.is_told() {
         Err(io::ErrorKind::Interrupted.into())
     } else if Instant::now() >= deadline {

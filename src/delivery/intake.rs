@@ -89,6 +89,10 @@ pub trait Source: Send {
     fn ahead(&self) -> Ahead;
     /// The next message; `None` behind the last one.
     fn next(&mut self, patience: Patience<'_>) -> Option<Input>;
+    /// How many are still to come, where that is known.
+    fn left(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Gives out the messages of a run, each as often as it is to be sent.
@@ -104,6 +108,8 @@ pub struct Intake {
     current: Option<Input>,
     /// How many were given out.
     count: u64,
+    /// How many of them were directories.
+    directories: u64,
     /// The time between two messages.
     pause: Option<Duration>,
     /// When the next one may go.
@@ -162,7 +168,17 @@ impl Intake {
         sources.extend(bulk.files_from.clone().map(sources::list));
         let pause = bulk.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
         let (mbox, shard, repeat) = (bulk.mbox, bulk.shard, bulk.repeat);
-        Self { sources, mbox, shard, repeat, current: None, count: 0, pause, due: None }
+        Self { sources, mbox, shard, repeat, current: None, count: 0, directories: 0, pause, due: None }
+    }
+
+    /// How many messages there are, as far as that is known before a message is repeated.
+    pub fn expected(&self) -> Option<u64> {
+        if self.mbox || self.shard.is_some() {
+            return None;
+        }
+        let left = self.sources.iter().map(|source| source.left()).sum::<Option<usize>>()?;
+        let left = u64::try_from(left).ok()?.checked_mul(self.repeat.unwrap_or(1).into())?;
+        Some(self.count.saturating_sub(self.directories) + left)
     }
 
     /// The next message, at `now`, if finding it takes no more than is `allowed`.
@@ -189,6 +205,7 @@ impl Intake {
         let is_it = |input: &mut Input| matches!(&input.place, Place::File(path) if **path == *directory);
         self.current.take_if(is_it);
         self.sources.push_front(sources::directory(directory)?);
+        self.directories += 1;
         Ok(())
     }
 
@@ -233,7 +250,17 @@ mod tests {
     fn intake(repeat: Option<u32>, rate: Option<f64>) -> Intake {
         let sources = VecDeque::from([sources::files(vec!["a".into(), "b".into()])]);
         let pause = rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
-        Intake { sources, mbox: false, shard: None, repeat, current: None, count: 0, pause, due: None }
+        Intake {
+            sources,
+            mbox: false,
+            shard: None,
+            repeat,
+            current: None,
+            count: 0,
+            directories: 0,
+            pause,
+            due: None,
+        }
     }
 
     fn named(intake: &mut Intake, now: Instant) -> String {
@@ -253,6 +280,7 @@ mod tests {
             [(None, "a0 b0 nothing"), (Some(1), "a1 b1 nothing"), (Some(2), "a1 a2 b1 b2 nothing")]
         {
             let mut intake = intake(repeat, None);
+            assert_eq!(intake.expected(), Some(u64::from(2 * repeat.unwrap_or(1))));
             let words: Vec<String> =
                 (0..expected.split(' ').count()).map(|_| named(&mut intake, now)).collect();
             assert_eq!(words.join(" "), expected);

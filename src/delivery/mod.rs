@@ -126,6 +126,8 @@ pub type Listeners = Arc<dyn Fn(&str) -> Listener + Send + Sync>;
 /// A count for the summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
+    /// So many messages are to be sent, as far as that is known from the beginning.
+    Expected(u64),
     /// A session was opened.
     Session,
     /// A message was taken in.
@@ -167,6 +169,11 @@ pub fn run(job: &Job, stop: &Arc<Stop>, reporter: &mut dyn Reporter) -> Result<(
         ledger_lost: AtomicBool::new(false),
         ended: AtomicBool::new(false),
     };
+    if job.bulk.is_measured()
+        && let Some(messages) = run.expected()
+    {
+        reporter.measure(Measure::Expected(messages));
+    }
     match job.bulk.connections {
         0 | 1 => Worker::new(&run, reporter).work(),
         workers => side_by_side::work(&run, workers, reporter),
@@ -196,6 +203,11 @@ impl Run<'_> {
     /// What was taken for a message is a directory: its messages are.
     fn expand(&self, directory: &Path) -> Result<(), LocalError> {
         self.intake.lock().unwrap_or_else(PoisonError::into_inner).expand(directory)
+    }
+
+    /// How many messages there are, where that is known.
+    fn expected(&self) -> Option<u64> {
+        self.intake.lock().unwrap_or_else(PoisonError::into_inner).expected()
     }
 
     /// A record could not be told: nothing more is to be delivered.

@@ -163,6 +163,7 @@ impl Opening<'_> {
         let limits = Limits::new(self.job.timeout, self.job.data_timeout, self.deadline);
         let link = connect(self.destination, self.job.network, limits, self.stop);
         let mut link = link.map_err(|e| self.unreachable(&e))?;
+        link.watch(self.stop, &self.server);
         log::debug!("connected to {}", self.server);
         if let Some(proxy) = self.job.proxy {
             let lost = |e| self.failed(&SessionError::from_io(Stage::Connect, &e));

@@ -59,6 +59,10 @@ impl Source for Files {
     fn next(&mut self, _: Patience<'_>) -> Option<Input> {
         self.0.pop_front().map(Input::at)
     }
+
+    fn left(&self) -> Option<usize> {
+        Some(self.0.len())
+    }
 }
 
 struct Folder(Directory);
@@ -71,6 +75,10 @@ impl Source for Folder {
     fn next(&mut self, _: Patience<'_>) -> Option<Input> {
         let named = self.0.next()?;
         Some(Input::at(named.path).archived(named.lasting.as_os_str().as_bytes()))
+    }
+
+    fn left(&self) -> Option<usize> {
+        Some(self.0.left())
     }
 }
 

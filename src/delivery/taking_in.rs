@@ -100,6 +100,11 @@ impl Worker<'_> {
         if !self.queue.is_empty() {
             return;
         }
+        let _waiting = self.run.stop.waiting(|| {
+            let again = self.queue.next_due().is_some();
+            let what = if again { "the next attempt" } else { "the next message (--rate)" };
+            format!("waiting for {what}")
+        });
         let waited = self.run.stop.wait(None, None, at);
         if waited.is_err_and(|e| e.kind() == ErrorKind::Interrupted) {
             self.run.end_early();
@@ -186,13 +191,24 @@ impl Worker<'_> {
         Ok(Some(letter))
     }
 
+    /// Says how many messages there are, where that is known and somebody wants to know.
+    fn measure_expected(&mut self) {
+        if self.run.job.bulk.is_measured()
+            && let Some(messages) = self.run.expected()
+        {
+            self.measure(Measure::Expected(messages));
+        }
+    }
+
     /// The messages in `directory` are next. They go to whom the headers name only where that was asked for.
-    fn expand(&self, directory: &Path) -> Result<(), LocalError> {
+    fn expand(&mut self, directory: &Path) -> Result<(), LocalError> {
         if self.run.job.to.is_empty() && !self.run.job.bulk.header_recipients {
             let why =
                 "is a directory: its messages go to --to, or with --header-recipients to whom they name";
             return Err(LocalError::input(Kind::Usage, format!("{}: {why}", directory.display())));
         }
-        self.run.expand(directory)
+        self.run.expand(directory)?;
+        self.measure_expected();
+        Ok(())
     }
 }

@@ -237,6 +237,7 @@ fn run(command: &str, until: Instant, stop: &Stop) -> anyhow::Result<Vec<u8>> {
     let split = shell_words::split(command)?;
     let (program, arguments) = split.split_first().context("it is empty")?;
     let mut command = stop.command(program);
+    let _waiting = stop.waiting(|| "waiting for --password-command".to_owned());
     let ran = wait::output(command.args(arguments), Wanted::FirstLine, MAX_PASSWORD, until, stop);
     let (octets, status) = ran.map_err(in_words).with_context(|| format!("running '{program}'"))?;
     ensure!(status.success(), "it failed: {status}");

@@ -19,6 +19,7 @@ use lmtp_send::lmtp::{Stage, printable};
 
 pub use answer::Answer;
 pub use probe::{Answered, Probe, Session};
+use progress::Progress;
 pub use summary::Tally;
 use syslog::Log;
 
@@ -28,7 +29,7 @@ use crate::exit::{self, Class, Judgement, Kind, Policy, State};
 use crate::job::{Output, Thresholds};
 use crate::local_error::LocalError;
 use crate::process::{self, Access, was_closed};
-use crate::stop::Stop;
+use crate::stop::{Stop, Watcher};
 use crate::wait::{Writer, write_at_once};
 
 /// How long the report and the diagnostics may take to be written where the message's deadline is over.
@@ -50,6 +51,19 @@ pub struct Terms {
     pub deadline: Duration,
     /// Ends every wait.
     pub stop: Arc<Stop>,
+    /// What a person at the terminal sees, if anybody sits there and wants to.
+    pub progress: Option<Arc<Progress>>,
+}
+
+impl Terms {
+    /// From now on, whoever sits at the terminal sees what takes long.
+    pub fn watch(&mut self) {
+        if !self.output.quiet && io::stderr().is_terminal() {
+            let progress = Progress::new();
+            self.stop.watch(Arc::clone(&progress) as Arc<dyn Watcher>);
+            self.progress = Some(progress);
+        }
+    }
 }
 
 /// Hears of every outcome, and says at the end what the exit code is.
@@ -61,6 +75,7 @@ pub struct Report {
     stderr: Stderr,
     log: Option<Log>,
     stop: Arc<Stop>,
+    progress: Option<Arc<Progress>>,
     /// For each message.
     deadline: Duration,
     /// When the last message that was heard of should be done with.
@@ -130,20 +145,26 @@ impl Diagnostics {
 /// Standard error while the run goes on: what nobody reads does not hold up the mail for ever.
 struct Stderr {
     writer: Writer,
+    stop: Arc<Stop>,
     /// What is left of the time for waiting.
     patience: Duration,
 }
 
 impl Stderr {
     fn new(deadline: Duration, stop: &Arc<Stop>) -> Self {
-        Self { writer: Writer::stderr(stop), patience: PATIENCE.min(deadline / 2) }
+        Self { writer: Writer::stderr(stop), stop: Arc::clone(stop), patience: PATIENCE.min(deadline / 2) }
     }
 
     fn say(&mut self, line: &str) -> io::Result<()> {
         let began = Instant::now();
-        let said = self.writer.write(format!("{line}\n").as_bytes(), began + self.patience);
+        let said = self.say_until(line, began + self.patience);
         self.patience = self.patience.saturating_sub(began.elapsed());
         said
+    }
+
+    fn say_until(&mut self, line: &str, until: Instant) -> io::Result<()> {
+        self.stop.clear_terminal();
+        self.writer.write(format!("{line}\n").as_bytes(), until)
     }
 }
 
@@ -154,7 +175,7 @@ impl Report {
     ///
     /// [`LocalError`] where that cannot be written, before anything is delivered.
     pub fn open(terms: Terms, several: bool) -> Result<Self, LocalError> {
-        let Terms { policy, output, deadline, stop } = terms;
+        let Terms { policy, output, deadline, stop, progress } = terms;
         let now = Instant::now();
         let until = now.checked_add(deadline).unwrap_or(now);
         Ok(Self {
@@ -164,6 +185,7 @@ impl Report {
             stderr: Stderr::new(deadline, &stop),
             log: None,
             stop,
+            progress,
             deadline,
             until,
             lost: false,
@@ -187,9 +209,10 @@ impl Report {
             lines.append(&mut self.warnings);
         }
         let until = self.until.max(Instant::now() + GRACE);
+        self.stop.clear_terminal();
         for line in lines.iter().chain(&summary) {
             // The exit code stays true where nobody reads why.
-            let _ = self.stderr.writer.write(format!("{line}\n").as_bytes(), until);
+            let _ = self.stderr.say_until(line, until);
         }
         judgement.map_or(exit::OK, |judgement| judgement.exit)
     }
@@ -253,6 +276,7 @@ impl Report {
             Some(_) => self.report(line),
             None => {
                 let text = format!("{line}\n");
+                self.stop.clear_terminal();
                 if let Err(e) = Writer::stdout(&self.stop).write(text.as_bytes(), until) {
                     self.report_lost(&format!("{STDOUT}: {}", why(&e)));
                 }
@@ -264,7 +288,12 @@ impl Report {
     fn report(&mut self, line: &str) {
         let until = self.until.max(Instant::now() + GRACE);
         let Some(sink) = self.sink.as_mut().filter(|_| !self.lost) else { return };
-        if let Err(e) = sink.writer.write(format!("{line}\n").as_bytes(), until) {
+        // That may be the same terminal.
+        self.stop.clear_terminal();
+        let waiting = self.stop.waiting(|| format!("writing the report to {}", sink.name));
+        let written = sink.writer.write(format!("{line}\n").as_bytes(), until);
+        drop(waiting);
+        if let Err(e) = written {
             let text = format!("{}: {}", sink.name, why(&e));
             self.report_lost(&text);
         }
@@ -336,6 +365,7 @@ impl Sink {
         }
         if let Some(path) = &output.report_file {
             let name = path.display().to_string();
+            let _waiting = stop.waiting(|| format!("opening {name} for the report"));
             let writer = Writer::append(path, until, stop).map_err(|e| not_opened(path, &e))?;
             return Ok(Some(Self { name, writer }));
         }
@@ -352,6 +382,9 @@ impl Reporter for Report {
             self.deadline.saturating_sub(Duration::try_from_secs_f64(record.seconds).unwrap_or_default());
         self.until = Instant::now().checked_add(left).unwrap_or(self.until);
         let judgement = self.judge(&record.fate);
+        if let Some(progress) = &self.progress {
+            progress.count(judgement.exit == exit::OK, record.is_last);
+        }
         self.write(&record, judgement);
         self.log(&record, judgement);
         if self.output.verbosity > 0 {
@@ -372,37 +405,40 @@ impl Reporter for Report {
     }
 
     fn listener(&self, server: &str) -> Listener {
-        listener(self.output.verbosity, self.output.quiet, self.deadline, &self.stop, server)
+        listener(self.output.verbosity, self.deadline, &self.stop, self.progress.as_ref(), server)
     }
 
     fn listeners(&self) -> Listeners {
-        let Output { verbosity, quiet, .. } = self.output;
-        let (deadline, stop) = (self.deadline, Arc::clone(&self.stop));
-        // One line of progress has no room for several sessions.
-        Arc::new(move |server| listener(verbosity, quiet || verbosity < 2, deadline, &stop, server))
+        let verbosity = self.output.verbosity;
+        let (deadline, stop, progress) = (self.deadline, Arc::clone(&self.stop), self.progress.clone());
+        Arc::new(move |server| listener(verbosity, deadline, &stop, progress.as_ref(), server))
     }
 
-    fn measure(&mut self, _: Measure) {}
+    fn measure(&mut self, measure: Measure) {
+        if let Some(progress) = &self.progress {
+            progress.measure(measure);
+        }
+    }
 }
 
 /// Who shows the dialogue with `server`, or how far a long message has got.
-fn listener(verbosity: u8, quiet: bool, deadline: Duration, stop: &Arc<Stop>, server: &str) -> Listener {
-    if verbosity >= 2 {
-        let mut transcript = transcript::Transcript::new(server);
-        let mut stderr = Stderr::new(deadline, stop);
-        return Box::new(move |event| {
-            let line = transcript.line(&event);
-            line.iter().for_each(|line| drop(stderr.say(line)));
-        });
-    }
-    if quiet || !io::stderr().is_terminal() {
+fn listener(
+    verbosity: u8,
+    deadline: Duration,
+    stop: &Arc<Stop>,
+    progress: Option<&Arc<Progress>>,
+    server: &str,
+) -> Listener {
+    let mut transcript =
+        (verbosity >= 2).then(|| (transcript::Transcript::new(server), Stderr::new(deadline, stop)));
+    let progress = progress.cloned();
+    if transcript.is_none() && progress.is_none() {
         return Box::new(|_| {});
     }
-    let mut progress = progress::Progress::default();
-    let mut stderr = Writer::stderr(stop);
     Box::new(move |event| {
-        if let Some(text) = progress.note(&event, Instant::now()) {
-            let _ = stderr.write(text.as_bytes(), Instant::now());
+        progress.iter().for_each(|progress| progress.note(&event));
+        if let Some((transcript, stderr)) = &mut transcript {
+            transcript.line(&event).iter().for_each(|line| drop(stderr.say(line)));
         }
     })
 }
@@ -497,6 +533,7 @@ pub fn bug(style: ExitStyle, line: &str) {
 fn say(line: &str, limit: Duration, stop: &Arc<Stop>) {
     let now = Instant::now();
     let until = now.checked_add(limit).unwrap_or(now);
+    stop.clear_terminal();
     let _ = Writer::stderr(stop).write(format!("{line}\n").as_bytes(), until);
 }
 

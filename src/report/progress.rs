@@ -1,36 +1,278 @@
-//! A line on the terminal for a message that takes long to send.
+//! One line on the terminal for work that takes long: how far it has got, and what is waited for.
+//!
+//! - Nothing is shown of what is done within a second, nor of a wait of less than two.
+//! - The line is overwritten by the next one, and cleared away before anything else is written.
+//! - A terminal that shows nothing of what is typed belongs to a program that asks for a password; one in whose
+//!   background this process runs, to somebody else. Neither is written to.
+//!
+//! It exists only where standard error is a terminal: a run without one pays nothing for it.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use lmtp_send::lmtp::Event;
+use lmtp_send::lmtp::{Event, printable};
+use rustix::process::getpgrp;
+use rustix::stdio::stderr;
+use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp, tcgetwinsize};
 
-/// How long a message may take before anything is shown of it.
-const PATIENCE: Duration = Duration::from_secs(1);
+use crate::delivery::Measure;
+use crate::stop::{Wait, Watcher};
+use crate::wait::write_at_once;
+
+/// How long work may take before anything is shown of it.
+const SILENCE: Duration = Duration::from_secs(1);
+/// How long something may be waited for before that is shown.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the line is renewed.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Moves to the beginning of the line and clears it (ECMA-48, EL).
 const CLEAR: &str = "\r\x1b[K";
+/// The width of a terminal that does not tell its own.
+const COLUMNS: usize = 80;
 
-/// What is shown, and since when.
-#[derive(Default)]
+/// What is shown to whoever sits at the terminal.
 pub struct Progress {
-    began: Option<Instant>,
+    state: Mutex<State>,
+}
+
+/// What is known of the run.
+struct State {
+    began: Instant,
+    messages: Messages,
+    threads: HashMap<ThreadId, Activity>,
+    /// When the line that stands on the terminal was written.
     shown: Option<Instant>,
 }
 
+/// Counts for many messages.
+#[derive(Default)]
+struct Messages {
+    /// How many there are; 0: nobody knows.
+    expected: u64,
+    taken: u64,
+    done: u64,
+    octets: u64,
+    /// Recipients.
+    not_delivered: u64,
+}
+
+/// What a thread does.
+#[derive(Default)]
+struct Activity {
+    wait: Option<Wait>,
+    sending: Option<Sending>,
+}
+
+/// A message that is on its way.
+#[derive(Clone, Copy)]
+struct Sending {
+    octets: u64,
+    of: u64,
+    began: Instant,
+}
+
 impl Progress {
-    /// What is to be put on the terminal at `now`, without a line end.
-    pub fn note(&mut self, event: &Event<'_>, now: Instant) -> Option<String> {
-        let Event::Sending { octets, of } = event else {
-            self.began = None;
-            return self.shown.take().map(|_| CLEAR.to_owned());
-        };
-        let began = *self.began.get_or_insert(now);
-        let waited = self.shown.map_or(now - began >= PATIENCE, |shown| now - shown >= PAUSE);
-        waited.then(|| {
-            self.shown = Some(now);
-            format!("{CLEAR}{} % of {:.1} MiB", octets * 100 / (*of).max(1), *of as f64 / f64::from(1 << 20))
-        })
+    /// From now on.
+    pub fn new() -> Arc<Self> {
+        let messages = Messages::default();
+        let state = State { began: Instant::now(), messages, threads: HashMap::new(), shown: None };
+        Arc::new(Self { state: Mutex::new(state) })
+    }
+
+    /// Notes what happened in a session of this thread.
+    pub fn note(&self, event: &Event<'_>) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.note(event, thread::current().id(), now);
+        write(state.due(now));
+    }
+
+    /// Counts what was measured.
+    pub fn measure(&self, measure: Measure) {
+        let mut state = self.lock();
+        if let Measure::Expected(messages) = measure {
+            state.messages.expected = messages;
+        } else if measure == Measure::Message {
+            state.messages.taken += 1;
+        }
+    }
+
+    /// Counts a recipient, who is the `last` of a message or not.
+    pub fn count(&self, delivered: bool, last: bool) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.messages.done += u64::from(last);
+        state.messages.not_delivered += u64::from(!delivered);
+        write(state.due(now));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watcher for Progress {
+    fn set(&self, wait: Option<Wait>) -> Option<Wait> {
+        let mut state = self.lock();
+        // What a line says of the wait before is not true any more.
+        if !state.is_many() {
+            write(state.cleared());
+        }
+        let activity = state.threads.entry(thread::current().id()).or_default();
+        std::mem::replace(&mut activity.wait, wait)
+    }
+
+    fn tick(&self) {
+        let now = Instant::now();
+        write(self.lock().due(now));
+    }
+
+    fn say(&self, line: &str) {
+        self.clear();
+        write(Some(format!("{line}\n")));
+    }
+
+    fn clear(&self) {
+        write(self.lock().cleared());
+    }
+}
+
+impl State {
+    fn note(&mut self, event: &Event<'_>, thread: ThreadId, now: Instant) {
+        let activity = self.threads.entry(thread).or_default();
+        if let Event::Sending { octets, of } = *event {
+            let began = activity.sending.map_or(now, |sending| sending.began);
+            activity.sending = Some(Sending { octets, of, began });
+            activity.wait.iter_mut().for_each(|wait| wait.since = now);
+        } else {
+            activity.sending = None;
+        }
+        if let Event::SentMessage(octets) = event {
+            self.messages.octets += octets;
+        }
+    }
+
+    /// What is to be written at `now`, if anything.
+    fn due(&mut self, now: Instant) -> Option<String> {
+        if self.shown.is_some_and(|shown| now - shown < PAUSE) {
+            return None;
+        }
+        match self.line(now).filter(|_| is_ours()) {
+            Some(line) => {
+                self.shown = Some(now);
+                let width = columns().saturating_sub(1);
+                Some(format!("{CLEAR}{}", printable(line.as_bytes()).chars().take(width).collect::<String>()))
+            }
+            None => self.cleared(),
+        }
+    }
+
+    fn cleared(&mut self) -> Option<String> {
+        self.shown.take().map(|_| CLEAR.to_owned())
+    }
+
+    fn is_many(&self) -> bool {
+        self.messages.expected > 1 || self.messages.taken > 1
+    }
+
+    /// What there is to say at `now`.
+    fn line(&self, now: Instant) -> Option<String> {
+        if self.threads.values().filter_map(|t| t.wait.as_ref()).any(|wait| wait.what.is_empty()) {
+            return None;
+        }
+        let many = (self.is_many() && now - self.began >= SILENCE).then(|| self.many(now));
+        let parts: Vec<String> = many.into_iter().chain(self.sending(now)).chain(self.wait(now)).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+
+    fn many(&self, now: Instant) -> String {
+        let Messages { expected, done, octets, not_delivered, .. } = self.messages;
+        let elapsed = (now - self.began).as_secs_f64().max(1e-3);
+        let rate = done as f64 / elapsed;
+        let sent = octets + self.threads.values().filter_map(|t| t.sending).map(|s| s.octets).sum::<u64>();
+        let of = if expected > 0 { format!(" of {expected}") } else { String::new() };
+        let mut text = format!("{done}{of} messages, {}, {}/s", size(sent), short(rate));
+        if not_delivered > 0 {
+            text += &format!(", {not_delivered} not delivered");
+        }
+        if done > 0 && expected > done {
+            text += &format!(", {} left", clock((expected - done) as f64 / rate));
+        }
+        text
+    }
+
+    /// The one message that is on its way, if it takes long.
+    fn sending(&self, now: Instant) -> Option<String> {
+        let mut all = self.threads.values().filter_map(|t| t.sending);
+        let (Some(Sending { octets, of, began }), None) = (all.next(), all.next()) else { return None };
+        let elapsed = now - began;
+        if elapsed < SILENCE {
+            return None;
+        }
+        let rate = octets as f64 / elapsed.as_secs_f64();
+        let left = if rate > 0.0 && of >= octets { clock((of - octets) as f64 / rate) } else { "?".into() };
+        let percent = octets.saturating_mul(100) / of.max(1);
+        Some(format!("{percent} % of {}, {}/s, {left} left", size(of), size(rate as u64)))
+    }
+
+    /// What has been waited for the longest, where everybody waits.
+    fn wait(&self, now: Instant) -> Option<String> {
+        let waits: Vec<&Wait> = self.threads.values().filter_map(|t| t.wait.as_ref()).collect();
+        if waits.iter().any(|wait| now.saturating_duration_since(wait.since) < PATIENCE) {
+            return None;
+        }
+        let wait = waits.into_iter().min_by_key(|wait| wait.since)?;
+        let seconds = (now - wait.since).as_secs();
+        let time = if seconds < 60 { format!("{seconds} s") } else { clock(seconds as f64) };
+        Some(format!("{}, {time}", wait.what))
+    }
+}
+
+/// Octets in the unit that suits them.
+fn size(octets: u64) -> String {
+    let octets = octets as f64;
+    let kib = octets / 1024.0;
+    if kib < 1.0 {
+        format!("{octets} octets")
+    } else if kib < 1024.0 {
+        format!("{kib:.1} KiB")
+    } else if kib < 1024.0 * 1024.0 {
+        format!("{:.1} MiB", kib / 1024.0)
+    } else {
+        format!("{:.1} GiB", kib / 1024.0 / 1024.0)
+    }
+}
+
+fn short(rate: f64) -> String {
+    if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") }
+}
+
+/// Minutes and seconds, or hours, minutes and seconds.
+fn clock(seconds: f64) -> String {
+    let seconds = seconds.ceil() as u64;
+    let (minutes, seconds) = (seconds / 60, seconds % 60);
+    match minutes / 60 {
+        0 => format!("{minutes}:{seconds:02}"),
+        hours => format!("{hours}:{:02}:{seconds:02}", minutes % 60),
+    }
+}
+
+/// Whether the terminal is ours to write to.
+fn is_ours() -> bool {
+    let echoes = tcgetattr(stderr()).is_ok_and(|modes| modes.local_modes.contains(LocalModes::ECHO));
+    echoes && tcgetpgrp(stderr()).map_or(true, |group| group == getpgrp())
+}
+
+fn columns() -> usize {
+    let columns = tcgetwinsize(stderr()).map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { COLUMNS } else { columns }
+}
+
+fn write(text: Option<String>) {
+    if let Some(text) = text {
+        write_at_once(text.as_bytes());
     }
 }
 
@@ -38,20 +280,96 @@ impl Progress {
 mod tests {
     use super::*;
 
+    /// What is said `ms` after the beginning, when `happened` has.
+    fn said(ms: u64, happened: impl FnOnce(&mut State, Instant, ThreadId)) -> Option<String> {
+        let began = Instant::now();
+        let messages = Messages::default();
+        let mut state = State { began, messages, threads: HashMap::new(), shown: None };
+        happened(&mut state, began, thread::current().id());
+        state.line(began + Duration::from_millis(ms))
+    }
+
     #[test]
-    fn only_what_takes_long_is_shown_and_it_is_cleared_away() {
-        let mut progress = Progress::default();
-        let start = Instant::now();
-        let mut at = |ms: u64, octets| {
-            let event = Event::Sending { octets, of: 4 << 20 };
-            progress.note(&event, start + Duration::from_millis(ms))
+    fn one_long_message_is_shown_after_a_second() {
+        let sent = |ms, octets| {
+            said(ms, |state, began, thread| {
+                state.note(&Event::Sending { octets: 0, of: 4 << 20 }, thread, began);
+                let later = began + Duration::from_millis(ms);
+                state.note(&Event::Sending { octets, of: 4 << 20 }, thread, later);
+            })
         };
-        assert_eq!(at(0, 0), None);
-        assert_eq!(at(900, 1 << 20), None);
-        assert_eq!(at(1100, 2 << 20).as_deref(), Some("\r\x1b[K50 % of 4.0 MiB"));
-        assert_eq!(at(1200, 3 << 20), None, "not too often");
-        assert_eq!(at(1400, 3 << 20).as_deref(), Some("\r\x1b[K75 % of 4.0 MiB"));
-        assert_eq!(progress.note(&Event::SentMessage(4 << 20), start).as_deref(), Some(CLEAR));
-        assert_eq!(progress.note(&Event::Sent("."), start), None);
+        assert_eq!(sent(900, 1 << 20), None);
+        assert_eq!(sent(2000, 2 << 20).as_deref(), Some("50 % of 4.0 MiB, 1.0 MiB/s, 0:02 left"));
+        let over = said(2000, |state, began, thread| {
+            state.note(&Event::Sending { octets: 0, of: 4 << 20 }, thread, began);
+            state.note(&Event::SentMessage(4 << 20), thread, began);
+        });
+        assert_eq!(over, None);
+    }
+
+    #[test]
+    fn many_messages_are_counted() {
+        let counted = |ms, expected| {
+            said(ms, |state, _, _| {
+                state.messages =
+                    Messages { expected, taken: 41, done: 40, octets: 5 << 10, not_delivered: 3 };
+            })
+        };
+        assert_eq!(counted(900, 100), None);
+        assert_eq!(
+            counted(4000, 4000).as_deref(),
+            Some("40 of 4000 messages, 5.0 KiB, 10/s, 3 not delivered, 6:36 left")
+        );
+        assert_eq!(counted(8000, 0).as_deref(), Some("40 messages, 5.0 KiB, 5.0/s, 3 not delivered"));
+    }
+
+    #[test]
+    fn a_wait_is_shown_after_two_seconds_and_with_many_threads_when_all_wait() {
+        let waits = |ms, other: Option<u64>| {
+            said(ms, |state, began, this| {
+                let wait = |what: &str, since| Activity {
+                    wait: Some(Wait { what: what.into(), since }),
+                    sending: None,
+                };
+                state.threads.insert(this, wait("mailbox:24: waiting for the greeting", began));
+                if let Some(ms) = other {
+                    let thread = thread::spawn(|| ()).thread().id();
+                    state.threads.insert(thread, wait("another", began + Duration::from_millis(ms)));
+                }
+            })
+        };
+        assert_eq!(waits(1900, None), None);
+        assert_eq!(waits(2100, None).as_deref(), Some("mailbox:24: waiting for the greeting, 2 s"));
+        assert_eq!(waits(125_000, None).as_deref(), Some("mailbox:24: waiting for the greeting, 2:05"));
+        assert_eq!(waits(3000, Some(1500)), None);
+        assert_eq!(waits(4000, Some(1500)).as_deref(), Some("mailbox:24: waiting for the greeting, 4 s"));
+    }
+
+    #[test]
+    fn a_message_that_does_not_move_is_waited_for_since_it_moved() {
+        let at = |ms| {
+            said(ms, |state, began, thread| {
+                let wait = Wait { what: "mailbox:24: sending the message".into(), since: began };
+                state.threads.insert(thread, Activity { wait: Some(wait), sending: None });
+                state.note(&Event::Sending { octets: 0, of: 2 << 20 }, thread, began);
+                let moved = began + Duration::from_secs(4);
+                state.note(&Event::Sending { octets: 1 << 20, of: 2 << 20 }, thread, moved);
+            })
+        };
+        assert_eq!(at(5000).as_deref(), Some("50 % of 2.0 MiB, 204.8 KiB/s, 0:05 left"));
+        assert_eq!(
+            at(8000).as_deref(),
+            Some("50 % of 2.0 MiB, 128.0 KiB/s, 0:08 left; mailbox:24: sending the message, 4 s")
+        );
+    }
+
+    #[test]
+    fn a_person_who_types_is_not_disturbed() {
+        let line = said(9000, |state, began, thread| {
+            state.messages = Messages { expected: 9, ..Messages::default() };
+            let wait = Wait { what: String::new(), since: began };
+            state.threads.insert(thread, Activity { wait: Some(wait), sending: None });
+        });
+        assert_eq!(line, None);
     }
 }

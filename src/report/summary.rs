@@ -97,6 +97,7 @@ impl Reporter for Tally<'_> {
 
     fn measure(&mut self, measure: Measure) {
         self.summary.measure(measure);
+        self.report.measure(measure);
     }
 }
 
@@ -120,6 +121,7 @@ impl Summary {
     /// Counts what was measured.
     fn measure(&mut self, measure: Measure) {
         match measure {
+            Measure::Expected(_) => {}
             Measure::Session => self.sessions += 1,
             Measure::Message => self.messages += 1,
             Measure::Octets(octets) => self.octets += octets,

@@ -194,7 +194,9 @@ fn to_host(
     limits: Limits,
     stop: &Arc<Stop>,
 ) -> Result<Link, Unreachable> {
+    let looking_up = stop.waiting(|| format!("looking up {name}"));
     let found = resolve(name, port, limits.until(), stop).map_err(|e| not_found(name, limits, e))?;
+    drop(looking_up);
     let is_wanted = |a: &SocketAddr| {
         network.ipv6.is_none_or(|six| a.is_ipv6() == six)
             && network.bind.is_none_or(|b| b.is_ipv6() == a.is_ipv6())
@@ -205,6 +207,7 @@ fn to_host(
         // An address that is dead must not take the time of those behind it.
         let now = Instant::now();
         let left = limits.until().saturating_duration_since(now);
+        let _waiting = stop.waiting(|| format!("connecting to {address} ({name})"));
         let share = left / u32::try_from(wanted.len() - tried).unwrap_or(u32::MAX);
         match to_address(address, network.bind, now + share, stop) {
             Ok(socket) => {

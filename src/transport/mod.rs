@@ -20,7 +20,7 @@ use std::time::Instant;
 use std::{io, mem};
 
 use crate::cli::Proxy;
-use crate::stop::Stop;
+use crate::stop::{Stop, Wait};
 use lmtp_send::lmtp::{Insecure, Moved, Stage, Stretch, Transport};
 use lmtp_send::tls::Secured;
 use rustls::pki_types::ServerName;
@@ -33,6 +33,13 @@ pub struct Link {
     tls: Option<Handshake>,
     /// What the server was called in the handshake.
     name: Option<ServerName<'static>>,
+    watched: Option<Watched>,
+}
+
+/// Where a person is told what is waited for.
+struct Watched {
+    stop: Arc<Stop>,
+    server: String,
 }
 
 enum Ends {
@@ -104,6 +111,13 @@ impl Link {
         if let Ends::Stream(stream) = &self.ends { stream.ended() } else { None }
     }
 
+    /// From now on, whoever watches sees what `server` is waited for.
+    pub fn watch(&mut self, stop: &Arc<Stop>, server: &str) {
+        if stop.watcher().is_some() {
+            self.watched = Some(Watched { stop: Arc::clone(stop), server: server.to_owned() });
+        }
+    }
+
     /// From now on, nothing waits beyond `deadline`.
     pub fn set_deadline(&mut self, deadline: Instant) {
         match &mut self.ends {
@@ -126,13 +140,22 @@ impl Link {
 
 impl From<Stream> for Link {
     fn from(stream: Stream) -> Self {
-        Self { ends: Ends::Stream(stream), tls: None, name: None }
+        Self { ends: Ends::Stream(stream), tls: None, name: None, watched: None }
     }
 }
 
 impl From<Local> for Link {
     fn from(local: Local) -> Self {
-        Self { ends: Ends::Sink(Box::new(local)), tls: None, name: None }
+        Self { ends: Ends::Sink(Box::new(local)), tls: None, name: None, watched: None }
+    }
+}
+
+impl Drop for Watched {
+    /// Nobody is waited for any more.
+    fn drop(&mut self) {
+        if let Some(watcher) = self.stop.watcher() {
+            watcher.set(None);
+        }
     }
 }
 
@@ -167,6 +190,11 @@ impl Transport for Link {
     fn enter(&mut self, stage: Stage) {
         if let Ok(ends) = self.ends() {
             ends.enter(stage);
+        }
+        if let Some(Watched { stop, server }) = &self.watched
+            && let Some(watcher) = stop.watcher()
+        {
+            watcher.set(Some(Wait::new(format!("{server}: {}", stage.phrase()))));
         }
     }
 

@@ -79,6 +79,13 @@ impl Directory {
     }
 }
 
+impl Directory {
+    /// How many are still to be given out.
+    pub fn left(&self) -> usize {
+        self.order.len().saturating_sub(self.given)
+    }
+}
+
 impl Iterator for Directory {
     type Item = Named;
 
