@@ -54,6 +54,7 @@ Register-ArgumentCompleter -Native -CommandName 'lmtp-send' -ScriptBlock {
             [CompletionResult]::new('--rcpt-param', '--rcpt-param', [CompletionResultType]::ParameterName, 'Another parameter for each RCPT, as it is; repeatable')
             [CompletionResult]::new('--transid', '--transid', [CompletionResultType]::ParameterName, 'Transaction identifier for a checkpoint (RFC 1845)')
             [CompletionResult]::new('--verb', '--verb', [CompletionResultType]::ParameterName, 'The command that begins a transaction (RFC 821) [default: mail]')
+            [CompletionResult]::new('--test', '--test', [CompletionResultType]::ParameterName, 'Send a small message of our own instead of FILE')
             [CompletionResult]::new('--xclient', '--xclient', [CompletionResultType]::ParameterName, 'Attribute for XCLIENT, to a server that offers it; repeatable')
             [CompletionResult]::new('--proxy', '--proxy', [CompletionResultType]::ParameterName, 'Tell for whom the session is by the PROXY protocol, or ''local''')
             [CompletionResult]::new('--tls', '--tls', [CompletionResultType]::ParameterName, 'Encrypt: off, opportunistic, starttls or implicit [default: off]')

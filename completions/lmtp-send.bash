@@ -161,6 +161,10 @@ _lmtp__send() {
                     COMPREPLY=($(compgen -W "mail send soml saml" -- "${cur}"))
                     return 0
                     ;;
+                --test)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --xclient)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -51,6 +51,7 @@ set edit:completion:arg-completer[lmtp-send] = {|@words|
             cand --rcpt-param 'Another parameter for each RCPT, as it is; repeatable'
             cand --transid 'Transaction identifier for a checkpoint (RFC 1845)'
             cand --verb 'The command that begins a transaction (RFC 821) [default: mail]'
+            cand --test 'Send a small message of our own instead of FILE'
             cand --xclient 'Attribute for XCLIENT, to a server that offers it; repeatable'
             cand --proxy 'Tell for whom the session is by the PROXY protocol, or ''local'''
             cand --tls 'Encrypt: off, opportunistic, starttls or implicit [default: off]'

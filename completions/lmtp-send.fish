@@ -56,6 +56,7 @@ complete -c lmtp-send -l verb -d 'The command that begins a transaction (RFC 821
 send\t'To the terminal'
 soml\t'To the terminal or else the mailbox'
 saml\t'To the terminal and the mailbox'"
+complete -c lmtp-send -l test -d 'Send a small message of our own instead of FILE' -r
 complete -c lmtp-send -l xclient -d 'Attribute for XCLIENT, to a server that offers it; repeatable' -r
 complete -c lmtp-send -l proxy -d 'Tell for whom the session is by the PROXY protocol, or \'local\'' -r
 complete -c lmtp-send -l tls -d 'Encrypt: off, opportunistic, starttls or implicit [default: off]' -r -f -a "off\t'Not'

@@ -225,7 +225,7 @@ impl Args {
             }),
             1 => self
                 .protocol
-                .contradiction(!files.is_empty(), !to.is_empty())
+                .contradiction(!files.is_empty() || self.has_two_messages(), !to.is_empty())
                 .or_else(|| self.bulk.contradiction(files, !to.is_empty())),
             _ => Some(Contradiction {
                 kind: ErrorKind::ArgumentConflict,
@@ -237,6 +237,11 @@ impl Args {
 }
 
 impl Args {
+    /// A message of our own is to be sent, and others as well.
+    fn has_two_messages(&self) -> bool {
+        self.protocol.test.is_some() && (self.bulk.mbox || self.bulk.files_from.is_some())
+    }
+
     /// What was meant by a FILE that is none and looks like something else.
     fn taken_for_a_file(&self) -> Option<String> {
         let missing = self.usual.files.iter().filter(|file| !file.exists());

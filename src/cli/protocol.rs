@@ -63,6 +63,11 @@ pub struct Protocol {
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
     pub verb: Option<Verb>,
 
+    /// Send a small message of our own instead of FILE
+    #[arg(long, value_name = "SUBJECT", num_args = 0..=1, require_equals = true, value_parser = value::line)]
+    #[arg(help_heading = PARAMETERS)]
+    pub test: Option<Option<String>>,
+
     /// Send the message by DATA even where CHUNKING is offered
     #[arg(long, help_heading = PARAMETERS)]
     pub no_chunking: bool,
@@ -250,6 +255,10 @@ impl Protocol {
     /// A query that left a message lying would exit with 0 all the same, and the mail be lost.
     pub(super) fn contradiction(&self, files: bool, recipients: bool) -> Option<Contradiction> {
         let kind = ErrorKind::ArgumentConflict;
+        if self.test.is_some() && (files || self.is_query()) {
+            let why = "--test sends a message of its own: neither FILE, --mbox, --files-from nor a query can be given with it";
+            return Some(Contradiction { kind, options: &["test"], why });
+        }
         if self.is_query() && (files || (recipients && !self.probe)) {
             let why = "a query delivers nothing: FILE cannot be given with it, and --to only with --probe";
             return Some(Contradiction { kind, options: &QUERY_OPTIONS, why });

@@ -23,6 +23,15 @@ pub fn seconds(word: &str) -> Result<Duration, &'static str> {
     }
 }
 
+/// Words on one line.
+///
+/// # Errors
+///
+/// What holds a control character.
+pub fn line(word: &str) -> Result<String, &'static str> {
+    if word.chars().any(char::is_control) { Err("not one line of text") } else { Ok(word.to_owned()) }
+}
+
 /// A port, or the name of a service, which begins with a letter.
 ///
 /// # Errors

@@ -18,6 +18,7 @@
 //! | `worker` | one connection and what is in flight on it |
 //! | `gate` | `conclude`: an outcome becomes final, or goes back into the queue |
 //! | `memory`, `ledger` | who has a message already, and what is to be remembered |
+//! | `test_message` | a message of our own, where one is asked for |
 //! | `retry` | attempts, verdict, deadline → delay |
 //! | `side_by_side` | several workers, and the one owner of the report |
 //! | `opening` | hosts in turn, from a destination to a session |
@@ -38,6 +39,7 @@ mod side_by_side;
 mod sources;
 mod submission;
 mod taking_in;
+mod test_message;
 mod worker;
 
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! A message that is handed in as to sendmail: its envelope from the arguments and the header, and the fields that it lacks.
 
-mod fields;
+pub(super) mod fields;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -147,7 +147,7 @@ fn originator(
 }
 
 /// What stands behind the `@` of a Message-ID: this host's name, if it can stand there, else the sender's domain.
-fn own_domain(reverse_path: &ReversePath) -> String {
+pub(super) fn own_domain(reverse_path: &ReversePath) -> String {
     let is_name = |name: &String| Address::parse(&format!("a@{name}")).is_ok() && name.is_ascii();
     let sender = || reverse_path.address().and_then(Address::domain).map(str::to_owned);
     job::host_name().filter(is_name).or_else(sender).unwrap_or_else(|| "localhost".into())

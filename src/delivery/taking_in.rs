@@ -12,7 +12,7 @@ use super::intake::{Ahead, Input, Next, Place};
 use super::mail::{About, Letter, Mail};
 use super::queue::Batch;
 use super::worker::Worker;
-use super::{Conclusion, Measure, input};
+use super::{Conclusion, Measure, input, test_message};
 use crate::exit::Kind;
 use crate::local_error::LocalError;
 
@@ -174,6 +174,11 @@ impl Worker<'_> {
                 let message = message.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let gone = || LocalError::input(Kind::Bug, format!("{}: it was read twice", input.name));
                 Letter::of(job, message.ok_or_else(gone)?, deadline, stop, about)?
+            }
+            Place::File(_) if job.test.is_some() => {
+                let subject = job.test.as_ref().and_then(Option::as_deref);
+                let message = test_message::compose(job, subject, deadline, stop)?;
+                Letter::of(job, message, deadline, stop, about)?
             }
             Place::File(path) => {
                 let opened = input::open(path)?;

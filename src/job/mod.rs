@@ -84,6 +84,8 @@ pub struct Job {
     pub credentials: Option<Credentials>,
     /// What is worth knowing and no failure.
     pub warnings: Vec<String>,
+    /// A message of our own is sent, about that.
+    pub test: Option<Option<String>>,
     /// The messages; `-` is standard input.
     pub inputs: Vec<PathBuf>,
     /// How many messages are sent, how fast, and what follows a failure.
@@ -212,11 +214,15 @@ impl Job {
             tls,
             credentials: None,
             warnings: warnings.iter().cloned().chain(warning).collect(),
-            inputs: inputs(usual, bulk.files_from.is_some()),
+            test: options.test.clone(),
+            inputs: inputs(args),
             bulk: Bulk::new(bulk, &output, usual.files.len() > 1),
             policy,
             output,
         };
+        if job.test.is_some() && job.to.is_empty() {
+            return Err(LocalError::input(Kind::Usage, "--test goes to nobody: give --to"));
+        }
         // Last: a password is not asked for in vain.
         let (credentials, warning) = security::credentials(options, until, stop)?;
         job.credentials = credentials;
@@ -225,9 +231,16 @@ impl Job {
     }
 }
 
-/// The FILEs; standard input, where nothing else is named.
-fn inputs(usual: &Usual, listed: bool) -> Vec<PathBuf> {
-    if usual.files.is_empty() && !listed { vec!["-".into()] } else { usual.files.clone() }
+/// The FILEs; standard input, where nothing else is named. A message of our own goes by the name of its option.
+fn inputs(args: &Args) -> Vec<PathBuf> {
+    let files = &args.usual.files;
+    if args.protocol.test.is_some() {
+        vec!["--test".into()]
+    } else if files.is_empty() && args.bulk.files_from.is_none() {
+        vec!["-".into()]
+    } else {
+        files.clone()
+    }
 }
 
 fn verb(option: Option<cli::Verb>) -> Verb {

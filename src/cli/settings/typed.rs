@@ -103,7 +103,7 @@ impl Typed {
 }
 
 /// These make sense on a command line only.
-const TYPED_ONLY: [&str; 4] = ["help", "version", "show-config", "sendmail"];
+const TYPED_ONLY: [&str; 5] = ["help", "version", "show-config", "sendmail", "test"];
 
 impl Schema {
     /// The options of `command`.

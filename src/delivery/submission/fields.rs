@@ -31,6 +31,11 @@ fn phrase(name: &str) -> String {
     }
 }
 
+/// The value of a field for people, such as Subject.
+pub fn unstructured(text: &str) -> String {
+    if text.is_ascii() && !text.contains("=?") { text.to_owned() } else { encoded_words(text) }
+}
+
 /// Each word holds whole characters and is not too long.
 fn encoded_words(name: &str) -> String {
     const FRAME: usize = "=?UTF-8?B??=".len();
@@ -88,6 +93,17 @@ mod tests {
         let long = mailbox(Some(&"é".repeat(60)), "a@b");
         assert!(long.split("\r\n ").all(|word| word.trim_end_matches(" <a@b>").len() <= 75), "{long}");
         assert_eq!(long.matches("=?UTF-8?B?").count(), 3);
+    }
+
+    #[test]
+    fn what_is_not_ascii_is_encoded_in_a_subject() {
+        for (text, expected) in [
+            ("a \"b\", c", "a \"b\", c"),
+            ("é", "=?UTF-8?B?w6k=?="),
+            ("=?x?q?y?=", "=?UTF-8?B?PT94P3E/eT89?="),
+        ] {
+            assert_eq!(unstructured(text), expected);
+        }
     }
 
     #[test]
