@@ -53,8 +53,6 @@ pub trait Watcher: Send + Sync {
     fn set(&self, wait: Option<Wait>) -> Option<Wait>;
     /// A wait begins or goes on.
     fn tick(&self);
-    /// Says `line` at once.
-    fn say(&self, line: &str);
     /// Something else is about to be written to the terminal.
     fn clear(&self);
 }

@@ -73,7 +73,7 @@ impl Opened<'_> {
     /// [`LocalError`] naming the file.
     pub fn read(self, deadline: Instant, stop: &Stop, until_lone_dot: bool) -> Result<Message, LocalError> {
         let Self { path, file, metadata } = self;
-        let _waiting = stop.waiting(|| what_is_waited_for(path, &file, stop));
+        let _waiting = stop.waiting(|| what_is_waited_for(path, &file));
         let message = match metadata {
             Some(metadata) if metadata.is_file() => {
                 let how = Reading { until_lone_dot, go_on: &|| in_time(deadline, stop) };
@@ -146,18 +146,15 @@ pub fn unreadable(path: &Path, error: &Unreadable) -> LocalError {
     LocalError::input(kind, format!("{name}: {text}"))
 }
 
-/// A person who types the message is told how to end it, and not disturbed any more.
-fn what_is_waited_for(path: &Path, file: &File, stop: &Stop) -> String {
-    if path == Path::new("-") && file.is_terminal() {
-        if let Some(watcher) = stop.watcher() {
-            watcher.say("reading the message from the terminal, end with Ctrl-D");
-        }
-        return String::new();
+/// A person who types the message knows, and is not disturbed.
+fn what_is_waited_for(path: &Path, file: &File) -> String {
+    if path != Path::new("-") {
+        format!("reading {}", path.display())
+    } else if file.is_terminal() {
+        String::new()
+    } else {
+        "reading standard input".into()
     }
-    format!(
-        "reading {}",
-        if path == Path::new("-") { "standard input".into() } else { path.display().to_string() }
-    )
 }
 
 /// Ends the reading at the deadline and when a signal has come.

@@ -129,11 +129,6 @@ impl Watcher for Progress {
         write(self.lock().due(now));
     }
 
-    fn say(&self, line: &str) {
-        self.clear();
-        write(Some(format!("{line}\n")));
-    }
-
     fn clear(&self) {
         write(self.lock().cleared());
     }
