@@ -444,7 +444,7 @@ fn a_look_up_that_hangs_is_ended_and_named() {
     let home = tempfile::tempdir().unwrap();
     let Some(client) = elsewhere(home.path(), Some("exec sleep 30")) else { return };
     let ran = client.typed(PLAIN).typed("--host mailbox.example --timeout 0.5").run();
-    ran.exits(75).says("4.4.1", "looking up 'mailbox.example' took too long (--timeout 0.5)").within(10.0);
+    ran.exits(75).says("4.4.1", "looking up 'mailbox.example' took too long: --timeout 0.5").within(10.0);
 }
 
 #[test]
