@@ -407,7 +407,7 @@ fn whoever_listens_hears_both_sides_and_no_password() {
     let client = server.client().login("me", "secret".to_owned()).observer(move |event| match event {
         Event::Sent(line) => log.lock().unwrap().push_str(&format!("C: {line}\n")),
         Event::Received(reply) => log.lock().unwrap().push_str(&format!("S: {reply}\n")),
-        Event::Sending { .. } | Event::SentMessage(_) => {}
+        Event::Sending { .. } | Event::SentMessage(_) | Event::Note(_) => {}
     });
     client.connect().unwrap().close();
     server.finish();

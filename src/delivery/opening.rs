@@ -1,6 +1,6 @@
 //! From a destination to a session that takes transactions: connection, TLS, greeting, LHLO, AUTH, XCLIENT.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::process::ExitStatus;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -14,7 +14,7 @@ use crate::exit::Kind;
 use crate::job::{Credentials, Job, Start};
 use crate::local_error::LocalError;
 use crate::stop::Stop;
-use crate::transport::{Destination, Handshake, Limits, Link, Tls, Unreachable, connect};
+use crate::transport::{Destination, Handshake, Limits, Link, Note, Tls, Unreachable, connect};
 
 /// A session, and how long each step to it took.
 pub struct Opened {
@@ -104,22 +104,29 @@ impl Opening<'_> {
 
     fn run(&self, witness: &mut dyn Reporter, encrypt: bool) -> Result<Opened, LocalError> {
         let mut watch = Watch { steps: Vec::new(), since: Instant::now() };
-        let mut link = self.connect()?;
+        let listener = Rc::new(RefCell::new(witness.listener(&self.server)));
+        let shows = self.job.output.verbosity >= 2;
+        let hear = |text: &dyn Fn() -> String| {
+            if shows {
+                (listener.borrow_mut())(Event::Note(&text()));
+            }
+        };
+        let mut link = self.connect(&mut |text| hear(text))?;
         watch.step(Stage::Connect);
         if self.starts() == Some(Start::AtOnce) {
             link.enter(Stage::Tls);
             link.secure().map_err(|e| self.insecure(e))?;
+            self.tell_tls(&link, hear);
             watch.step(Stage::Tls);
         }
         let failed = |failure: SessionError| self.failed(&failure);
-        let mut listener = witness.listener(&self.server);
         let greeted = Rc::new(Cell::new(None));
-        let first = Rc::clone(&greeted);
+        let (first, heard) = (Rc::clone(&greeted), Rc::clone(&listener));
         let observer: Listener = Box::new(move |event: Event<'_>| {
             if matches!(event, Event::Received(_)) && first.get().is_none() {
                 first.set(Some(Instant::now()));
             }
-            listener(event);
+            (heard.borrow_mut())(event);
         });
         let ended = link.ended();
         let mut session = Session::open_observed(link, &self.job.lhlo, observer)
@@ -131,6 +138,7 @@ impl Opening<'_> {
             || (encrypt && offered && self.starts() == Some(Start::IfOffered))
         {
             session.starttls().map_err(failed)?;
+            self.tell_tls(session.transport(), hear);
             watch.step(Stage::Tls);
         }
         self.tell_unverified(&mut session, witness);
@@ -158,10 +166,18 @@ impl Opening<'_> {
         witness.warning(&format!("{server}: encrypted, and not verified who the server is ({option})"));
     }
 
-    fn connect(&self) -> Result<Link, LocalError> {
+    /// What TLS came to, for the transcript.
+    fn tell_tls(&self, link: &Link, hear: impl Fn(&dyn Fn() -> String)) {
+        if let Some(facts) = link.facts() {
+            let verified = self.job.tls.as_ref().is_some_and(|(_, tls)| tls.verifies());
+            hear(&|| format!("{facts}, {}", if verified { "verified" } else { "not verified" }));
+        }
+    }
+
+    fn connect(&self, note: Note<'_>) -> Result<Link, LocalError> {
         let handshake = self.job.tls.as_ref().map(|(_, tls)| self.identity(tls)).transpose()?;
         let limits = Limits::new(self.job.timeout, self.job.data_timeout, self.deadline);
-        let link = connect(self.destination, self.job.network, limits, self.stop);
+        let link = connect(self.destination, self.job.network, limits, self.stop, note);
         let mut link = link.map_err(|e| self.unreachable(&e))?;
         link.watch(self.stop, &self.server);
         log::debug!("connected to {}", self.server);

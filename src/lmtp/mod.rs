@@ -247,7 +247,7 @@
 //!     move |event: Event<'_>| match event {
 //!         Event::Sent(command) => said.borrow_mut().push(command.to_owned()),
 //!         Event::SentMessage(octets) => said.borrow_mut().push(format!("({octets} octets)")),
-//!         Event::Received(_) | Event::Sending { .. } => {}
+//!         Event::Received(_) | Event::Sending { .. } | Event::Note(_) => {}
 //!     }
 //! };
 //! let mut session = Session::open_observed(server, "me.example.org", observer)?;

@@ -79,6 +79,8 @@ pub enum Event<'a> {
     SentMessage(u64),
     /// A reply.
     Received(&'a Reply),
+    /// Something about the connection. A session knows nothing of that: it comes from whoever makes the connection.
+    Note(&'a str),
 }
 
 /// Whoever is told what is said and heard in a session: any `FnMut(Event<'_>)`, or nobody.

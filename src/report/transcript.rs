@@ -1,4 +1,4 @@
-//! The dialogue with a server, with the time since it began.
+//! The dialogue with a server, from the first attempt to connect, with the time since then.
 
 use std::time::Instant;
 
@@ -21,6 +21,7 @@ impl Transcript {
         let stamp = format!("{:9.6} {}", self.started.elapsed().as_secs_f64(), self.server);
         Some(match event {
             Event::Sending { .. } => return None,
+            Event::Note(text) => format!("{stamp} -- {}", printable(text.as_bytes())),
             Event::Sent(command) => format!("{stamp} C: {}", printable(command.as_bytes())),
             Event::SentMessage(octets) => format!("{stamp} C: [message, {octets} octets]"),
             Event::Received(reply) => {

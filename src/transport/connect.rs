@@ -156,6 +156,9 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
+/// Hears what is tried and done on the way, and asks for the words if it shows them to anybody.
+pub type Note<'a> = &'a mut dyn FnMut(&dyn Fn() -> String);
+
 /// Connects to `destination` within `limits`.
 ///
 /// # Errors
@@ -166,14 +169,20 @@ pub fn connect(
     network: Network,
     limits: Limits,
     stop: &Arc<Stop>,
+    note: Note<'_>,
 ) -> Result<Link, Unreachable> {
     if stop.is_told() {
         return Err(Unreachable::Stopped);
     }
     match destination {
-        Destination::Host { name, port } => to_host(name, *port, network, limits, stop),
-        Destination::Socket(path) => to_socket(path, limits, stop),
-        Destination::Exec(words) => exec::start(words, limits, stop),
+        Destination::Host { name, port } => to_host((name, *port), network, limits, stop, note),
+        Destination::Socket(path) => {
+            note(&|| format!("trying {}", path.display()));
+            to_socket(path, limits, stop).inspect(|_| note(&|| "connected".into()))
+        }
+        Destination::Exec(words) => {
+            exec::start(words, limits, stop).inspect(|_| note(&|| format!("started {}", words.join(" "))))
+        }
         Destination::Sink(dir) => {
             let name =
                 hostname::get().map_or_else(|_| "localhost".into(), |n| n.to_string_lossy().into_owned());
@@ -188,11 +197,11 @@ pub fn connect(
 }
 
 fn to_host(
-    name: &str,
-    port: u16,
+    (name, port): (&str, u16),
     network: Network,
     limits: Limits,
     stop: &Arc<Stop>,
+    note: Note<'_>,
 ) -> Result<Link, Unreachable> {
     let looking_up = stop.waiting(|| format!("looking up {name}"));
     let found = resolve(name, port, limits.until(), stop).map_err(|e| not_found(name, limits, e))?;
@@ -209,13 +218,22 @@ fn to_host(
         let left = limits.until().saturating_duration_since(now);
         let _waiting = stop.waiting(|| format!("connecting to {address} ({name})"));
         let share = left / u32::try_from(wanted.len() - tried).unwrap_or(u32::MAX);
+        note(&|| format!("trying {address} of {name} ({} of {})", tried + 1, wanted.len()));
         match to_address(address, network.bind, now + share, stop) {
             Ok(socket) => {
+                note(&|| {
+                    let own = socket.local_addr().map(|own| format!(" from {own}")).unwrap_or_default();
+                    format!("connected to {address}{own}")
+                });
                 return Stream::tcp(socket, limits, Arc::clone(stop))
                     .map(Link::from)
                     .map_err(Unreachable::new);
             }
-            Err(e) => failed.push((address, limits.name(e))),
+            Err(e) => {
+                let error = limits.name(e);
+                note(&|| format!("{address}: {}", reason(&error)));
+                failed.push((address, error));
+            }
         }
     }
     Err(none_reached(name, failed))

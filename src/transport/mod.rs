@@ -9,7 +9,7 @@ mod resolve;
 pub mod sink;
 mod stream;
 
-pub use connect::{Destination, Network, Unreachable, connect, split_host};
+pub use connect::{Destination, Network, Note, Unreachable, connect, split_host};
 pub use limits::Limits;
 pub use lmtp_send::tls::{Facts, Fingerprint, Handshake, Identity, Tls, TlsError, TlsOptions, Verify};
 pub use stream::Ended;

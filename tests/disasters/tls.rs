@@ -347,3 +347,27 @@ fn tls_files_that_may_not_be_read_are_named_with_who_we_are() {
     }
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
 }
+
+#[test]
+fn tls_is_described_in_the_transcript() {
+    for (mode, options, word) in
+        [("implicit", "-vv", ", verified\n"), ("starttls", "-vv --tls-insecure", ", not verified\n")]
+    {
+        let sealed = Sealed::tcp(mode, End::Notified, |peer| {
+            At::BetweenReplies.play(peer, true)?;
+            peer.say("250 delivered")?;
+            peer.expect("QUIT")?;
+            peer.say("221 bye")?;
+            peer.end()
+        });
+        let ran = if options.contains("insecure") {
+            Client::new().typed(TWO).args(&sealed.place).args(["--tls", mode]).typed(options).run()
+        } else {
+            towards(&sealed, mode).typed(options).run()
+        };
+        sealed.server.finish();
+        let line = ran.stderr.lines().find(|line| line.contains(" -- TLSv1.3, TLS"));
+        let line = format!("{}\n", line.unwrap_or_else(|| panic!("{}", ran.stderr)));
+        assert!(line.contains("mailbox.example.net") && line.ends_with(word), "{line}");
+    }
+}
