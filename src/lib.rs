@@ -45,7 +45,7 @@
 //!
 //! # What it needs, and what it does not do
 //!
-//! Rust 1.93, and a Unix: Linux is tested, FreeBSD compiles. Calls block, each within its time limit
+//! Rust 1.93, and a Unix: it is tested on Linux, and compiles for FreeBSD and macOS. Calls block, each within its time limit
 //! ([`Timeouts`]); nothing starts a thread, except to count a message of several megabytes in a file. No unsafe code, and no panic:
 //! every failure is a value. There is no queue, and nothing is tried again after a time. Nothing is written to standard
 //! output or error, and there is no logging.

@@ -7,6 +7,7 @@ use memchr::{memchr, memchr_iter};
 
 /// Pieces of at least so many octets are worth the questions. Shorter ones are searched with what every
 /// processor has.
+#[cfg(any(test, target_arch = "x86_64"))]
 pub const LONG: usize = 16 * 1024;
 
 /// Where `octet` is first.

@@ -1,9 +1,11 @@
 //! What only some systems have, with what does as well elsewhere. All else of the program is POSIX.
 
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::SocketAddrUnix;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
 /// Whether [`send_file`] can be had.
 pub const SENDS_FILES: bool = cfg!(target_os = "linux");
@@ -61,7 +63,7 @@ pub fn write_without_waiting(fd: impl AsFd, octets: &[u8]) -> Result<usize, Errn
     use rustix::io::{ReadWriteFlags, pwritev2};
 
     // At the current position.
-    pwritev2(fd, &[std::io::IoSlice::new(octets)], u64::MAX, ReadWriteFlags::NOWAIT)
+    pwritev2(fd, &[io::IoSlice::new(octets)], u64::MAX, ReadWriteFlags::NOWAIT)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -82,4 +84,41 @@ pub fn abstract_socket(name: &[u8]) -> Result<SocketAddrUnix, Errno> {
 #[cfg(not(target_os = "linux"))]
 pub fn abstract_socket(_: &[u8]) -> Result<SocketAddrUnix, Errno> {
     Err(Errno::NOTSUP)
+}
+
+/// A socket that no program of ours inherits; `waits`: its calls do.
+///
+/// # Errors
+///
+/// No descriptors or memory left.
+#[cfg(not(target_vendor = "apple"))]
+pub fn stream_socket(family: AddressFamily, waits: bool) -> Result<OwnedFd, Errno> {
+    use rustix::net::{SocketFlags, socket_with};
+
+    let flags = if waits { SocketFlags::empty() } else { SocketFlags::NONBLOCK };
+    socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | flags, None)
+}
+
+#[cfg(target_vendor = "apple")]
+pub fn stream_socket(family: AddressFamily, waits: bool) -> Result<OwnedFd, Errno> {
+    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&socket, !waits)?;
+    Ok(socket)
+}
+
+/// A file without a name, in memory where that can be had.
+///
+/// # Errors
+///
+/// No descriptors, memory or disk left.
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+pub fn nameless_file() -> io::Result<File> {
+    let file = rustix::fs::memfd_create("lmtp-send", rustix::fs::MemfdFlags::CLOEXEC)?;
+    Ok(File::from(file))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+pub fn nameless_file() -> io::Result<File> {
+    tempfile::tempfile()
 }

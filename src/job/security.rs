@@ -12,13 +12,13 @@ use anyhow::{Context, anyhow, ensure};
 use lmtp_send::io_error::words;
 use lmtp_send::lmtp::auth::Mechanism;
 use lmtp_send::lmtp::{Secret, Stage, printable};
-use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::cli::{self, Protocol, Settings, TlsMode};
 use crate::exit::Kind;
 use crate::local_error::LocalError;
 use crate::process;
 use crate::stop::{PASSWORD, Stop};
+use crate::system;
 use crate::transport::{Fingerprint, Identity, Tls, TlsError, TlsOptions, Verify};
 use crate::wait::{self, Wanted};
 
@@ -112,7 +112,7 @@ pub fn without_fifos(
 
 fn copied(path: &Path, until: Instant, stop: &Stop) -> anyhow::Result<fs::File> {
     let octets = wait::read(path, MAX_PEM, until, stop).map_err(in_words)?;
-    let mut copy = fs::File::from(memfd_create("pem", MemfdFlags::CLOEXEC)?);
+    let mut copy = system::nameless_file()?;
     copy.write_all(&octets)?;
     copy.rewind()?;
     Ok(copy)

@@ -14,9 +14,7 @@ use std::time::Instant;
 use lmtp_send::io_error::words;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_error};
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect as connect_fd, socket_with,
-};
+use rustix::net::{AddressFamily, SocketAddrUnix, bind, connect as connect_fd};
 
 use super::resolve::{self, resolve};
 use super::sink::{Server, SinkTransport};
@@ -272,7 +270,7 @@ fn to_address(
     stop: &Stop,
 ) -> io::Result<TcpStream> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let fd = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    let fd = system::stream_socket(family, false)?;
     if let Some(source) = source {
         let named = |e: Errno| {
             let error = io::Error::from(e);
@@ -296,7 +294,7 @@ fn to_address(
 fn to_socket(path: &Path, limits: Limits, stop: &Arc<Stop>) -> Result<Link, Unreachable> {
     let open = || -> io::Result<UnixStream> {
         let address = socket_address(path)?;
-        let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        let fd = system::stream_socket(AddressFamily::UNIX, true)?;
         let left = limits.until().saturating_duration_since(Instant::now());
         set_socket_timeout(&fd, Timeout::Send, Some(left.max(std::time::Duration::from_millis(1))))?;
         match connect_fd(&fd, &address) {
