@@ -6,8 +6,10 @@
 //! out, broken payload, unexpected, premature, early, partial and bad replies, bad greeting, command timed out,
 //! transaction timeout.
 
+mod archives;
 mod exec;
 mod input;
+mod ledger;
 mod lost;
 mod many;
 mod output;

@@ -1,16 +1,17 @@
 //! The ledger of a run: what was delivered before, and what is to be remembered.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use lmtp_send::io_error::words;
 
 use super::ledger::{Ledger, MessageId, Taken};
 use super::mail::{Letter, Mail};
 use crate::exit::Kind;
 use crate::job::Job;
 use crate::local_error::LocalError;
-use crate::process::denied;
+use crate::process::{kind, unusable};
 use crate::stop::Stop;
 
 /// How long the end of the run waits for others who have the ledger locked.
@@ -36,8 +37,7 @@ impl Memory {
             return Ok(Self { ledger: None, again: AtomicBool::new(false) });
         };
         let ledger = Ledger::open(path, job.bulk.ledger_keep).map_err(|e| {
-            let text = format!("--ledger {}: {}", path.display(), why(path, &e));
-            LocalError::input(Kind::Config, text)
+            LocalError::input(kind(&e, Kind::Config), format!("--ledger {}", unusable(path, &e)))
         })?;
         Ok(Self { ledger: Some(Mutex::new(ledger)), again: AtomicBool::new(false) })
     }
@@ -112,10 +112,6 @@ fn identify(letter: &Letter, mail: &Mail) -> Result<MessageId, LocalError> {
     id.map_err(|e| LocalError::input(Kind::InputOutput, format!("cannot read the message to its end: {e}")))
 }
 
-fn why(path: &Path, error: &std::io::Error) -> String {
-    if error.kind() == std::io::ErrorKind::PermissionDenied { denied(path) } else { error.to_string() }
-}
-
 fn not_kept(error: &std::io::Error) -> LocalError {
-    LocalError::input(Kind::Exhausted, format!("the ledger cannot be kept: {error}"))
+    LocalError::input(kind(error, Kind::Exhausted), format!("the ledger cannot be kept: {}", words(error)))
 }

@@ -16,7 +16,7 @@ use super::input;
 use super::intake::{Ahead, Input, Patience, Place, Source};
 use crate::exit::Kind;
 use crate::local_error::LocalError;
-use crate::process::denied;
+use crate::process::unusable;
 use directory::Directory;
 use list::List;
 
@@ -41,11 +41,8 @@ pub fn mbox(path: Arc<Path>) -> Box<dyn Source> {
 ///
 /// It cannot be read.
 pub fn directory(path: &Path) -> Result<Box<dyn Source>, LocalError> {
-    let names = Directory::list(path).map_err(|(path, e)| {
-        let refused = e.kind() == std::io::ErrorKind::PermissionDenied;
-        let why = if refused { denied(&path) } else { e.to_string() };
-        LocalError::input(Kind::NoInput, format!("{}: {why}", path.display()))
-    })?;
+    let names =
+        Directory::list(path).map_err(|(path, e)| LocalError::input(Kind::NoInput, unusable(&path, &e)))?;
     Ok(Box::new(Folder(names)))
 }
 
@@ -144,6 +141,8 @@ impl Source for Listed {
         }
         let file = self.stream.file.as_ref()?;
         match self.names.next(&mut input::waiting(file, patience)) {
+            // Where standard input is the list, it is no message.
+            Ok(Some(name)) if name == Path::new("-") => Some(Input::at(Path::new(".").join(name))),
             Ok(name) => name.map(Input::at),
             Err(e) => {
                 let error = input::unreadable(&self.stream.path, &Unreadable::Input(e));
@@ -161,6 +160,10 @@ struct Archive {
 impl Archive {
     fn open(&mut self) -> Result<(), LocalError> {
         let identity = self.stream.open()?;
+        if *self.stream.path != *Path::new("-") && self.stream.path.is_dir() {
+            let text = format!("{}: is a directory, and no mbox", self.stream.path.display());
+            return Err(LocalError::input(Kind::NoInput, text));
+        }
         self.mbox = match (identity, &self.stream.file) {
             (Some(identity), Some(file)) => {
                 let mbox = file.try_clone().and_then(|file| Mbox::in_file(file, identity, Quoting::Mboxrd));
@@ -171,8 +174,13 @@ impl Archive {
         Ok(())
     }
 
+    /// The number of the message that was come to last.
+    fn number(&self) -> u64 {
+        self.mbox.as_ref().map_or(0, Mbox::number)
+    }
+
     fn member(&self, place: Place) -> Input {
-        let number = self.mbox.as_ref().map_or(0, Mbox::number);
+        let number = self.number();
         let name = format!("{}#{number}", self.stream.path.display());
         let key = [self.stream.path.as_os_str().as_bytes(), format!("#{number}").as_bytes()].concat();
         Input::new(name.into(), place).archived(&key)
@@ -188,7 +196,8 @@ impl Archive {
 
 impl Source for Archive {
     fn ahead(&self) -> Ahead {
-        if self.mbox.as_ref().is_some_and(Mbox::holds_next) { Ahead::AtHand } else { self.stream.ahead() }
+        let at_hand = |mbox: &Mbox| mbox.holds_next() || !mbox.may_have_next();
+        if self.mbox.as_ref().is_some_and(at_hand) { Ahead::AtHand } else { self.stream.ahead() }
     }
 
     fn next(&mut self, patience: Patience<'_>) -> Option<Input> {
@@ -201,16 +210,22 @@ impl Source for Archive {
             return self.stream.fail(error);
         }
         match self.next_message(patience) {
+            // Whoever was to write an mbox has not; a file that is empty is one without messages.
+            Ok(None) if self.number() == 0 && !self.stream.is_regular => {
+                self.stream.fail(input::unreadable(&self.stream.path, &Unreadable::Empty))
+            }
             Ok(message) => {
                 message.map(|message| self.member(Place::Read(Arc::new(Mutex::new(Some(message))))))
             }
             Err(e @ Unreadable::Empty) => {
-                let number = self.mbox.as_ref().map_or(0, Mbox::number);
-                let text = format!("{}#{number}: {e}", self.stream.path.display());
+                let text = format!("{}#{}: {e}", self.stream.path.display(), self.number());
                 Some(self.member(Place::Nowhere(LocalError::input(Kind::Message, text))))
             }
             Err(e) => {
-                let error = input::unreadable(&self.stream.path, &e);
+                let mut error = input::unreadable(&self.stream.path, &e);
+                if self.number() > 0 {
+                    error.text += &format!("; its messages from number {} on are not sent", self.number());
+                }
                 self.stream.fail(error)
             }
         }

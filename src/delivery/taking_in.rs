@@ -14,6 +14,7 @@ use super::queue::Batch;
 use super::worker::Worker;
 use super::{Conclusion, Measure, input, test_message};
 use crate::exit::Kind;
+use crate::job::no_recipients_for;
 use crate::local_error::LocalError;
 
 /// A pause that a session stands without harm.
@@ -208,9 +209,7 @@ impl Worker<'_> {
     /// The messages in `directory` are next. They go to whom the headers name only where that was asked for.
     fn expand(&mut self, directory: &Path) -> Result<(), LocalError> {
         if self.run.job.to.is_empty() && !self.run.job.bulk.header_recipients {
-            let why =
-                "is a directory: its messages go to --to, or with --header-recipients to whom they name";
-            return Err(LocalError::input(Kind::Usage, format!("{}: {why}", directory.display())));
+            return Err(no_recipients_for(directory));
         }
         self.run.expand(directory)?;
         self.measure_expected();

@@ -1,13 +1,15 @@
 //! Many messages, and failures in between: what is meant by the options for them.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Output;
 use crate::cli::{self, SummaryFormat};
 use crate::delivery::retry::Retry;
 use crate::delivery::shard::Shard;
+use crate::exit::Kind;
+use crate::local_error::LocalError;
 
 /// How long a run that is to be repeated is remembered.
 const LEDGER_DAYS: u32 = 7;
@@ -67,9 +69,25 @@ impl Bulk {
         }
     }
 
+    /// Nothing is sent where a directory among `inputs` would go to everybody in the headers of its messages.
+    ///
+    /// # Errors
+    ///
+    /// [`no_recipients_for`] that directory.
+    pub fn check_recipients(&self, inputs: &[PathBuf]) -> Result<(), LocalError> {
+        let mut archives = inputs.iter().filter(|path| !self.header_recipients && path.is_dir());
+        archives.next().map_or(Ok(()), |path| Err(no_recipients_for(path)))
+    }
+
     /// Whether what the summary is made of is counted.
     #[must_use]
     pub fn is_measured(&self) -> bool {
         self.summary.is_some() || self.summary_by_itself
     }
+}
+
+/// Nobody says who the messages in `directory` are for.
+pub fn no_recipients_for(directory: &Path) -> LocalError {
+    let why = "is a directory: its messages go to --to, or with --header-recipients to whom they name";
+    LocalError::input(Kind::Usage, format!("{}: {why}", directory.display()))
 }

@@ -12,7 +12,7 @@ mod submission;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-pub use bulk::Bulk;
+pub use bulk::{Bulk, no_recipients_for};
 pub use own_name::{full_name, host_name, own_address};
 pub use parameters::{Parameters, Told};
 pub use questions::{Questions, Thresholds};
@@ -222,6 +222,9 @@ impl Job {
         };
         if job.test.is_some() && job.to.is_empty() {
             return Err(LocalError::input(Kind::Usage, "--test goes to nobody: give --to"));
+        }
+        if job.to.is_empty() && job.questions.is_empty() {
+            job.bulk.check_recipients(&job.inputs)?;
         }
         // Last: a password is not asked for in vain.
         let (credentials, warning) = security::credentials(options, until, stop)?;

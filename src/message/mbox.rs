@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::sync::Arc;
 
-use memchr::memchr_iter;
+use memchr::{memchr_iter, memmem};
 
 use super::piece::{Piece, Reader};
 use super::reading::{MAX_HELD, MAX_KEPT};
@@ -90,17 +90,16 @@ impl Mbox {
         self.messages
     }
 
-    /// Whether more is known to come without reading on.
+    /// Whether there may be another message; `false`: this is the end.
     #[must_use]
-    pub fn has_next(&self) -> bool {
-        self.at < self.end
+    pub fn may_have_next(&self) -> bool {
+        self.at < self.end || !self.at_end
     }
 
-    /// Whether the next message seems to be there as a whole, so that nothing need be read to take it.
+    /// Whether all of the next message has been read, and need not be waited for.
     #[must_use]
     pub fn holds_next(&self) -> bool {
-        let rest = self.rest();
-        memchr::memmem::find(rest.get(FROM.len()..).unwrap_or_default(), b"\n\nFrom ").is_some()
+        self.at_end || memmem::find(self.rest(), b"\nFrom ").is_some()
     }
 
     /// The next message; `None` behind the last one. The mbox is read from `input`, which must go on where the
@@ -371,7 +370,10 @@ mod tests {
         let mut all = Vec::new();
         loop {
             match mbox.next(input) {
-                Ok(None) => return all,
+                Ok(None) => {
+                    assert!(!mbox.may_have_next());
+                    return all;
+                }
                 Ok(Some(message)) => all.push(Ok(content(&message))),
                 Err(error) => {
                     all.push(Err(error.to_string()));
@@ -494,7 +496,7 @@ mod tests {
         let identity = Identity::of(&file.metadata().unwrap());
         let mut mbox = Mbox::in_file(file.try_clone().unwrap(), identity, Quoting::Mboxrd).unwrap();
         let first = mbox.next(&mut file).unwrap().unwrap();
-        assert!(first.is_unchanged().is_ok() && mbox.has_next());
+        assert!(first.is_unchanged().is_ok() && mbox.may_have_next() && !mbox.holds_next());
         file.set_len(220_100).unwrap();
         assert!(first.is_unchanged().is_err());
         let next = mbox.next(&mut file);
@@ -516,7 +518,7 @@ mod tests {
         let mut input = b"From a\nA: 1\n\nFrom b\nB".as_slice().chain(Broken);
         let mut mbox = Mbox::new(Quoting::Mboxrd);
         assert_eq!(content(&mbox.next(&mut input).unwrap().unwrap()), b"A: 1\n");
-        assert!(mbox.has_next());
+        assert!(mbox.may_have_next() && !mbox.holds_next());
         assert!(matches!(mbox.next(&mut input), Err(Unreadable::Input(_))));
         assert_eq!(mbox.number(), 2);
     }

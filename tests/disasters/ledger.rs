@@ -1,0 +1,179 @@
+//! Commands that are repeated: what is remembered of a run that was killed, stopped or deferred.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::{ONE, TWO};
+use crate::scripted::{Client, Running, Server};
+
+/// An mbox of so many messages in `home`.
+fn mbox(home: &Path, messages: usize) -> PathBuf {
+    let path = home.join("box");
+    let all: String = (0..messages).map(|n| format!("From x\nSubject: {n}\n\n{n}\n\n")).collect();
+    fs::write(&path, all).unwrap();
+    path
+}
+
+/// A run with a ledger that delivers the mbox to `joe` in the sink, both in `home`.
+fn run(home: &Path, mbox: &Path) -> Client {
+    Client::new()
+        .args(["-f", "me@example.net", "-t", "joe", "--mbox"])
+        .arg("--sink", &home.join("sink"))
+        .arg("--ledger", &home.join("ledger"))
+        .args([mbox])
+}
+
+/// How many copies of each message the sink has.
+fn copies(home: &Path) -> BTreeMap<String, usize> {
+    let mut copies = BTreeMap::new();
+    for entry in fs::read_dir(home.join("sink/joe/new")).into_iter().flatten() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let subject = text.lines().find(|line| line.starts_with("Subject: ")).unwrap().to_owned();
+        *copies.entry(subject).or_default() += 1;
+    }
+    copies
+}
+
+/// What is left in the ledger besides its lock.
+fn journals(home: &Path) -> usize {
+    fs::read_dir(home.join("ledger"))
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name() != "lock")
+        .count()
+}
+
+fn kill(running: Running) {
+    running.signal(Signal::KILL);
+    running.wait();
+}
+
+#[test]
+fn run_killed_at_any_moment_and_repeated() {
+    let home = tempfile::tempdir().unwrap();
+    let messages = 200;
+    let mbox = mbox(home.path(), messages);
+    let mut state = 0x1eda_u64;
+    let mut kills = 0;
+    while copies(home.path()).len() < messages && kills < 60 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let running = run(home.path(), &mbox).start();
+        thread::sleep(Duration::from_millis(5 + (state >> 33) % 60));
+        kill(running);
+        kills += 1;
+    }
+    run(home.path(), &mbox).run().exits(0);
+    let copies = copies(home.path());
+    let twice = copies.values().filter(|copies| **copies > 1).count();
+    println!("{kills} kills, {twice} messages twice");
+    assert_eq!(copies.len(), messages, "each is there");
+    assert!(copies.values().sum::<usize>() <= messages + kills, "at most one copy more for each kill");
+    assert_eq!(journals(home.path()), 0, "nothing is remembered when all is well");
+}
+
+#[test]
+fn run_stopped_and_repeated() {
+    let home = tempfile::tempdir().unwrap();
+    let mbox = mbox(home.path(), 150);
+    let running = run(home.path(), &mbox).start();
+    while copies(home.path()).len() < 10 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    running.signal(Signal::TERM);
+    running.wait();
+    run(home.path(), &mbox).run().exits(0);
+    let copies = copies(home.path());
+    assert_eq!(copies.len(), 150);
+    assert!(copies.values().all(|copies| *copies == 1), "a signal lets what is in flight be known");
+}
+
+#[test]
+fn two_runs_of_the_same_messages_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let mbox = mbox(home.path(), 100);
+    let both = [run(home.path(), &mbox).start(), run(home.path(), &mbox).start()];
+    both.into_iter().for_each(|running| drop(running.wait().exits(0)));
+    let copies = copies(home.path());
+    assert_eq!(copies.len(), 100);
+    // A run that had ended before the other came to a message is not remembered.
+    assert!(copies.values().sum::<usize>() <= 110, "{copies:?}");
+}
+
+#[test]
+fn second_run_waits_for_the_first() {
+    let home = tempfile::tempdir().unwrap();
+    let ledger = home.path().join("ledger");
+    let (reached, there) = std::sync::mpsc::channel();
+    let (go_on, word) = std::sync::mpsc::channel();
+    let first = Server::unix(move |peer| {
+        peer.session(&["PIPELINING"])?;
+        peer.envelope(1)?;
+        peer.message()?;
+        reached.send(()).ok();
+        peer.hold(&word)?;
+        peer.expect("QUIT")?;
+        peer.say_all(&["250 delivered", "221 bye"])?;
+        peer.end()
+    });
+    let one = Client::to(&first).typed(ONE).arg("--ledger", &ledger).start();
+    there.recv_timeout(crate::scripted::PATIENCE).unwrap();
+    let unused = Server::unused();
+    let limited = Client::to(&unused).typed(ONE).typed("--deadline 0.3").arg("--ledger", &ledger).run();
+    limited.exits(75).says("4.3.0", "another run").outcomes(&["deferred"]).within(5.0);
+    let two = Client::to(&unused).typed(ONE).arg("--ledger", &ledger).start();
+    thread::sleep(Duration::from_millis(200));
+    go_on.send(()).unwrap();
+    one.wait().exits(0);
+    let ran = two.wait().exits(0);
+    assert_eq!(ran.report()[0]["outcome"], "delivered");
+    assert_eq!(ran.report()[0]["attempts"], 0);
+    first.finish();
+    unused.finish();
+}
+
+#[test]
+fn ledger_that_cannot_be_written_to() {
+    let home = tempfile::tempdir().unwrap();
+    let ledger = home.path().join("ledger");
+    fs::create_dir(&ledger).unwrap();
+    fs::set_permissions(&ledger, fs::Permissions::from_mode(0o500)).unwrap();
+    let server = Server::unused();
+    let client = Client::unprivileged(home.path()).args(server.destination()).typed(TWO);
+    client.arg("--ledger", &ledger).run().exits(75).says("4.7.0", "ledger").outcomes(&["deferred"; 2]);
+    let file = home.path().join("file");
+    fs::write(&file, "").unwrap();
+    let ran = Client::to(&server).typed(TWO).arg("--ledger", &file).run();
+    server.finish();
+    ran.exits(75).says("4.3.5", "file").outcomes(&["deferred"; 2]);
+}
+
+#[test]
+fn no_room_for_the_ledger() {
+    // What cannot be remembered is not sent.
+    let home = tempfile::tempdir().unwrap();
+    let ledger = home.path().join("ledger");
+    fs::create_dir(&ledger).unwrap();
+    let server = Server::unused();
+    let script =
+        format!("mount -t tmpfs -o size=4k none '{0}' && echo x > '{0}/x' && exec \"$@\"", ledger.display());
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--map-root-user", "sh", "-c", &script, "sh"])
+        .arg(env!("CARGO_BIN_EXE_lmtp-send"));
+    if !Command::new("unshare")
+        .args(["--mount", "--map-root-user", "true"])
+        .status()
+        .is_ok_and(|s| s.success())
+    {
+        return println!("SKIPPED: no name spaces here");
+    }
+    let ran = Client::of(command).args(server.destination()).typed(TWO).arg("--ledger", &ledger).run();
+    server.finish();
+    ran.exits(75).says("4.3.0", "ledger").outcomes(&["deferred"; 2]);
+}
