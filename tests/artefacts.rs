@@ -19,6 +19,7 @@ mod cli;
 
 /// The sections after the options: the files in `man/`, in their order on the page.
 const SECTIONS: [&str; 14] = [
+    "examples",
     "envelope",
     "message",
     "session",
@@ -31,7 +32,6 @@ const SECTIONS: [&str; 14] = [
     "sendmail",
     "environment",
     "monitoring",
-    "examples",
     "standards",
 ];
 
@@ -124,7 +124,7 @@ fn manual_page() -> String {
     let mut page = String::from("'\\\" t\n.\\\" Made of src/cli/ and man/*.roff by tests/artefacts.rs.\n");
     page += PREAMBLE;
     page += &part(|out| man.render_title(out));
-    page += &part(|out| man.render_name_section(out));
+    page += ".SH NAME\nlmtp\\-send \\- deliver mail by LMTP\n";
     page += &part(|out| man.render_synopsis_section(out));
     page += &fragment("description");
     page += &options(&man);
@@ -137,7 +137,31 @@ fn options(man: &Man) -> String {
     let command = cli::Args::command();
     let headings = command.get_arguments().filter_map(|arg| arg.get_help_heading());
     let page = part(|out| man.render_options_section(out)).replace("\n.SH ", "\n.SS ");
-    headings.fold(page, |page, heading| page.replace(&heading.to_uppercase(), heading))
+    let page = headings.fold(page, |page, heading| page.replace(&heading.to_uppercase(), heading));
+    page.split_inclusive('\n').map(with_pointer).collect()
+}
+
+/// Where the rules of the options under a heading are, by what the heading begins with.
+const RULES: [(&str, &str); 12] = [
+    ("Destination", "DESCRIPTION"),
+    ("Envelope", "ENVELOPE"),
+    ("Session", "SESSION"),
+    ("Outcome", "EXIT STATUS"),
+    ("Output", "DIAGNOSTICS and REPORT"),
+    ("Parameters", "PARAMETERS OF THE TRANSACTION"),
+    ("TLS", "TLS"),
+    ("Authentication", "AUTHENTICATION"),
+    ("Queries", "QUERIES"),
+    ("Many messages", "MANY MESSAGES"),
+    ("Configuration", "CONFIGURATION"),
+    ("As sendmail", "SENDMAIL"),
+];
+
+/// A line of the options; behind a heading it is said where the rules are.
+fn with_pointer(line: &str) -> String {
+    let heading = line.strip_prefix(".SS ").map(|heading| heading.trim_matches(['"', '\n']));
+    let rule = RULES.iter().find(|(begin, _)| heading.is_some_and(|heading| heading.starts_with(begin)));
+    rule.map_or_else(|| line.to_owned(), |(_, rule)| format!("{line}The rules are under\n.BR \"{rule}\" .\n"))
 }
 
 /// What clap_mangen puts before every part: the page has it once.

@@ -152,7 +152,7 @@ pub enum Malformed {
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Malformed::NotAReply(line) => write!(f, "this is no reply: '{line}'"),
+            Malformed::NotAReply(line) => write!(f, "not a reply: '{line}'"),
             Malformed::MixedCodes { first, then, text } => {
                 write!(f, "a reply with the codes {first} and {then} in it: '{text}'")
             }

@@ -158,7 +158,7 @@ fn verifying(verify: Verify) -> TlsOptions {
     TlsOptions { verify, ..TlsOptions::default() }
 }
 
-const UNKNOWN: &str = "the server's certificate is not verified: no authority that is trusted here has signed it; \
+const UNKNOWN: &str = "the server's certificate is not verified: no trusted authority has signed it; \
                        --tls-ca names a file of those to trust";
 const BAD_SIGNATURE: &str =
     "the server's certificate is not verified: a signature is wrong, of its authority or of the server";

@@ -79,9 +79,7 @@ fn of_certificate(why: &CertificateError) -> String {
 /// The reasons that say no more than their name.
 fn usual(name: &str) -> String {
     let said = match name {
-        "unknown issuer" => {
-            "no authority that is trusted here has signed it; --tls-ca names a file of those to trust"
-        }
+        "unknown issuer" => "no trusted authority has signed it; --tls-ca names a file of those to trust",
         "bad signature" => "a signature is wrong, of its authority or of the server",
         "bad encoding" => "it cannot be read",
         "expired" => "it has expired",
