@@ -144,6 +144,13 @@ impl Stop {
         self.watcher.get().map(AsRef::as_ref)
     }
 
+    /// What this thread waits for goes on.
+    pub fn tick(&self) {
+        if let Some(watcher) = self.watcher() {
+            watcher.tick();
+        }
+    }
+
     /// Something is about to be written to what may be the terminal.
     pub fn clear_terminal(&self) {
         if let Some(watcher) = self.watcher() {
@@ -295,9 +302,7 @@ pub fn end_by(child: &mut Child, until: Instant, stop: &Stop) -> io::Result<Exit
             let _ = child.kill();
             return child.wait();
         }
-        if let Some(watcher) = stop.watcher() {
-            watcher.tick();
-        }
+        stop.tick();
         sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
     }

@@ -106,6 +106,20 @@ fn dovecot_stores_a_large_message() {
 }
 
 #[test]
+fn dovecot_stores_a_message_of_our_own() {
+    let Some(dovecot) = Dovecot::start(&["ann"], "") else { return };
+    to(&dovecot.socket()).typed("-t ann --test=hello").run().exits(0);
+    let stored = String::from_utf8(dovecot.mailbox("ann").remove(0).message).unwrap();
+    for line in
+        ["Date: ", "From: sender@example.net\r\n", "To: ann\r\n", "Subject: hello\r\n", "Message-ID: <"]
+    {
+        assert!(stored.contains(line), "{stored}");
+    }
+    let (_, body) = stored.split_once("\r\n\r\n").unwrap();
+    assert!(body.starts_with("Sent by lmtp-send on "), "{stored}");
+}
+
+#[test]
 fn dovecot_is_told_the_envelope() {
     let Some(dovecot) = Dovecot::start(&["ann", "bob"], "") else { return };
     to(&dovecot.tcp()).typed("-t ann@example.net").run().exits(0);

@@ -159,9 +159,7 @@ fn what_is_waited_for(path: &Path, file: &File) -> String {
 
 /// Ends the reading at the deadline and when a signal has come.
 fn in_time(deadline: Instant, stop: &Stop) -> io::Result<()> {
-    if let Some(watcher) = stop.watcher() {
-        watcher.tick();
-    }
+    stop.tick();
     if stop.is_told() {
         Err(io::ErrorKind::Interrupted.into())
     } else if Instant::now() >= deadline {

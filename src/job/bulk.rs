@@ -48,10 +48,10 @@ pub struct Bulk {
 impl Bulk {
     /// What the options mean.
     #[must_use]
-    pub fn new(options: &cli::Bulk, output: &Output, several: bool) -> Self {
-        let several = several || options.is_of_several();
-        let by_itself =
-            several && (output.verbosity > 0 || (!output.quiet && std::io::stderr().is_terminal()));
+    pub fn new(options: &cli::Bulk, output: &Output, files: &[PathBuf]) -> Self {
+        let several = || files.len() > 1 || options.is_of_several() || files.iter().any(|file| file.is_dir());
+        let is_seen = || output.verbosity > 0 || (!output.quiet && std::io::stderr().is_terminal());
+        let by_itself = is_seen() && several();
         Self {
             connections: options.connections.map_or(1, |n| usize::try_from(n).unwrap_or(1)),
             rate: options.rate,

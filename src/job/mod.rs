@@ -216,7 +216,7 @@ impl Job {
             warnings: warnings.iter().cloned().chain(warning).collect(),
             test: options.test.clone(),
             inputs: inputs(args),
-            bulk: Bulk::new(bulk, &output, usual.files.len() > 1),
+            bulk: Bulk::new(bulk, &output, &usual.files),
             policy,
             output,
         };

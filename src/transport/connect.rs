@@ -9,7 +9,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lmtp_send::io_error::words;
 use rustix::io::Errno;
@@ -26,6 +26,8 @@ use crate::system;
 
 /// The longest path or name of a Unix-domain socket, in octets: unix(7), `sun_path` without its final NUL.
 const MAX_SOCKET: usize = 107;
+/// How often somebody who watches is told that a Unix-domain socket is still connected to.
+const WATCHED: Duration = Duration::from_millis(500);
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -290,20 +292,25 @@ fn to_address(
 }
 
 /// A Unix-domain connection waits while the server's backlog is full, which the socket's own time limit
-/// ends (connect(2) has no other here).
+/// ends (connect(2) has no other here); where somebody watches, it is begun anew now and then.
 fn to_socket(path: &Path, limits: Limits, stop: &Arc<Stop>) -> Result<Link, Unreachable> {
     let open = || -> io::Result<UnixStream> {
         let address = socket_address(path)?;
         let fd = system::stream_socket(AddressFamily::UNIX, true)?;
-        let left = limits.until().saturating_duration_since(Instant::now());
-        set_socket_timeout(&fd, Timeout::Send, Some(left.max(std::time::Duration::from_millis(1))))?;
-        match connect_fd(&fd, &address) {
-            Ok(()) => Ok(UnixStream::from(fd)),
-            Err(Errno::AGAIN) => Err(limits.name(io::ErrorKind::TimedOut.into())),
-            Err(Errno::CONNREFUSED) if is_something_else(path) => {
-                Err(io::Error::other("that is not a socket"))
+        let _waiting = stop.waiting(|| format!("connecting to {}", path.display()));
+        loop {
+            let left = limits.until().saturating_duration_since(Instant::now());
+            let step = if stop.watcher().is_some() { left.min(WATCHED) } else { left };
+            set_socket_timeout(&fd, Timeout::Send, Some(step.max(Duration::from_millis(1))))?;
+            match connect_fd(&fd, &address) {
+                Ok(()) => return Ok(UnixStream::from(fd)),
+                Err(Errno::AGAIN) if step < left => stop.tick(),
+                Err(Errno::AGAIN) => return Err(limits.name(io::ErrorKind::TimedOut.into())),
+                Err(Errno::CONNREFUSED) if is_something_else(path) => {
+                    return Err(io::Error::other("that is not a socket"));
+                }
+                Err(e) => return Err(e.into()),
             }
-            Err(e) => Err(e.into()),
         }
     };
     let refused = |e: &io::Error| e.kind() == io::ErrorKind::PermissionDenied;

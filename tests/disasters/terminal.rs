@@ -108,6 +108,31 @@ fn what_is_waited_for_outside_a_session_is_shown_as_well() {
 }
 
 #[test]
+fn a_socket_whose_server_takes_nobody_is_waited_for_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("full");
+    let socket = rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM, None);
+    let socket = socket.unwrap();
+    rustix::net::bind(&socket, &rustix::net::SocketAddrUnix::new(&path).unwrap()).unwrap();
+    rustix::net::listen(&socket, 0).unwrap();
+    let _first = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    let (shown, code) = shown(Client::new().arg("-S", &path).typed(PLAIN).typed("--timeout 3.2"));
+    let expected = format!("{CLEAR}connecting to {}, 2 s", path.display());
+    assert!(code == 75 && shown.contains(&expected), "{shown:?}");
+}
+
+#[test]
+fn a_directory_is_counted_by_its_messages() {
+    let dir = tempfile::tempdir().unwrap();
+    let messages = dir.path().join("messages");
+    std::fs::create_dir(&messages).unwrap();
+    (0..40).for_each(|i| std::fs::write(messages.join(i.to_string()), crate::scripted::HELLO).unwrap());
+    let client = Client::new().dir(dir.path()).typed("--sink inbox -t a --rate 20 messages");
+    let (shown, code) = shown(client);
+    assert!(code == 0 && shown.contains(" of 40 messages, "), "{shown:?}");
+}
+
+#[test]
 fn nothing_is_shown_of_a_delivery_that_does_not_take_long() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(shown(Client::new().dir(dir.path()).typed("--sink inbox -t a")), (String::new(), 0));
