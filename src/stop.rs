@@ -117,7 +117,9 @@ impl Stop {
         flag::register_conditional_shutdown(SIGABRT, i32::from(code), always)?;
         // A file that may not grow is an error of the write, not a death.
         flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
-        Ok(Self { told: Some(told), flag, caught, ..Self::uncaught(code) })
+        // Where none is caught nobody holds the other end, and that would be taken for a signal.
+        let told = (!caught.is_empty()).then_some(told);
+        Ok(Self { told, flag, caught, ..Self::uncaught(code) })
     }
 
     /// For a run that cannot even catch signals, and has only to say so.

@@ -311,25 +311,28 @@ fn the_line_that_decides_comes_first_for_each_message() {
 
 #[test]
 fn a_signal_that_is_ignored_at_the_start_stays_ignored() {
-    let (reached, there) = channel();
-    let (word, sent) = channel();
-    let server = Server::tcp(move |peer| {
-        At::AfterDot.play(peer, true)?;
-        reached.send(()).ok();
-        peer.hold(&sent)?;
-        peer.say_all(&["250 delivered", "250 delivered", "221 bye"])?;
-        peer.close()
-    });
-    let client = Client::in_shell(r#"trap '' HUP INT; exec "$@""#).args(server.destination());
-    let running = client.typed(TWO).start();
-    there.recv().unwrap();
-    running.signal(Signal::HUP);
-    running.signal(Signal::INT);
-    thread::sleep(SOON);
-    word.send(()).unwrap();
-    let ran = running.wait();
-    server.finish();
-    ran.exits(0).outcomes(&["delivered"; 2]);
+    // All of them, too, as Exim has it.
+    for ignored in ["HUP INT", "HUP INT TERM"] {
+        let (reached, there) = channel();
+        let (word, sent) = channel();
+        let server = Server::tcp(move |peer| {
+            At::AfterDot.play(peer, true)?;
+            reached.send(()).ok();
+            peer.hold(&sent)?;
+            peer.say_all(&["250 delivered", "250 delivered", "221 bye"])?;
+            peer.close()
+        });
+        let client = Client::in_shell(&format!(r#"trap '' {ignored}; exec "$@""#)).args(server.destination());
+        let running = client.typed(TWO).start();
+        there.recv().unwrap();
+        running.signal(Signal::HUP);
+        running.signal(Signal::INT);
+        thread::sleep(SOON);
+        word.send(()).unwrap();
+        let ran = running.wait();
+        server.finish();
+        ran.exits(0).outcomes(&["delivered"; 2]);
+    }
 }
 
 /// Takes the password `secret` of `me`, and refuses it.
