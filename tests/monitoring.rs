@@ -239,7 +239,8 @@ fn a_probe_verifies_the_chain_for_the_report_only() {
             let ran = client.typed(&options.replace("@ours", &ours)).run().exits(0);
             sealed.server.finish();
             if form == "text" {
-                let line = if verified { "  verified   yes" } else { "  verified   no: no authority" };
+                let line =
+                    if verified { "  verified   yes" } else { "  verified   no: no trusted authority" };
                 assert!(ran.stdout.contains(line), "{}", ran.stdout);
                 assert!(ran.stdout.contains("  names      127.0.0.1, mailbox.example.net"), "{}", ran.stdout);
                 continue;
