@@ -1,6 +1,6 @@
 //! What can be typed: the command line, as types.
 //!
-//! Nothing here knows a socket, prints or exits, and the only files that are opened are configurations: [`parse`] takes
+//! Nothing here knows a socket, prints or exits, and the only files that are opened are configurations: [`parse()`] takes
 //! words and returns [`Args`] or the error that the caller shows (exit 64, or what a configuration error is). What a word
 //! means is settled later: an address that is none is an error of the data (exit 65) and not of the usage, so addresses
 //! stay the strings that were typed.
