@@ -57,11 +57,13 @@ fn kill(running: Running) {
 #[test]
 fn run_killed_at_any_moment_and_repeated() {
     let home = tempfile::tempdir().unwrap();
-    let messages = 200;
+    // As many messages as so many kills have time for.
+    let limit = std::env::var("KILLS").map_or(60, |kills| kills.parse().unwrap());
+    let messages = 200.max(20 * limit / 6);
     let mbox = mbox(home.path(), messages);
     let mut state = 0x1eda_u64;
     let mut kills = 0;
-    while copies(home.path()).len() < messages && kills < 60 {
+    while copies(home.path()).len() < messages && kills < limit {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let running = run(home.path(), &mbox).start();
         thread::sleep(Duration::from_millis(5 + (state >> 33) % 60));

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -274,4 +275,44 @@ fn a_run_that_is_killed_goes_on_with_its_ledger_where_it_stopped() {
     assert_eq!(ran.report().len(), 300);
     let accepted = crowd.accepted.load(Ordering::Relaxed);
     assert!((300..=302).contains(&accepted), "{accepted} copies of 300 messages");
+}
+
+/// Runs a command line of the manual in `home`, as it stands there but for the server's name; its exit code.
+fn recipe(home: &Path, begin: &str, server: &str) -> Option<i32> {
+    let manual = include_str!("../../man/many.roff").replace("\\-", "-");
+    let line = manual.lines().find(|line| line.starts_with(begin)).unwrap();
+    let line = line.replace("mailbox.example.net", server);
+    let programs = Path::new(env!("CARGO_BIN_EXE_lmtp-send")).parent().unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let output =
+        Command::new("sh").args(["-c", &line]).current_dir(home).env("HOME", home).env("PATH", path).output();
+    output.unwrap().status.code()
+}
+
+/// The exit codes of the parts, in order, by parallel's job log.
+fn job_codes(home: &Path) -> Vec<String> {
+    let log = fs::read_to_string(home.join("parts.log")).unwrap();
+    let mut codes: Vec<_> =
+        log.lines().skip(1).map(|line| line.split('\t').nth(6).unwrap().to_owned()).collect();
+    codes.sort();
+    codes
+}
+
+#[test]
+fn parts_under_gnu_parallel_and_those_that_failed_again() {
+    if !Command::new("parallel").arg("--version").output().is_ok_and(|o| o.status.success()) {
+        return println!("SKIPPED: no GNU parallel here");
+    }
+    let home = tempfile::tempdir().unwrap();
+    maildir(home.path(), 40);
+    let crowd = Crowd::new(1);
+    // A part whose ledger cannot be had.
+    fs::write(home.path().join("ledger-2"), "").unwrap();
+    assert_eq!(recipe(home.path(), "seq 4 | parallel", &crowd.name), Some(1));
+    assert_eq!(job_codes(home.path()), ["0", "0", "0", "75"]);
+    let before = crowd.accepted.load(Ordering::Relaxed);
+    assert!((1..40).contains(&before), "{before}");
+    fs::remove_file(home.path().join("ledger-2")).unwrap();
+    assert_eq!(recipe(home.path(), "parallel --retry-failed", &crowd.name), Some(0));
+    assert_eq!(crowd.accepted.load(Ordering::Relaxed), 40, "each message once");
 }
