@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lmtp_send::io_error::words;
-use lmtp_send::lmtp::{Cause, Outcome, SessionError, Settlement, Stage};
+use lmtp_send::lmtp::{Cause, EnhancedCode, Outcome, Reply, SessionError, Settlement, Stage};
 
 use super::queue::Batch;
 use super::worker::Worker;
@@ -26,9 +26,7 @@ impl Worker<'_> {
             let server = Arc::clone(&connection.server);
             let outcome = match settled.settlement {
                 Settlement::Known(outcome) => self.as_sent(mail, outcome),
-                Settlement::Again(reply) if self.run.job.all_or_nothing => {
-                    Outcome::Refused { stage: Stage::Rcpt, reply }
-                }
+                Settlement::Again(reply) if self.run.job.all_or_nothing => no_room_for_all(reply),
                 Settlement::Untried(failure) if self.run.stop.is_told() => Outcome::Unanswered(failure),
                 Settlement::Again(_) => {
                     self.crowded = Some(server);
@@ -173,4 +171,14 @@ impl Worker<'_> {
             self.conclude_all(&batch, &Conclusion::LocalError(error), None);
         }
     }
+}
+
+/// All or nothing, and the server takes no more recipients in a transaction, which is no verdict on this one: it is
+/// tried again, whatever the reply's first digit.
+fn no_room_for_all(reply: Reply) -> Outcome {
+    if reply.class() == 4 {
+        return Outcome::Refused { stage: Stage::Rcpt, reply };
+    }
+    let text = format!("all or nothing: the server takes no more recipients in a transaction: {reply}");
+    Outcome::Unsuited(Reply::new(452, EnhancedCode::new(4, 5, 3), &text))
 }

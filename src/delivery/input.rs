@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use lmtp_send::io_error::words;
 use lmtp_send::message::{Identity, Message, Reading, Unreadable, UntilLoneDot};
+use rustix::io::Errno;
 
 use super::intake::Patience;
 use crate::exit::Kind;
@@ -120,9 +121,12 @@ fn missing(path: &Path, error: &io::Error) -> Kind {
     if path == Path::new("-") {
         return Kind::InputOutput;
     }
-    let exhausted = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::NOMEM];
-    let errno = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
-    if errno.is_some_and(|e| exhausted.contains(&e)) { Kind::Exhausted } else { Kind::NoInput }
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Kind::Exhausted,
+        // The disk's or the network's trouble, not the file's.
+        Some(Errno::IO | Errno::STALE | Errno::TIMEDOUT | Errno::AGAIN | Errno::INTR) => Kind::InputOutput,
+        _ => Kind::NoInput,
+    }
 }
 
 /// What is wrong with the message or the file `path` that cannot be read to its end.

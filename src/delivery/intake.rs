@@ -183,7 +183,7 @@ impl Intake {
 
     /// The next message, at `now`, if finding it takes no more than is `allowed`.
     pub fn next(&mut self, now: Instant, allowed: Ahead, patience: Patience<'_>) -> Next {
-        if let Some(due) = self.due.filter(|due| *due > now) {
+        if let Some(due) = self.due.filter(|due| *due > now && !self.is_over()) {
             return Next::Later(due);
         }
         let mut next = self.next_copy(allowed, patience);
@@ -194,6 +194,12 @@ impl Intake {
             self.due = self.pause.map(|pause| self.due.map_or(now, |due| due.max(now)) + pause);
         }
         next
+    }
+
+    /// Whether it is known that nothing is left.
+    fn is_over(&self) -> bool {
+        let again = self.current.as_ref().is_some_and(|input| input.copy < self.repeat);
+        !again && self.sources.iter().all(|source| source.left() == Some(0))
     }
 
     /// What was taken for a message is a directory of them.
@@ -293,8 +299,9 @@ mod tests {
         let mut intake = intake(None, Some(2.0));
         let mut at = |ms| named(&mut intake, start + Duration::from_millis(ms));
         assert_eq!(
-            [at(0), at(499), at(10_000), at(10_499), at(10_500)],
-            ["a0", "later", "b0", "later", "nothing"]
+            [at(0), at(499), at(10_000), at(10_001)],
+            ["a0", "later", "b0", "nothing"],
+            "nothing is waited for behind the last one"
         );
     }
 }

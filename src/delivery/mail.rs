@@ -184,7 +184,8 @@ impl Mail {
             return Ok(());
         }
         let Place::File(path) = &self.input.place else { return Ok(()) };
-        let opened = input::open(path)?;
+        // It was there: that it has gone since is no fault of the message's.
+        let opened = input::open(path).map_err(|e| LocalError { kind: Kind::InputOutput, ..e })?;
         if let (Some(was), Some(is)) = (&self.identity, opened.identity()) {
             was.still_is(&is).map_err(|e| {
                 LocalError::input(Kind::InputOutput, format!("{}: {}", self.input.name, words(&e)))
@@ -205,10 +206,11 @@ impl Mail {
         self.id = Some(id);
     }
 
-    /// Another attempt is made for `recipient`.
+    /// Another attempt is made for `recipient`: what came of the one before counts no more.
     pub fn attempt(&mut self, recipient: usize) {
-        if let Some(progress) = self.progress.get_mut(recipient) {
+        if let Some(progress) = self.progress.get_mut(recipient).filter(|progress| !progress.settled) {
             progress.attempts += 1;
+            progress.last = None;
         }
     }
 

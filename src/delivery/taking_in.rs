@@ -8,6 +8,8 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use lmtp_send::lmtp::SessionError;
+
 use super::intake::{Ahead, Input, Next, Place};
 use super::mail::{About, Letter, Mail};
 use super::queue::Batch;
@@ -93,10 +95,10 @@ impl Worker<'_> {
     /// Waits until `at`. A session is kept open where that is soon, and nothing is to be known before.
     fn pause(&mut self, at: Instant) {
         let soon = at.saturating_duration_since(Instant::now()) <= PATIENCE;
-        if soon && self.queue.next_due().is_none() {
-            self.hand_over()
-        } else {
-            self.hang_up()
+        if !soon || self.queue.next_due().is_some() {
+            self.hang_up();
+        } else if self.hear_replies().is_err() {
+            self.connection_lost();
         }
         if !self.queue.is_empty() {
             return;
@@ -111,6 +113,17 @@ impl Worker<'_> {
             self.run.end_early();
             self.give_up_waiting();
         }
+    }
+
+    /// Takes the replies to what was sent, as far as none of them needs something more behind it.
+    fn hear_replies(&mut self) -> Result<(), SessionError> {
+        self.hand_over();
+        while let Some(connection) = &mut self.connection
+            && connection.pipeline.next_reply()?
+        {
+            self.collect();
+        }
+        Ok(())
     }
 
     /// What waits to be tried again has no time left.

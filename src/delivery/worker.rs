@@ -247,6 +247,9 @@ impl<'a> Worker<'a> {
         });
         if let Some(refusal) = refusal {
             let server = Some(Arc::clone(&connection.server));
+            if let Some(mail) = self.mails.get_mut(&batch.mail) {
+                batch.recipients.iter().for_each(|&i| mail.attempt(i));
+            }
             self.conclude_all(&batch, &Conclusion::Outcome(Outcome::Unsuited(refusal)), server);
             return None;
         }
@@ -338,7 +341,7 @@ impl<'a> Worker<'a> {
     }
 
     /// The session is over.
-    fn connection_lost(&mut self) {
+    pub(super) fn connection_lost(&mut self) {
         self.collect();
         self.connection = None;
     }
