@@ -2,6 +2,7 @@
 //!
 //! Each is configured with the lines that the manual has for it (`man/lmtp-send-mail-systems.7`).
 
+mod callers;
 mod fetchers;
 mod filters;
 pub mod page;
