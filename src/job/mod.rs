@@ -223,6 +223,9 @@ impl Job {
         if job.test.is_some() && job.to.is_empty() {
             return Err(LocalError::input(Kind::Usage, "--test goes to nobody: give --to"));
         }
+        if let Some(submission) = job.submission.as_ref().filter(|_| job.questions.probe) {
+            job.to = submission.completed(job.to)?;
+        }
         if job.to.is_empty() && job.questions.is_empty() {
             job.bulk.check_recipients(&job.inputs)?;
         }

@@ -226,7 +226,7 @@ fn addresses_are_names_too() {
 
 #[test]
 fn a_self_signed_certificate_is_trusted_where_it_is_given() {
-    let own = "the server's certificate is not verified: it is an authority's own, and not one that is trusted here";
+    let own = "the server's certificate is not verified: it is self-signed or an authority's own, and not trusted here: trust it with --tls-ca, or pin it with --tls-fingerprint";
     for (is_ca, of_twin) in [
         (IsCa::NoCa, BAD_SIGNATURE),
         (IsCa::ExplicitNoCa, BAD_SIGNATURE),

@@ -92,7 +92,9 @@ fn usual(name: &str) -> String {
         | "unsupported signature algorithm for public key context" => {
             "it, or one that it depends on, is signed in a way that is not known here, or is too weak"
         }
-        "ca used as end entity" => "it is an authority's own, and not one that is trusted here",
+        "ca used as end entity" => {
+            "it is self-signed or an authority's own, and not trusted here: trust it with --tls-ca, or pin it with --tls-fingerprint"
+        }
         "unsupported cert version" => {
             "it is of X.509 version 1, which has no names of hosts; --tls-fingerprint can pin it"
         }
