@@ -177,6 +177,12 @@ impl Running {
         kill_process(self.pid, signal).unwrap();
     }
 
+    /// Kills it; whether it had ended by itself before, with 0.
+    pub fn kill(self) -> bool {
+        let _ = kill_process(self.pid, Signal::KILL);
+        self.wait().status.success()
+    }
+
     /// Writes to its standard input, which stays open.
     pub fn feed(&mut self, octets: &[u8]) {
         self.stdin.as_mut().unwrap().write_all(octets).unwrap();
