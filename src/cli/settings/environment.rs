@@ -6,11 +6,9 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-
-use memchr::memmem;
 
 use super::typed::{Definition, Form, Schema};
 use super::{Origin, Setting};
@@ -67,22 +65,11 @@ impl Sources {
 /// Whether the environment may hold a variable of ours. Copying all of it to look costs a tenth of a delivery; where
 /// the system shows it as a file (Linux) and that is short, it is searched there.
 fn is_mentioned() -> bool {
-    let mut octets = [0; SEARCHED];
-    let read = File::open("/proc/self/environ").and_then(|mut file| read_all(&mut file, &mut octets));
-    let shown = read.ok().and_then(|read| octets.get(..read)).filter(|shown| shown.len() < SEARCHED);
-    shown.is_none_or(|shown| memmem::find(shown, PREFIX.as_bytes()).is_some())
-}
-
-/// Fills `octets` as far as `input` goes.
-fn read_all(input: &mut impl Read, octets: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(room) = octets.get_mut(filled..).filter(|room| !room.is_empty()) {
-        match input.read(room)? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    Ok(filled)
+    let mut shown = Vec::with_capacity(SEARCHED);
+    let read = File::open("/proc/self/environ")
+        .and_then(|file| file.take(SEARCHED as u64).read_to_end(&mut shown))
+        .is_ok_and(|read| read < SEARCHED);
+    !read || shown.split(|octet| *octet == b'\0').any(|variable| variable.starts_with(PREFIX.as_bytes()))
 }
 
 /// The user's file and the system's. A directory that is not absolute is none (XDG Base Directory Specification).

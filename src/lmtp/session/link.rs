@@ -10,6 +10,8 @@ const READ: usize = 4 * 1024;
 pub(super) struct Link<T> {
     pub transport: T,
     pub reader: ReplyReader,
+    /// Where octets are read to, made once.
+    input: Vec<u8>,
     /// Commands and message octets not handed over yet; those before `at` are.
     pub out: Vec<u8>,
     at: usize,
@@ -21,7 +23,8 @@ pub(super) struct Link<T> {
 
 impl<T: Transport> Link<T> {
     pub fn new(transport: T) -> Self {
-        Self { transport, reader: ReplyReader::default(), out: Vec::new(), at: 0, sent: 0, write_error: None }
+        let (reader, input) = (ReplyReader::default(), vec![0; READ]);
+        Self { transport, reader, input, out: Vec::new(), at: 0, sent: 0, write_error: None }
     }
 
     /// Queues a line.
@@ -59,15 +62,14 @@ impl<T: Transport> Link<T> {
         stage: Stage,
         stretch: Option<&Stretch<'_>>,
     ) -> Result<Option<Moved>, SessionError> {
-        let mut input = [0; READ];
         if self.write_error.is_some() {
             self.discard();
         }
         let out = self.out.get(self.at..).unwrap_or_default();
         let stretch = stretch.filter(|_| self.write_error.is_none());
         let moved = match stretch {
-            Some(stretch) => self.transport.exchange_file(stretch, &mut input),
-            None => self.transport.exchange(out, &mut input).map(Some),
+            Some(stretch) => self.transport.exchange_file(stretch, &mut self.input),
+            None => self.transport.exchange(out, &mut self.input).map(Some),
         };
         let moved = match moved {
             Ok(Some(moved)) => moved,
@@ -84,7 +86,7 @@ impl<T: Transport> Link<T> {
         if self.at == self.out.len() {
             self.discard();
         }
-        self.reader.push(input.get(..moved.read).unwrap_or_default());
+        self.reader.push(self.input.get(..moved.read).unwrap_or_default());
         Ok(Some(moved))
     }
 
@@ -106,10 +108,9 @@ impl<T: Transport> Link<T> {
 
     /// Reads what is there without waiting.
     pub fn take_pending(&mut self, stage: Stage) -> Result<(), SessionError> {
-        let mut input = [0; READ];
-        match self.transport.pending(&mut input) {
+        match self.transport.pending(&mut self.input) {
             Ok(moved) => {
-                self.reader.push(input.get(..moved.read).unwrap_or_default());
+                self.reader.push(self.input.get(..moved.read).unwrap_or_default());
                 let closed = moved.closed && moved.read == 0;
                 if closed { Err(SessionError { stage, cause: Cause::Closed }) } else { Ok(()) }
             }
