@@ -220,14 +220,6 @@ mod tests {
     }
 
     #[test]
-    fn an_input_is_read_as_far_as_there_is_room() {
-        let mut octets = [0; 4];
-        assert_eq!(read_all(&mut b"abc".as_slice(), &mut octets).unwrap(), 3);
-        assert_eq!(read_all(&mut b"abcdef".as_slice(), &mut octets).unwrap(), 4);
-        assert_eq!(&octets, b"abcd");
-    }
-
-    #[test]
     fn files_are_looked_for_in_the_users_place_first() {
         let of = |home: Option<&str>, xdg: Option<&str>| files(home.map(OsStr::new), xdg.map(OsStr::new));
         let user =
