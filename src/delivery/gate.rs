@@ -108,7 +108,7 @@ impl Worker<'_> {
     /// When `recipient` is tried again, if it is.
     fn next_attempt(&self, number: usize, recipient: usize, what: &Conclusion) -> Option<Instant> {
         let job = self.run.job;
-        if self.run.is_over() || !retry::is_worth_another(&job.policy, what) {
+        if self.run.is_over() || self.run.is_ledger_lost() || !retry::is_worth_another(&job.policy, what) {
             return None;
         }
         let (attempts, elapsed) = self.mails.get(&number)?.tried(recipient);

@@ -9,7 +9,7 @@
 //!   run that sends the same message twice does so.
 //! - A message that another run has in hand is waited for.
 //! - The end of a run that is to be repeated (exit 75) leaves its journal; any other end removes it, and what other
-//!   journals say of the same messages. A run that is killed leaves it as well.
+//!   journals say of the same recipients of the same messages, and of nobody else. A run that is killed leaves it as well.
 //!
 //! Guarantees: a line that was added outlasts the process, whatever ends that; after [`SYNC_EVERY`], and before
 //! the run ends, it outlasts a loss of power too. Lines have checksums, so one that was cut short is no line. Room on the disk
@@ -57,6 +57,8 @@ pub struct Ledger {
     delivered: Delivered,
     /// The messages of this run.
     messages: HashSet<[u8; 16]>,
+    /// Each recipient of each that this run was asked to deliver to: nobody else is forgotten at its end.
+    asked: HashSet<[u8; 16]>,
     has_delivered: bool,
     /// That there is a journal of this name outlasts a loss of power.
     is_named: bool,
@@ -93,6 +95,7 @@ impl Ledger {
             others: Vec::new(),
             delivered: Delivered::new(),
             messages: HashSet::new(),
+            asked: HashSet::new(),
             has_delivered: false,
             is_named: false,
             unsynced: None,
@@ -120,6 +123,7 @@ impl Ledger {
             let delivered = &mut ledger.delivered;
             let have: Vec<bool> = recipients.clone().map(|r| take(delivered, &id.key(r))).collect();
             ledger.messages.insert(id.short());
+            ledger.asked.extend(recipients.clone().map(|r| id.key(r)));
             if have.contains(&false) {
                 let octets = recipients.map(str::len).sum();
                 ledger.begin(id, have.len(), octets)?;
@@ -175,8 +179,8 @@ impl Ledger {
         let done = self.locked(|ledger| {
             if !again {
                 ledger.look()?;
-                let messages = &ledger.messages;
-                ledger.others.iter().try_for_each(|other| other.forget(messages))?;
+                let (messages, asked) = (&ledger.messages, &ledger.asked);
+                ledger.others.iter().try_for_each(|other| other.forget(messages, asked))?;
             }
             match ledger.own.take().filter(|_| !again || !ledger.has_delivered) {
                 Some(own) => remove(&own.path),
@@ -377,6 +381,53 @@ mod tests {
         assert_eq!(take(&mut third, "two\n", &["a"]), Some(vec![true]));
         assert!(third.finish(false).unwrap());
         assert_eq!(journals(home.path()), [] as [PathBuf; 0]);
+    }
+
+    #[test]
+    fn other_recipients_of_the_same_message_are_not_forgotten() {
+        let home = tempfile::tempdir().unwrap();
+        killed(home.path(), "one\n", &["a", "b", "c"]);
+        killed(home.path(), "one\n", &["d"]);
+        for (asked, left) in [(vec!["e"], 2), (vec!["b"], 2), (vec!["a", "b"], 2), (vec!["d"], 1)] {
+            let mut run = open(home.path());
+            take(&mut run, "one\n", &asked).unwrap();
+            assert!(run.finish(false).unwrap());
+            assert_eq!(journals(home.path()).len(), left, "{asked:?}");
+        }
+        let mut last = open(home.path());
+        let have = take(&mut last, "one\n", &["a", "b", "c", "d"]);
+        assert_eq!(have, Some(vec![false, false, true, false]));
+        assert!(last.finish(false).unwrap());
+        assert_eq!(journals(home.path()), [] as [PathBuf; 0]);
+    }
+
+    #[test]
+    fn a_run_beside_another_for_somebody_else_leaves_what_that_did() {
+        let home = tempfile::tempdir().unwrap();
+        let (mut first, mut second) = (open(home.path()), open(home.path()));
+        take(&mut first, "one\n", &["a"]).unwrap();
+        assert_eq!(take(&mut second, "one\n", &["b"]), None);
+        first.delivered(&id("one\n"), "a").unwrap();
+        first.let_go(&id("one\n")).unwrap();
+        assert_eq!(take(&mut second, "one\n", &["b"]), Some(vec![false]));
+        assert!(first.finish(true).unwrap());
+        drop(first);
+        second.delivered(&id("one\n"), "b").unwrap();
+        assert!(second.finish(false).unwrap());
+        assert_eq!(take(&mut open(home.path()), "one\n", &["a", "b"]), Some(vec![true, false]));
+    }
+
+    #[test]
+    fn a_journal_grows_no_younger_when_some_of_it_is_forgotten() {
+        let home = tempfile::tempdir().unwrap();
+        killed(home.path(), "one\n", &["a", "b"]);
+        let journal = journals(home.path()).pop().unwrap();
+        let before = SystemTime::now() - Duration::from_secs(3_600);
+        OpenOptions::new().append(true).open(&journal).unwrap().set_modified(before).unwrap();
+        let mut run = open(home.path());
+        take(&mut run, "one\n", &["a"]).unwrap();
+        assert!(run.finish(false).unwrap());
+        assert_eq!(journal.metadata().unwrap().modified().unwrap(), before);
     }
 
     #[test]

@@ -227,6 +227,10 @@ impl Run<'_> {
         self.ledger_lost.store(true, Ordering::Relaxed);
     }
 
+    fn is_ledger_lost(&self) -> bool {
+        self.ledger_lost.load(Ordering::Relaxed)
+    }
+
     /// Nothing new is begun.
     fn end_early(&self) {
         self.ended.store(true, Ordering::Relaxed);
@@ -241,7 +245,7 @@ impl Run<'_> {
     fn hindrance(&self, name: &str) -> Option<LocalError> {
         let why = if self.stop.is_told() {
             "stopped by a signal"
-        } else if self.ledger_lost.load(Ordering::Relaxed) {
+        } else if self.is_ledger_lost() {
             "not sent, since the ledger cannot be kept"
         } else if self.is_over() {
             "not sent, since --fail-fast ended the run"

@@ -117,6 +117,10 @@ impl<'a> Worker<'a> {
             let text = "not sent, since the report cannot be written";
             return Err((LocalError::input(Kind::InputOutput, text), None));
         }
+        if self.run.is_ledger_lost() {
+            let text = "not sent, since the ledger cannot be kept";
+            return Err((LocalError::input(Kind::Stopped, text), None));
+        }
         let Some(mail) = self.mails.get_mut(&batch.mail) else { return Ok(()) };
         mail.wake(self.run.job, self.run.stop).map_err(|error| (error, None))
     }

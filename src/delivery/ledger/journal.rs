@@ -151,41 +151,58 @@ impl Other {
         Ok(())
     }
 
-    /// Forgets what the journal says of `messages`, if its run has ended: with all that is in it, the file.
-    /// Nobody else may look for journals meanwhile.
-    pub fn forget(&self, messages: &HashSet<[u8; 16]>) -> io::Result<()> {
+    /// Forgets what the journal says of the recipients `asked` of `messages`, if its run has ended: with all that is
+    /// in it, the file. Nobody else may look for journals meanwhile.
+    pub fn forget(&self, messages: &HashSet<[u8; 16]>, asked: &HashSet<[u8; 16]>) -> io::Result<()> {
         let concerned = match self.about {
-            About::Nothing => true,
             About::One(id) => messages.contains(&id),
-            About::Several => true,
+            About::Nothing | About::Several => true,
         };
         if self.is_alive || !concerned {
             return Ok(());
         }
         let Some(file) = open(&self.path)? else { return Ok(()) };
-        let (mut lines, mut others) = (String::new(), 0_i64);
-        let mut forgotten = Delivered::new();
-        each_record(&file, 0, |record| match record {
-            Record::Delivered(id, recipient) if messages.contains(&id.short()) => {
-                lines += &Record::Forgotten(id, recipient).line();
-            }
-            Record::Delivered(..) => others += 1,
-            Record::Forgotten(id, recipient) if messages.contains(&id.short()) => {
-                *forgotten.entry(id.key(recipient)).or_default() += 1;
-            }
-            Record::Forgotten(..) => others -= 1,
-            Record::Begun(_) | Record::Ended(_) => {}
-        })?;
+        let (lines, others) = to_forget(&file, asked)?;
         if others <= 0 {
             return remove(&self.path);
         }
-        if lines.is_empty() || !forgotten.is_empty() {
+        if lines.is_empty() {
             return Ok(());
         }
+        // It is as old as what it remembers.
+        let modified = file.metadata()?.modified()?;
+        let mut file = OpenOptions::new().append(true).open(&self.path)?;
         // A line that was cut short by the end of its run must not take the first of these with it.
-        lines.insert(0, '\n');
-        OpenOptions::new().append(true).open(&self.path)?.write_all(lines.as_bytes())
+        file.write_all(format!("\n{lines}").as_bytes())?;
+        file.set_modified(modified)
     }
+}
+
+/// The lines that take back what a journal remembers of `asked`, and how much it remembers of others.
+fn to_forget(file: &File, asked: &HashSet<[u8; 16]>) -> io::Result<(String, i64)> {
+    let (mut own, mut others) = (Vec::new(), 0_i64);
+    let mut forgotten = Delivered::new();
+    each_record(file, 0, |record| match record {
+        Record::Delivered(id, recipient) => {
+            let key = id.key(recipient);
+            if asked.contains(&key) {
+                own.push((key, Record::Forgotten(id, recipient).line()));
+            } else {
+                others += 1;
+            }
+        }
+        Record::Forgotten(id, recipient) => {
+            let key = id.key(recipient);
+            if asked.contains(&key) {
+                *forgotten.entry(key).or_default() += 1;
+            } else {
+                others -= 1;
+            }
+        }
+        Record::Begun(_) | Record::Ended(_) => {}
+    })?;
+    own.retain(|(key, _)| !take(&mut forgotten, key));
+    Ok((own.into_iter().map(|(_, line)| line).collect(), others))
 }
 
 impl About {
