@@ -102,6 +102,6 @@ pub fn arguments(texts: &[String]) -> Result<Vec<Address>, LocalError> {
 fn aliases(path: &Path, until: Instant, stop: &Stop) -> Result<Aliases, LocalError> {
     let config = |why: &dyn std::fmt::Display| LocalError::input(Kind::Config, format!("--aliases: {why}"));
     let text = wait::read(path, MAX_ALIASES, until, stop)
-        .map_err(|e| config(&format!("{}: {e}", path.display())))?;
+        .map_err(|e| config(&crate::process::unusable(path, &e)))?;
     Aliases::parse(path, &String::from_utf8_lossy(&text)).map_err(|e| config(&e))
 }

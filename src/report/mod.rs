@@ -461,8 +461,9 @@ pub fn never_begun(
     if !terms.output.quiet {
         say(&line::of_trouble(&policy, judgement, trouble), deadline.max(GRACE), &terms.stop);
     }
-    // It has been said.
-    let terms = Terms { output: Output { quiet: true, ..terms.output.clone() }, ..terms };
+    // It has been said. What failed may have taken the whole deadline already: opening this report, for one.
+    let output = Output { quiet: true, ..terms.output.clone() };
+    let terms = Terms { output, deadline: deadline.min(GRACE), ..terms };
     // Where not even the report can be opened, that is the trouble.
     if let Ok(mut report) = Report::open(terms, messages.len() > 1) {
         let recipients: Vec<Option<&String>> =

@@ -102,8 +102,8 @@ fn two_runs_of_the_same_messages_at_once() {
     both.into_iter().for_each(|running| drop(running.wait().exits(0)));
     let copies = copies(home.path());
     assert_eq!(copies.len(), 100);
-    // A run that had ended before the other came to a message is not remembered.
-    assert!(copies.values().sum::<usize>() <= 110, "{copies:?}");
+    // What a run did that had ended before the other came to a message is not remembered.
+    assert!(copies.values().all(|copies| *copies <= 2), "{copies:?}");
 }
 
 #[test]
