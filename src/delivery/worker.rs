@@ -72,6 +72,9 @@ pub(super) struct Place {
     pub(super) sent: Option<Instant>,
 }
 
+/// Why nothing is sent that could not be remembered.
+const LEDGER_LOST: &str = "not sent, since the ledger cannot be kept";
+
 impl<'a> Worker<'a> {
     /// A worker without work.
     pub fn new(run: &'a Run<'a>, reporter: &'a mut dyn Reporter) -> Self {
@@ -118,8 +121,7 @@ impl<'a> Worker<'a> {
             return Err((LocalError::input(Kind::InputOutput, text), None));
         }
         if self.run.is_ledger_lost() {
-            let text = "not sent, since the ledger cannot be kept";
-            return Err((LocalError::input(Kind::Stopped, text), None));
+            return Err((LocalError::input(Kind::Stopped, LEDGER_LOST), None));
         }
         let Some(mail) = self.mails.get_mut(&batch.mail) else { return Ok(()) };
         mail.wake(self.run.job, self.run.stop).map_err(|error| (error, None))
@@ -161,8 +163,12 @@ impl<'a> Worker<'a> {
         {
             self.collect();
         }
+        if self.run.is_ledger_lost() {
+            self.break_off(batch, LEDGER_LOST);
+            return Ok(());
+        }
         if self.run.is_over() && !self.run.stop.is_told() && self.is_new(batch) {
-            self.break_off(batch);
+            self.break_off(batch, "not sent, since --fail-fast ended the run");
             return Ok(());
         }
         match self.send(batch.mail, id)? {
@@ -313,9 +319,9 @@ impl<'a> Worker<'a> {
     }
 
     /// The run is over before the message of `batch`, which the server may wait for, was sent.
-    fn break_off(&mut self, batch: &Batch) {
+    fn break_off(&mut self, batch: &Batch, why: &str) {
         self.connection = None;
-        let error = LocalError::input(Kind::Stopped, "not sent, since --fail-fast ended the run");
+        let error = LocalError::input(Kind::Stopped, why);
         self.conclude_all(batch, &Conclusion::LocalError(error), None);
     }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lmtp_send::io_error;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use toml::Spanned;
@@ -90,7 +91,7 @@ fn read(path: &Path, schema: &Schema) -> Result<ConfigFile, String> {
         } else if error.kind() == io::ErrorKind::NotFound {
             "there is no such file".to_owned()
         } else {
-            format!("cannot be read: {error}")
+            format!("cannot be read: {}", io_error::words(&error))
         };
         format!("{}: {why}", path.display())
     })?;
