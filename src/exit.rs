@@ -1,4 +1,4 @@
-//! The one table: what an outcome or a trouble means as an exit code (sysexits(3)) and as an enhanced status
+//! The one table: what an outcome or an error of ours means as an exit code (sysexits(3)) and as an enhanced status
 //! code (RFC 3463). The only file with such a number.
 //!
 //! Two scopes. A **verdict** is what the server said to MAIL, RCPT, DATA or the message; it decides by its
@@ -99,7 +99,7 @@ impl Kind {
         }
     }
 
-    /// The kind of trouble that a session's failure is.
+    /// The kind of error that a session's failure is.
     #[must_use]
     pub fn of(failure: &SessionError) -> Self {
         match &failure.cause {
@@ -128,7 +128,7 @@ pub enum State {
     Ok,
     /// Something will have to be looked at.
     Warning,
-    /// Nothing is known about the server: the trouble is ours.
+    /// Nothing is known about the server: the failure is ours.
     Unknown,
     /// The server does not do its service.
     Critical,
@@ -223,7 +223,7 @@ impl Policy {
             Outcome::Delivered(reply) => self.delivered(reply.enhanced()),
             Outcome::Refused { stage, reply } => self.verdict(*stage, reply),
             Outcome::Unsuited(reply) => self.verdict(Stage::Mail, reply),
-            Outcome::Unanswered(failure) => self.trouble(Kind::of(failure), failure.reply()),
+            Outcome::Unanswered(failure) => self.judge_local_error(Kind::of(failure), failure.reply()),
             Outcome::Uncertain(failure) => self.uncertain(failure),
         }
     }
@@ -235,9 +235,9 @@ impl Policy {
         Judgement { class: Class::Delivered, exit: OK, status, again: false }
     }
 
-    /// What a trouble comes to; `reply` is the one that caused it, if one did.
+    /// What an error comes to; `reply` is the one that caused it, if one did.
     #[must_use]
-    pub fn trouble(&self, kind: Kind, reply: Option<&Reply>) -> Judgement {
+    pub fn judge_local_error(&self, kind: Kind, reply: Option<&Reply>) -> Judgement {
         let (mta, shell, subject, detail) = kind.row();
         let again = mta == TEMPFAIL;
         let code = if self.style == ExitStyle::Shell { shell } else { mta };
@@ -436,12 +436,24 @@ mod tests {
             (Kind::Exhausted, 75, 71, "4.3.0"),
             (Kind::Stopped, 75, 75, "4.3.0"),
         ] {
-            let judgement = MTA.trouble(kind, None);
+            let judgement = MTA.judge_local_error(kind, None);
             assert_eq!((judgement.exit, judgement.status.to_string().as_str()), (mta, status), "{kind:?}");
-            assert_eq!(Policy { style: ExitStyle::Shell, ..MTA }.trouble(kind, None).exit, shell, "{kind:?}");
+            assert_eq!(
+                Policy { style: ExitStyle::Shell, ..MTA }.judge_local_error(kind, None).exit,
+                shell,
+                "{kind:?}"
+            );
             let qmail = if mta == 75 { 111 } else { 100 };
-            assert_eq!(Policy { style: ExitStyle::Qmail, ..MTA }.trouble(kind, None).exit, qmail, "{kind:?}");
-            assert_eq!(Policy { soft_bounce: true, ..MTA }.trouble(kind, None).exit, 75, "{kind:?}");
+            assert_eq!(
+                Policy { style: ExitStyle::Qmail, ..MTA }.judge_local_error(kind, None).exit,
+                qmail,
+                "{kind:?}"
+            );
+            assert_eq!(
+                Policy { soft_bounce: true, ..MTA }.judge_local_error(kind, None).exit,
+                75,
+                "{kind:?}"
+            );
         }
     }
 
@@ -464,7 +476,7 @@ mod tests {
                 (Kind::Usage, 3),
                 (Kind::Stopped, 3),
             ] {
-                assert_eq!(policy.trouble(kind, None).exit, exit, "{kind:?}");
+                assert_eq!(policy.judge_local_error(kind, None).exit, exit, "{kind:?}");
             }
         }
         assert!(State::Critical > State::Unknown && State::Unknown > State::Warning);
@@ -505,7 +517,10 @@ mod tests {
             assert_eq!(Kind::of(&SessionError { stage: Stage::Lhlo, cause }), kind);
         }
         // The server's own status stands before that of the table, if it agrees.
-        assert_eq!(MTA.trouble(Kind::Lost, Some(&closing)).status.to_string(), "4.3.2");
-        assert_eq!(MTA.trouble(Kind::Lost, Some(&reply(554, Some((5, 3, 2))))).status.to_string(), "4.4.2");
+        assert_eq!(MTA.judge_local_error(Kind::Lost, Some(&closing)).status.to_string(), "4.3.2");
+        assert_eq!(
+            MTA.judge_local_error(Kind::Lost, Some(&reply(554, Some((5, 3, 2))))).status.to_string(),
+            "4.4.2"
+        );
     }
 }

@@ -20,12 +20,12 @@ pub struct LocalError {
 }
 
 impl LocalError {
-    /// A trouble that no reply caused.
+    /// An error that no reply caused.
     pub fn new(kind: Kind, stage: Stage, text: impl fmt::Display) -> Self {
         Self { kind, stage, text: text.to_string(), reply: None }
     }
 
-    /// A trouble with the message or the job, before anything is connected.
+    /// An error of the message or the job, before anything is connected.
     pub fn input(kind: Kind, text: impl fmt::Display) -> Self {
         Self::new(kind, Stage::Input, text)
     }

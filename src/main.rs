@@ -68,7 +68,7 @@ fn run(args: &Args, stop: &Arc<Stop>, uncaught: Option<io::Error>) -> u8 {
     });
     caught
         .and_then(|()| deliver(args, terms))
-        .unwrap_or_else(|trouble| never_begun(args, &job::placed(trouble, &args.settings), stop))
+        .unwrap_or_else(|error| never_begun(args, &job::placed(error, &args.settings), stop))
 }
 
 fn terms(args: &Args, stop: &Arc<Stop>) -> Terms {
@@ -82,7 +82,7 @@ fn terms(args: &Args, stop: &Arc<Stop>) -> Terms {
 }
 
 /// Nothing was begun: the exit code.
-fn never_begun(args: &Args, trouble: &LocalError, stop: &Arc<Stop>) -> u8 {
+fn never_begun(args: &Args, error: &LocalError, stop: &Arc<Stop>) -> u8 {
     let mut messages: Vec<String> =
         args.usual.files.iter().map(|file| file.to_string_lossy().into_owned()).collect();
     if messages.is_empty() {
@@ -90,7 +90,7 @@ fn never_begun(args: &Args, trouble: &LocalError, stop: &Arc<Stop>) -> u8 {
     }
     let from = args.usual.from.as_deref().and_then(|from| ReversePath::parse(from).ok());
     let sender = from.as_ref().map_or("", ReversePath::as_str);
-    report::never_begun(terms(args, stop), trouble, &messages, sender, &job::named(&args.usual.to))
+    report::never_begun(terms(args, stop), error, &messages, sender, &job::named(&args.usual.to))
 }
 
 fn deliver(args: &Args, terms: Terms) -> Result<u8, LocalError> {
@@ -116,14 +116,14 @@ fn deliver(args: &Args, terms: Terms) -> Result<u8, LocalError> {
 
 /// A variable or a configuration file cannot be understood: what was typed says how that is told.
 fn misconfigured(argv: &[OsString], text: &str, stop: &Arc<Stop>) -> u8 {
-    let trouble = LocalError::input(Kind::Config, text);
+    let error = LocalError::input(Kind::Config, text);
     match cli::typed_only(argv) {
-        Ok(args) => never_begun(&args, &trouble, stop),
+        Ok(args) => never_begun(&args, &error, stop),
         Err(_) => {
             let (policy, output) = (typed_policy(argv), Output::default());
             let terms =
                 Terms { policy, output, deadline: job::DEADLINE, stop: Arc::clone(stop), progress: None };
-            report::never_begun(terms, &trouble, &["-".into()], "", &[])
+            report::never_begun(terms, &error, &["-".into()], "", &[])
         }
     }
 }
@@ -131,7 +131,7 @@ fn misconfigured(argv: &[OsString], text: &str, stop: &Arc<Stop>) -> u8 {
 /// A bug must not bounce mail, as death by a signal would.
 fn exit_on_panic(policy: Policy) {
     std::panic::set_hook(Box::new(move |panic| {
-        let judgement = policy.trouble(Kind::Bug, None);
+        let judgement = policy.judge_local_error(Kind::Bug, None);
         report::bug(policy.style, &format!("{} this is a bug of lmtp-send: {panic}", judgement.status));
         std::process::exit(judgement.exit.into());
     }));

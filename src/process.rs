@@ -36,7 +36,7 @@ pub fn unusable(path: &Path, error: &io::Error) -> String {
     format!("{}: {why}", path.display())
 }
 
-/// The kind of trouble that it is not to be able to use a file of ours: `otherwise`, unless we may not, or the system
+/// The kind of error that it is not to be able to use a file of ours: `otherwise`, unless we may not, or the system
 /// has run out of something.
 pub fn kind(error: &io::Error, otherwise: Kind) -> Kind {
     match Errno::from_io_error(error) {

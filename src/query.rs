@@ -26,7 +26,7 @@ pub fn run(job: &Job, stop: &Arc<Stop>, report: &mut Report) {
     if !job.questions.probe {
         match opened {
             Ok((Opened { mut session, .. }, server)) => ask(job, &mut session, &server, report),
-            Err((trouble, _)) => report.unanswered("", &trouble),
+            Err((error, _)) => report.unanswered("", &error),
         }
         return;
     }
@@ -36,8 +36,9 @@ pub fn run(job: &Job, stop: &Arc<Stop>, report: &mut Report) {
             probe.times = steps;
             server.as_ref().clone_into(&mut probe.server);
             probe.session = Some(describe(job, &mut session, &server));
-            probe.failed =
-                envelope(job, &mut session, &mut probe).err().map(|failure| trouble(&server, &failure, ""));
+            probe.failed = envelope(job, &mut session, &mut probe)
+                .err()
+                .map(|failure| local_error(&server, &failure, ""));
             probe.total = began.elapsed();
             report.probe(&probe, &job.questions.thresholds);
             if probe.failed.is_none() {
@@ -46,9 +47,9 @@ pub fn run(job: &Job, stop: &Arc<Stop>, report: &mut Report) {
                 session.close();
             }
         }
-        Err((trouble, server)) => {
+        Err((error, server)) => {
             probe.server = server.map(|server| server.to_string()).unwrap_or_default();
-            probe.failed = Some(trouble);
+            probe.failed = Some(error);
             probe.total = began.elapsed();
             report.probe(&probe, &job.questions.thresholds);
         }
@@ -65,7 +66,7 @@ fn ask(job: &Job, session: &mut Session<Link, Listener>, server: &str, report: &
                 report.answer(&answer);
             }
             Err(failure) => {
-                report.unanswered(command, &trouble(server, &failure, command));
+                report.unanswered(command, &local_error(server, &failure, command));
                 break;
             }
         }
@@ -73,7 +74,7 @@ fn ask(job: &Job, session: &mut Session<Link, Listener>, server: &str, report: &
     session.close();
 }
 
-fn trouble(server: &str, failure: &SessionError, asking: &str) -> LocalError {
+fn local_error(server: &str, failure: &SessionError, asking: &str) -> LocalError {
     let asking = if asking.is_empty() { String::new() } else { format!(" ({asking})") };
     LocalError {
         kind: Kind::of(failure),

@@ -138,7 +138,7 @@ impl Worker<'_> {
 
     pub(super) fn tell(&mut self, record: Record) {
         let policy = &self.run.job.policy;
-        let judgement = self.judge(&record.fate);
+        let judgement = self.judge(&record.conclusion);
         if self.run.job.bulk.fail_fast && judgement.exit != exit::OK {
             self.run.end_early();
         }

@@ -288,7 +288,7 @@ impl About {
             message_id: self.message_id.clone(),
             sender: Arc::clone(&self.sender),
             recipient,
-            fate: conclusion,
+            conclusion,
             server,
             attempts,
             seconds: elapsed.as_secs_f64(),

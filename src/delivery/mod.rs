@@ -73,7 +73,7 @@ impl Conclusion {
     pub fn judge(&self, policy: &Policy) -> Judgement {
         match self {
             Conclusion::Outcome(outcome) => policy.judge(outcome),
-            Conclusion::LocalError(error) => policy.trouble(error.kind, error.reply.as_ref()),
+            Conclusion::LocalError(error) => policy.judge_local_error(error.kind, error.reply.as_ref()),
             Conclusion::Earlier => policy.delivered(None),
         }
     }
@@ -91,7 +91,7 @@ pub struct Record {
     /// `None` where the message's recipients are not known.
     pub recipient: Option<Arc<str>>,
     /// What became of it.
-    pub fate: Conclusion,
+    pub conclusion: Conclusion,
     /// The server that decided, or was to.
     pub server: Option<Arc<str>>,
     /// How many transactions it was part of, or would have been.

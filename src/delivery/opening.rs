@@ -36,20 +36,20 @@ pub fn first(
     job: &Job,
     deadline: Instant,
     stop: &Arc<Stop>,
-    witness: &mut dyn Reporter,
+    reporter: &mut dyn Reporter,
 ) -> Result<(Opened, Arc<str>), Unopened> {
     let mut failed = (LocalError::new(Kind::Bug, Stage::Connect, "no destination"), None);
     let mut refused: Vec<String> = Vec::new();
     for destination in &job.destinations {
         let server: Arc<str> = destination.to_string().into();
-        match open(job, destination, deadline, stop, witness) {
+        match open(job, destination, deadline, stop, reporter) {
             Ok(opened) => {
-                refused.iter().for_each(|text| witness.warning(text));
+                refused.iter().for_each(|text| reporter.warning(text));
                 return Ok((opened, server));
             }
-            Err(trouble) => {
-                refused.push(trouble.text.clone());
-                failed = (trouble, Some(server));
+            Err(error) => {
+                refused.push(error.text.clone());
+                failed = (error, Some(server));
             }
         }
         if stop.is_told() {
@@ -72,18 +72,18 @@ fn open(
     destination: &Destination,
     deadline: Instant,
     stop: &Arc<Stop>,
-    witness: &mut dyn Reporter,
+    reporter: &mut dyn Reporter,
 ) -> Result<Opened, LocalError> {
     let opening = Opening { job, destination, deadline, stop, server: destination.to_string() };
-    match opening.run(witness, true) {
+    match opening.run(reporter, true) {
         // Opportunistic TLS is better than none and worse than mail that does not arrive.
-        Err(trouble)
-            if trouble.stage == Stage::Tls
-                && matches!(trouble.kind, Kind::Denied | Kind::Lost)
+        Err(error)
+            if error.stage == Stage::Tls
+                && matches!(error.kind, Kind::Denied | Kind::Lost)
                 && opening.starts() == Some(Start::IfOffered) =>
         {
-            witness.warning(&format!("{}; sent in clear, without TLS", trouble.text));
-            opening.run(witness, false)
+            reporter.warning(&format!("{}; sent in clear, without TLS", error.text));
+            opening.run(reporter, false)
         }
         result => result,
     }
@@ -102,9 +102,9 @@ impl Opening<'_> {
         self.job.tls.as_ref().map(|(start, _)| *start)
     }
 
-    fn run(&self, witness: &mut dyn Reporter, encrypt: bool) -> Result<Opened, LocalError> {
+    fn run(&self, reporter: &mut dyn Reporter, encrypt: bool) -> Result<Opened, LocalError> {
         let mut watch = Watch { steps: Vec::new(), since: Instant::now() };
-        let listener = Rc::new(RefCell::new(witness.listener(&self.server)));
+        let listener = Rc::new(RefCell::new(reporter.listener(&self.server)));
         let shows = self.job.output.verbosity >= 2;
         let hear = |text: &dyn Fn() -> String| {
             if shows {
@@ -141,7 +141,7 @@ impl Opening<'_> {
             self.tell_tls(session.transport(), hear);
             watch.step(Stage::Tls);
         }
-        self.tell_unverified(&mut session, witness);
+        self.tell_unverified(&mut session, reporter);
         if let Some(credentials) = &self.job.credentials {
             let done = authenticate(&mut session, credentials);
             left(&mut session, done).map_err(failed)?;
@@ -156,14 +156,14 @@ impl Opening<'_> {
     }
 
     /// Says so where the server may be anybody.
-    fn tell_unverified(&self, session: &mut Session<Link, Listener>, witness: &mut dyn Reporter) {
+    fn tell_unverified(&self, session: &mut Session<Link, Listener>, reporter: &mut dyn Reporter) {
         let Some((start, tls)) = &self.job.tls else { return };
         if tls.verifies() || !session.transport().is_encrypted() {
             return;
         }
         let option = if *start == Start::IfOffered { "--tls opportunistic" } else { "--tls-insecure" };
         let server = &self.server;
-        witness.warning(&format!("{server}: encrypted, and not verified who the server is ({option})"));
+        reporter.warning(&format!("{server}: encrypted, and not verified who the server is ({option})"));
     }
 
     /// What TLS came to, for the transcript.

@@ -64,7 +64,7 @@ pub fn is_worth_another(policy: &Policy, conclusion: &Conclusion) -> bool {
         Conclusion::Outcome(outcome) => policy.judge(outcome).class == Class::Deferred,
         Conclusion::Earlier => false,
         Conclusion::LocalError(error) => {
-            let again = policy.trouble(error.kind, error.reply.as_ref()).class == Class::Deferred;
+            let again = policy.judge_local_error(error.kind, error.reply.as_ref()).class == Class::Deferred;
             again && error.stage != Stage::Input && !matches!(error.kind, Kind::Stopped | Kind::Bug)
         }
     }

@@ -145,14 +145,14 @@ pub fn output(args: &Args) -> Output {
     }
 }
 
-/// `trouble`, with the place of the setting that it is about. A setting that nobody typed is wrong configuration, and no
+/// `error`, with the place of the setting that it is about. A setting that nobody typed is wrong configuration, and no
 /// usage error; an address stays what it is, wherever it came from.
-pub fn placed(trouble: LocalError, settings: &Settings) -> LocalError {
-    match settings.placed(&trouble.text) {
-        None => trouble,
+pub fn placed(error: LocalError, settings: &Settings) -> LocalError {
+    match settings.placed(&error.text) {
+        None => error,
         Some(text) => {
-            let kind = if trouble.kind == Kind::Usage { Kind::Config } else { trouble.kind };
-            LocalError { kind, text, ..trouble }
+            let kind = if error.kind == Kind::Usage { Kind::Config } else { error.kind };
+            LocalError { kind, text, ..error }
         }
     }
 }

@@ -39,14 +39,14 @@ impl<'a> Answer<'a> {
     }
 
     /// What came in place of an answer.
-    pub fn trouble(question: &'a str, trouble: &LocalError, judgement: Judgement) -> Self {
+    pub fn of_error(question: &'a str, error: &LocalError, judgement: Judgement) -> Self {
         Self {
             server: "",
             question,
-            stage: trouble.stage,
-            code: trouble.reply.as_ref().map(Reply::code),
+            stage: error.stage,
+            code: error.reply.as_ref().map(Reply::code),
             enhanced: Some(judgement.status.to_string()),
-            text: printable(trouble.text.as_bytes()),
+            text: printable(error.text.as_bytes()),
             seconds: None,
             reply: None,
         }

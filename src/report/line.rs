@@ -22,10 +22,10 @@ pub fn diagnostic(policy: &Policy, record: &Record, judgement: Judgement, severa
     format!("{status} {recipient}{story}{message}")
 }
 
-/// The diagnostic for a trouble that concerns nobody in particular.
-pub fn of_trouble(policy: &Policy, judgement: Judgement, trouble: &LocalError) -> String {
+/// The diagnostic for an error that concerns nobody in particular.
+pub fn of_error(policy: &Policy, judgement: Judgement, error: &LocalError) -> String {
     let status = policy.agreeing(judgement.status, judgement.exit);
-    format!("{status} {}", printable(trouble.text.as_bytes()))
+    format!("{status} {}", printable(error.text.as_bytes()))
 }
 
 /// The line of the text report.
@@ -56,8 +56,8 @@ pub fn log(record: &Record, judgement: Judgement) -> String {
 /// What happened, in one line.
 fn story(record: &Record) -> String {
     let server = record.server.as_deref().map(|s| printable(s.as_bytes())).unwrap_or_default();
-    match &record.fate {
-        Conclusion::LocalError(trouble) => printable(trouble.text.as_bytes()),
+    match &record.conclusion {
+        Conclusion::LocalError(error) => printable(error.text.as_bytes()),
         Conclusion::Earlier => "delivered by an earlier run, as the ledger says".into(),
         Conclusion::Outcome(Outcome::Delivered(reply)) => format!("{server} said: {reply}"),
         Conclusion::Outcome(Outcome::Refused { stage, reply }) => {
@@ -110,8 +110,8 @@ struct Json<'a> {
 
 /// The line of the JSON report.
 pub fn json(record: &Record, judgement: Judgement) -> String {
-    let (stage, reply) = match &record.fate {
-        Conclusion::LocalError(trouble) => (trouble.stage, trouble.reply.as_ref()),
+    let (stage, reply) = match &record.conclusion {
+        Conclusion::LocalError(error) => (error.stage, error.reply.as_ref()),
         Conclusion::Earlier => (Stage::Delivery, None),
         Conclusion::Outcome(Outcome::Delivered(reply)) => (Stage::Delivery, Some(reply)),
         Conclusion::Outcome(Outcome::Refused { stage, reply }) => (*stage, Some(reply)),
@@ -120,7 +120,7 @@ pub fn json(record: &Record, judgement: Judgement) -> String {
         // What made it so is another command's reply.
         Conclusion::Outcome(Outcome::Uncertain(failure)) => (failure.stage, None),
     };
-    let text = match &record.fate {
+    let text = match &record.conclusion {
         Conclusion::Outcome(Outcome::Delivered(reply) | Outcome::Refused { reply, .. }) => reply.text(),
         Conclusion::Outcome(_) | Conclusion::LocalError(_) | Conclusion::Earlier => story(record),
     };

@@ -231,8 +231,8 @@ impl Report {
     /// Tells what a probe found: an object, a page, or a line for monitoring.
     pub fn probe(&mut self, probe: &Probe, thresholds: &Thresholds) {
         probe.answers.iter().for_each(|answered| self.note(&answered.answer(&probe.server)));
-        if let Some(trouble) = &probe.failed {
-            self.trouble(trouble);
+        if let Some(error) = &probe.failed {
+            self.add_error(error);
         }
         let exit = self.at_the_end.deciding.map_or(exit::OK, |deciding| deciding.judgement.exit);
         let monitor = self.policy.style == ExitStyle::Monitor;
@@ -260,14 +260,14 @@ impl Report {
         }
     }
 
-    /// Tells a trouble that kept a question from being answered.
-    pub fn unanswered(&mut self, question: &str, trouble: &LocalError) {
-        let judgement = self.policy.trouble(trouble.kind, trouble.reply.as_ref());
+    /// Tells an error that kept a question from being answered.
+    pub fn unanswered(&mut self, question: &str, error: &LocalError) {
+        let judgement = self.policy.judge_local_error(error.kind, error.reply.as_ref());
         if self.output.report == Some(ReportFormat::Json) {
-            let answer = Answer::trouble(question, trouble, judgement);
+            let answer = Answer::of_error(question, error, judgement);
             self.print_answer(&answer.json(Some(judgement)));
         }
-        self.trouble(trouble);
+        self.add_error(error);
     }
 
     fn print_answer(&mut self, line: &str) {
@@ -302,14 +302,14 @@ impl Report {
     fn report_lost(&mut self, text: &str) {
         if !self.lost {
             self.lost = true;
-            self.trouble(&lost(&format!("{text}; what is delivered stays delivered")));
+            self.add_error(&lost(&format!("{text}; what is delivered stays delivered")));
         }
     }
 
-    /// Tells a trouble that concerns nobody in particular.
-    fn trouble(&mut self, trouble: &LocalError) {
-        let judgement = self.policy.trouble(trouble.kind, trouble.reply.as_ref());
-        let line = line::of_trouble(&self.policy, judgement, trouble);
+    /// Tells an error that concerns nobody in particular.
+    fn add_error(&mut self, error: &LocalError) {
+        let judgement = self.policy.judge_local_error(error.kind, error.reply.as_ref());
+        let line = line::of_error(&self.policy, judgement, error);
         self.at_the_end.add(Some(line), judgement, u64::MAX);
     }
 
@@ -326,8 +326,8 @@ impl Report {
         }
         if record.is_last && !self.output.quiet {
             let (_, diagnostics) = self.begun.swap_remove(at);
-            let troubles = std::mem::take(&mut self.at_the_end.lines);
-            for line in troubles.into_iter().chain(diagnostics.into_lines()) {
+            let errors = std::mem::take(&mut self.at_the_end.lines);
+            for line in errors.into_iter().chain(diagnostics.into_lines()) {
                 if self.stderr.say(&line).is_err() {
                     self.at_the_end.lines.push(line);
                 }
@@ -335,8 +335,8 @@ impl Report {
         }
     }
 
-    fn judge(&self, fate: &Conclusion) -> Judgement {
-        fate.judge(&self.policy)
+    fn judge(&self, conclusion: &Conclusion) -> Judgement {
+        conclusion.judge(&self.policy)
     }
 
     /// The system's log is opened when there is something to say.
@@ -381,7 +381,7 @@ impl Reporter for Report {
         let left =
             self.deadline.saturating_sub(Duration::try_from_secs_f64(record.seconds).unwrap_or_default());
         self.until = Instant::now().checked_add(left).unwrap_or(self.until);
-        let judgement = self.judge(&record.fate);
+        let judgement = self.judge(&record.conclusion);
         if let Some(progress) = &self.progress {
             progress.count(judgement.exit == exit::OK, record.is_last);
         }
@@ -443,28 +443,22 @@ fn listener(
     })
 }
 
-/// Tells a trouble that kept the run from beginning, in the report of each recipient of each message, and returns the
+/// Tells an error that kept the run from beginning, in the report of each recipient of each message, and returns the
 /// exit code. `sender` is the reverse-path, empty where it is not known.
-pub fn never_begun(
-    terms: Terms,
-    trouble: &LocalError,
-    messages: &[String],
-    sender: &str,
-    to: &[String],
-) -> u8 {
+pub fn never_begun(terms: Terms, error: &LocalError, messages: &[String], sender: &str, to: &[String]) -> u8 {
     let Terms { policy, deadline, .. } = terms;
-    let judgement = policy.trouble(trouble.kind, trouble.reply.as_ref());
+    let judgement = policy.judge_local_error(error.kind, error.reply.as_ref());
     if policy.style == ExitStyle::Monitor {
-        unknown(&format!("{} {}", judgement.status, trouble.text), &terms.stop);
+        unknown(&format!("{} {}", judgement.status, error.text), &terms.stop);
         return judgement.exit;
     }
     if !terms.output.quiet {
-        say(&line::of_trouble(&policy, judgement, trouble), deadline.max(GRACE), &terms.stop);
+        say(&line::of_error(&policy, judgement, error), deadline.max(GRACE), &terms.stop);
     }
     // It has been said. What failed may have taken the whole deadline already: opening this report, for one.
     let output = Output { quiet: true, ..terms.output.clone() };
     let terms = Terms { output, deadline: deadline.min(GRACE), ..terms };
-    // Where not even the report can be opened, that is the trouble.
+    // Where not even the report can be opened, that is the error.
     if let Ok(mut report) = Report::open(terms, messages.len() > 1) {
         let recipients: Vec<Option<&String>> =
             if to.is_empty() { vec![None] } else { to.iter().map(Some).collect() };
@@ -476,7 +470,7 @@ pub fn never_begun(
                     message_id: None,
                     sender: sender.into(),
                     recipient: recipient.map(|recipient| recipient.as_str().into()),
-                    fate: Conclusion::LocalError(trouble.clone()),
+                    conclusion: Conclusion::LocalError(error.clone()),
                     server: None,
                     attempts: 0,
                     seconds: 0.0,

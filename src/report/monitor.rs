@@ -47,9 +47,9 @@ fn failures(probe: &Probe, policy: &Policy) -> Vec<(State, String)> {
         let judgement = answer.judge(policy).filter(|judgement| judgement.exit != OK)?;
         Some((State::of_exit(judgement.exit), answer.diagnostic(policy, judgement)))
     });
-    let failed = probe.failed.iter().map(|trouble| {
-        let judgement = policy.trouble(trouble.kind, trouble.reply.as_ref());
-        (State::of_exit(judgement.exit), format!("{} {}", judgement.status, trouble.text))
+    let failed = probe.failed.iter().map(|error| {
+        let judgement = policy.judge_local_error(error.kind, error.reply.as_ref());
+        (State::of_exit(judgement.exit), format!("{} {}", judgement.status, error.text))
     });
     refused.chain(failed).collect()
 }

@@ -82,7 +82,7 @@ impl Probe {
             "sender": sender.map(|answer| self.envelope(policy, answer)),
             "recipients": recipients.map(|answer| self.envelope(policy, answer)).collect::<Vec<_>>(),
             "seconds": seconds(self.total),
-            "error": self.failed.as_ref().map(|trouble| error(policy, trouble)),
+            "error": self.failed.as_ref().map(|error| error_object(policy, error)),
             "exit": exit,
         })
         .to_string()
@@ -199,12 +199,12 @@ impl Page {
 }
 
 /// What ended a probe.
-fn error(policy: &Policy, trouble: &LocalError) -> impl Serialize {
-    let judgement = policy.trouble(trouble.kind, trouble.reply.as_ref());
+fn error_object(policy: &Policy, error: &LocalError) -> impl Serialize {
+    let judgement = policy.judge_local_error(error.kind, error.reply.as_ref());
     json!({
-        "stage": trouble.stage.name(),
-        "code": trouble.reply.as_ref().map(Reply::code),
+        "stage": error.stage.name(),
+        "code": error.reply.as_ref().map(Reply::code),
         "enhanced": judgement.status.to_string(),
-        "text": printable(trouble.text.as_bytes()),
+        "text": printable(error.text.as_bytes()),
     })
 }

@@ -79,7 +79,7 @@ impl<'a> Tally<'a> {
 
 impl Reporter for Tally<'_> {
     fn record(&mut self, record: Record) -> bool {
-        self.summary.count(self.report.judge(&record.fate).class);
+        self.summary.count(self.report.judge(&record.conclusion).class);
         self.report.record(record)
     }
 

@@ -69,20 +69,24 @@ struct Run {
     failure: Option<SessionError>,
     /// By ticket: the letter.
     begun: Vec<usize>,
-    fates: BTreeMap<(u64, usize), Settlement>,
+    settlements: BTreeMap<(u64, usize), Settlement>,
     cancelled: Vec<u64>,
 }
 
 impl Run {
     /// What became of the recipients of one transaction, each in a few words.
     fn of(&self, ticket: u64) -> Vec<String> {
-        self.fates.iter().filter(|((t, _), _)| *t == ticket).map(|(_, fate)| words(fate)).collect()
+        self.settlements
+            .iter()
+            .filter(|((t, _), _)| *t == ticket)
+            .map(|(_, settlement)| words(settlement))
+            .collect()
     }
 
     fn collect<T: Transport>(&mut self, pipeline: &mut Pipeline<T>) {
         while let Some(settled) = pipeline.result() {
             let place = (settled.transaction.number(), settled.recipient);
-            let before = self.fates.insert(place, settled.settlement);
+            let before = self.settlements.insert(place, settled.settlement);
             assert_eq!(before, None, "{place:?} was settled twice");
         }
     }
@@ -94,20 +98,23 @@ impl Run {
             let recipients = letters[*letter].to.len();
             if !self.cancelled.contains(&ticket) {
                 for recipient in 0..recipients {
-                    assert!(self.fates.contains_key(&(ticket, recipient)), "{ticket} {recipient}: {self:?}");
+                    assert!(
+                        self.settlements.contains_key(&(ticket, recipient)),
+                        "{ticket} {recipient}: {self:?}"
+                    );
                 }
             }
         }
-        for (ticket, recipient) in self.fates.keys() {
+        for (ticket, recipient) in self.settlements.keys() {
             let letter = self.begun[usize::try_from(*ticket).unwrap()];
             assert!(*recipient < letters[letter].to.len());
         }
     }
 }
 
-/// A fate in a few words: `delivered`, `refused rcpt 550`, `uncertain`.
-fn words(fate: &Settlement) -> String {
-    match fate {
+/// A settlement in a few words: `delivered`, `refused rcpt 550`, `uncertain`.
+fn words(settlement: &Settlement) -> String {
+    match settlement {
         Settlement::Known(Outcome::Delivered(_)) => "delivered".into(),
         Settlement::Known(Outcome::Refused { stage, reply }) => {
             format!("refused {} {}", stage.name(), reply.code())
@@ -245,17 +252,18 @@ impl Scene {
             assert!(whole, "ended, but not whole: {:?}", String::from_utf8_lossy(message));
         }
         let each_has_a_reply = rules.at_most == usize::MAX && rules.extra.is_empty();
-        for ((ticket, recipient), fate) in &self.run.fates {
+        for ((ticket, recipient), settlement) in &self.run.settlements {
             let letter = &letters[self.run.begun[usize::try_from(*ticket).unwrap()]];
             let name = letter.to[*recipient].as_str();
             let accepted =
                 truth.delivered.iter().any(|(to, message)| to == name && *message == letter.received());
-            let named = fate_reply(fate).is_none_or(|reply| reply.text().contains(&format!("<{name}>")));
-            match fate {
+            let named =
+                settlement_reply(settlement).is_none_or(|reply| reply.text().contains(&format!("<{name}>")));
+            match settlement {
                 Settlement::Known(Outcome::Delivered(_)) => {
                     assert!(
                         accepted && (named || !rules.extra.is_empty()),
-                        "{name}: {fate:?}, but {truth:?}"
+                        "{name}: {settlement:?}, but {truth:?}"
                     );
                 }
                 Settlement::Known(Outcome::Uncertain(_)) => {}
@@ -264,8 +272,8 @@ impl Scene {
                 )
                 | Settlement::Again(_)
                 | Settlement::Untried(_) => {
-                    assert!(!accepted, "{name}: {fate:?}, but {truth:?}");
-                    assert!(named || !each_has_a_reply, "{name}: {fate:?}");
+                    assert!(!accepted, "{name}: {settlement:?}, but {truth:?}");
+                    assert!(named || !each_has_a_reply, "{name}: {settlement:?}");
                 }
             }
         }
@@ -273,8 +281,8 @@ impl Scene {
 }
 
 /// The reply that was credited to one recipient alone.
-fn fate_reply(fate: &Settlement) -> Option<&Reply> {
-    match fate {
+fn settlement_reply(settlement: &Settlement) -> Option<&Reply> {
+    match settlement {
         Settlement::Known(Outcome::Delivered(reply)) | Settlement::Again(reply) => Some(reply),
         Settlement::Known(Outcome::Refused { stage: Stage::Rcpt | Stage::Delivery, reply }) => Some(reply),
         Settlement::Known(

@@ -29,16 +29,17 @@ pub fn hold(settings: Settings, letters: &[Letter], conversation: &Conversation,
     let (opening, rest) = written.split_at(conversation.opening.get().0);
     assert!(!contains(opening, b"MAIL FROM") && !contains(opening, b"DATA"), "it began too early");
     let Some(line) = line else { return assert!(rest.is_empty()) };
-    let fates = fates(line);
+    let settlements = settlements(line);
     // A server may answer what it has not heard: the opening's last line may still be on its way.
     let at = opening.iter().rposition(|o| *o == b'\n').map_or(0, |end| end + 1);
     let rest = &written[at..];
-    let mut reading = Reading { settings, letters, begun: &line.begun, fates: &fates, rest, at, next: 0 };
+    let mut reading =
+        Reading { settings, letters, begun: &line.begun, settlements: &settlements, rest, at, next: 0 };
     let sent = reading.transactions();
-    for ((ticket, recipient), fate) in &fates {
-        assert_fits(fate, &sent[*ticket], *recipient, line.pipeline.session().pipelining());
+    for ((ticket, recipient), settlement) in &settlements {
+        assert_fits(settlement, &sent[*ticket], *recipient, line.pipeline.session().pipelining());
     }
-    each_has_a_reply_of_its_own(&fates, &sent, &replies);
+    each_has_a_reply_of_its_own(&settlements, &sent, &replies);
     if !line.pipeline.session().pipelining() {
         in_turn(conversation);
     }
@@ -74,24 +75,24 @@ fn in_turn(conversation: &Conversation) {
 }
 
 /// What became of each recipient of each transaction: of each one thing, unless it was cancelled.
-fn fates(line: &Line) -> HashMap<(usize, usize), &Settlement> {
-    let mut fates = HashMap::new();
+fn settlements(line: &Line) -> HashMap<(usize, usize), &Settlement> {
+    let mut settlements = HashMap::new();
     for settled in &line.settled {
         let place = (settled.transaction.number() as usize, settled.recipient);
-        let before = fates.insert(place, &settled.settlement);
+        let before = settlements.insert(place, &settled.settlement);
         assert!(before.is_none(), "{place:?} was settled twice: {before:?}, {:?}", settled.settlement);
     }
     for (ticket, begun) in line.begun.iter().enumerate().filter(|(_, begun)| !begun.cancelled) {
-        let settled = (0..begun.recipients.len()).filter(|i| fates.contains_key(&(ticket, *i))).count();
+        let settled = (0..begun.recipients.len()).filter(|i| settlements.contains_key(&(ticket, *i))).count();
         assert_eq!(settled, begun.recipients.len(), "not all recipients of {ticket} are settled");
     }
-    fates
+    settlements
 }
 
 /// What became of a recipient agrees with how far the transaction came.
-fn assert_fits(fate: &Settlement, sent: &Sent, recipient: usize, pipelining: bool) {
+fn assert_fits(settlement: &Settlement, sent: &Sent, recipient: usize, pipelining: bool) {
     let (ended, named) = (sent.end.is_some(), sent.named.binary_search(&recipient).is_ok());
-    match fate {
+    match settlement {
         Settlement::Known(Outcome::Delivered(reply)) => assert!(ended && named && reply.is_positive()),
         Settlement::Known(Outcome::Uncertain(failure)) => assert!(ended && named, "{failure}"),
         Settlement::Known(Outcome::Refused { reply, .. }) => assert!(reply.is_negative()),
@@ -110,15 +111,15 @@ fn assert_fits(fate: &Settlement, sent: &Sent, recipient: usize, pipelining: boo
 
 /// Each delivery has a reply that came behind the message's end and is no other delivery's; a refusal has one.
 fn each_has_a_reply_of_its_own(
-    fates: &HashMap<(usize, usize), &Settlement>,
+    settlements: &HashMap<(usize, usize), &Settlement>,
     sent: &[Sent],
     replies: &[Said],
 ) {
-    let mut places: Vec<_> = fates.keys().copied().collect();
+    let mut places: Vec<_> = settlements.keys().copied().collect();
     places.sort_unstable();
     let mut left = replies.iter();
     for place in places {
-        match fates[&place] {
+        match settlements[&place] {
             Settlement::Known(Outcome::Delivered(reply)) => {
                 let Sent { end, by_data, .. } = sent[place.0];
                 let behind = |said: &Said| Some(if by_data { said.begun } else { said.ended }) >= end;
@@ -139,7 +140,7 @@ struct Reading<'a> {
     settings: Settings,
     letters: &'a [Letter],
     begun: &'a [Begun],
-    fates: &'a HashMap<(usize, usize), &'a Settlement>,
+    settlements: &'a HashMap<(usize, usize), &'a Settlement>,
     rest: &'a [u8],
     at: usize,
     /// The ticket that may be begun next.
@@ -209,13 +210,14 @@ impl<'a> Reading<'a> {
 
     /// MAIL of the next transaction that suits the server.
     fn begin(&mut self, line: &str) {
-        let unsuited = |fate: &Settlement| match fate {
+        let unsuited = |settlement: &Settlement| match settlement {
             Settlement::Known(Outcome::Unsuited(reply)) => reply.class() == 5,
             Settlement::Known(_) | Settlement::Again(_) | Settlement::Untried(_) => false,
         };
         let suits = |ticket: &usize| {
             let recipients = self.begun[*ticket].recipients.len();
-            !(0..recipients).all(|i| self.fates.get(&(*ticket, i)).is_some_and(|fate| unsuited(fate)))
+            !(0..recipients)
+                .all(|i| self.settlements.get(&(*ticket, i)).is_some_and(|settlement| unsuited(settlement)))
         };
         let ticket = (self.next..self.begun.len()).find(suits).expect("a transaction that was begun");
         let from = &self.letters[self.begun[ticket].letter].from;
@@ -246,7 +248,7 @@ impl<'a> Reading<'a> {
                     "a lone dot, and then something else than QUIT"
                 );
                 let recipients = self.begun[ticket].recipients.len();
-                let verdict = |i| match self.fates.get(&(ticket, i)) {
+                let verdict = |i| match self.settlements.get(&(ticket, i)) {
                     Some(
                         Settlement::Known(Outcome::Refused { .. } | Outcome::Unsuited(_))
                         | Settlement::Again(_),

@@ -144,11 +144,11 @@ fn damaged_answers_settle_every_recipient_once() {
             let whole = letters.iter().any(|l| message.ends_with(&l.received()));
             assert!(whole || message.is_empty(), "seed {seed}: {message:?}");
         }
-        run.fates.values().for_each(|fate| *seen.entry(words(fate)).or_default() += 1);
+        run.settlements.values().for_each(|settlement| *seen.entry(words(settlement)).or_default() += 1);
     }
     let rare = if thorough() { "refused data 452" } else { "delivered" };
-    for fate in ["delivered", "uncertain", "unanswered", "untried", rare] {
-        assert!(seen.contains_key(fate), "{fate} never came: {seen:?}");
+    for settlement in ["delivered", "uncertain", "unanswered", "untried", rare] {
+        assert!(seen.contains_key(settlement), "{settlement} never came: {seen:?}");
     }
 }
 
@@ -235,10 +235,10 @@ fn one_reply_too_many_or_too_few_between_messages_is_credited_to_nobody_else() {
         for line in 9..=14 {
             let run = harmed(harm, line, &letters);
             run.assert_settled(&letters);
-            for ((ticket, recipient), fate) in &run.fates {
+            for ((ticket, recipient), settlement) in &run.settlements {
                 let name = letters[run.begun[usize::try_from(*ticket).unwrap()]].to[*recipient].as_str();
-                let named = fate_reply(fate).is_none_or(|reply| reply.text().contains(name));
-                assert!(named, "{harm:?} line {line}: <{name}> has {fate:?}");
+                let named = settlement_reply(settlement).is_none_or(|reply| reply.text().contains(name));
+                assert!(named, "{harm:?} line {line}: <{name}> has {settlement:?}");
             }
         }
     }

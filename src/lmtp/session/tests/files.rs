@@ -41,11 +41,11 @@ fn a_message_in_its_wire_form_is_sent_from_its_file() {
     {
         let peer =
             || Peer::new(Model::new(Rules { offers: offers.to_vec(), ..Rules::default() }), manner, None);
-        let (fates, read) = send(&message, peer());
-        assert_eq!((fates, read.borrow().from_files), (vec!["delivered".to_owned(); 2], 0));
+        let (settlements, read) = send(&message, peer());
+        assert_eq!((settlements, read.borrow().from_files), (vec!["delivered".to_owned(); 2], 0));
         for most in [u64::MAX, 400_000, 1, 0] {
-            let (fates, sent) = send(&message, peer().sending_files(most));
-            assert_eq!(fates, ["delivered"; 2], "{offers:?} {most}");
+            let (settlements, sent) = send(&message, peer().sending_files(most));
+            assert_eq!(settlements, ["delivered"; 2], "{offers:?} {most}");
             assert!(sent.borrow().written == read.borrow().written, "{offers:?} {most}");
             let expected = most.min(message.raw_octets() - 128 * 1024);
             assert_eq!(sent.borrow().from_files as u64, expected, "{offers:?}");
@@ -64,10 +64,10 @@ fn a_connection_that_ends_while_a_file_is_sent_has_delivered_nothing() {
         let truth = model.truth();
         let peer =
             Peer::new(model, AT_ONCE, Some(Cut { side: Side::Client, at, how })).sending_files(u64::MAX);
-        let (fates, log) = send(&message, peer);
+        let (settlements, log) = send(&message, peer);
         assert!(
-            fates.iter().all(|fate| fate == "unanswered" || fate == "untried"),
-            "{at} {how:?}: {fates:?}"
+            settlements.iter().all(|settlement| settlement == "unanswered" || settlement == "untried"),
+            "{at} {how:?}: {settlements:?}"
         );
         assert!(truth.borrow().ended.is_empty() && log.borrow().from_files > 0, "{at} {how:?}");
     }
@@ -94,11 +94,11 @@ fn a_file_of_any_size_is_sent_as_it_would_be_read() {
         assert!(message.is_wire_form());
         for offers in [&["PIPELINING", "CHUNKING"][..], &["CHUNKING"]] {
             let model = || Model::new(Rules { offers: offers.to_vec(), ..Rules::default() });
-            let (fates, read) = send(&message, Peer::new(model(), AT_ONCE, None));
+            let (settlements, read) = send(&message, Peer::new(model(), AT_ONCE, None));
             let (from_file, sent) = send(&message, Peer::new(model(), AT_ONCE, None).sending_files(u64::MAX));
             assert_eq!(
-                (&fates, &from_file),
-                (&vec!["delivered".to_owned(); 2], &fates),
+                (&settlements, &from_file),
+                (&vec!["delivered".to_owned(); 2], &settlements),
                 "{octets} {offers:?}"
             );
             assert!(sent.borrow().written == read.borrow().written, "{octets} {offers:?}");
@@ -112,7 +112,7 @@ fn a_file_of_any_size_is_sent_as_it_would_be_read() {
 fn a_file_that_cannot_be_sent_from_is_read() {
     let message = message_in_a_file();
     let model = Model::new(Rules { offers: vec!["PIPELINING", "CHUNKING"], ..Rules::default() });
-    let (fates, log) = send(&message, Peer::new(model, AT_ONCE, None).sending_files(0));
-    assert_eq!(fates, ["delivered"; 2]);
+    let (settlements, log) = send(&message, Peer::new(model, AT_ONCE, None).sending_files(0));
+    assert_eq!(settlements, ["delivered"; 2]);
     assert_eq!((log.borrow().from_files, log.borrow().waits), (0, 0));
 }

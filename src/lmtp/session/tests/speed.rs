@@ -9,7 +9,7 @@ fn letter_to(recipients: usize) -> Letter {
 }
 
 fn delivered(run: &Run) -> usize {
-    run.fates.values().filter(|fate| words(fate) == "delivered").count()
+    run.settlements.values().filter(|settlement| words(settlement) == "delivered").count()
 }
 
 /// Sends to many with a limit of time, not of calls.

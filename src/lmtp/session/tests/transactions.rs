@@ -179,7 +179,7 @@ fn all_or_nothing_is_cancelled_by_any_refusal_and_sends_nothing() {
     for offers in BOTH {
         let scene = play(&offering(offers, &[("RCPT TO:<b", "550 5.1.1 <{}> no")]), AT_ONCE, None, &letters);
         assert_eq!(scene.run.cancelled, [0, 1]);
-        assert_eq!(scene.run.fates.len(), 2, "the accepted ones are the caller's to settle");
+        assert_eq!(scene.run.settlements.len(), 2, "the accepted ones are the caller's to settle");
         assert_eq!(verbs(&scene), "MAIL RCPT RCPT RCPT RSET MAIL RCPT RCPT RCPT RSET QUIT");
         let scene = play(&offering(offers, &[]), AT_ONCE, None, &letters[..1]);
         assert_eq!(scene.of(0), ["delivered"; 3]);
@@ -308,8 +308,8 @@ fn a_transaction_on_hold_asks_before_it_sends() {
     for (offers, restart) in BOTH.into_iter().flat_map(|offers| [(offers, false), (offers, true)]) {
         let answers: &[_] = if restart { &[("MAIL", "355 17 octets are here already")] } else { &[] };
         let scene = play(&offering(offers, answers), AT_ONCE, None, std::slice::from_ref(&held));
-        let fate = if restart { "unsuited 450" } else { "delivered" };
-        assert_eq!(scene.of(0), [fate; 3]);
+        let settlement = if restart { "unsuited 450" } else { "delivered" };
+        assert_eq!(scene.of(0), [settlement; 3]);
         assert_eq!(scene.commands().contains(&"DATA".to_owned()), !restart);
         assert_eq!(scene.commands().contains(&"RSET".to_owned()), restart);
     }
@@ -330,7 +330,7 @@ fn a_message_is_handed_over_whole_without_waiting_for_its_replies() {
         pipeline.hand_over().unwrap();
         assert!(is_out(), "{offers:?}");
         run.collect(&mut pipeline);
-        assert_eq!(run.fates.len(), 0, "{offers:?}: no reply was waited for");
+        assert_eq!(run.settlements.len(), 0, "{offers:?}: no reply was waited for");
         run.send_all(&mut pipeline, &[abc()]).unwrap();
         pipeline.finish();
         run.collect(&mut pipeline);

@@ -103,8 +103,11 @@ fn too_few_replies_before_a_refused_transaction_credit_nobody() {
             for (rules, first) in [(&rules, "delivered"), (&chunking(&rules), "uncertain")] {
                 let found = same_in_every_manner(rules, &[3, 2]);
                 assert_eq!(found[0], [first, "uncertain", "uncertain"], "{rules:?}");
-                for fate in &found[1] {
-                    assert!(["unanswered", "untried"].contains(&fate.as_str()), "{fate} {rules:?}");
+                for settlement in &found[1] {
+                    assert!(
+                        ["unanswered", "untried"].contains(&settlement.as_str()),
+                        "{settlement} {rules:?}"
+                    );
                 }
             }
         }
@@ -124,10 +127,10 @@ fn too_many_replies_credit_nobody_of_the_next_message() {
                 assert_eq!(found[0][0], "delivered", "the first reply is the first recipient's: {rules:?}");
                 // Which of the replies was too many is not known where they were not waited for one by one.
                 let others = if pipelining { "uncertain" } else { "delivered" };
-                assert!(found[0][1..].iter().all(|fate| fate == others), "{found:?} {rules:?}");
+                assert!(found[0][1..].iter().all(|settlement| settlement == others), "{found:?} {rules:?}");
                 let found = same_in_every_manner(&chunking(&rules), &recipients);
                 let all = if pipelining { "uncertain" } else { "delivered" };
-                assert!(found[0].iter().all(|fate| fate == all), "{found:?} {rules:?}");
+                assert!(found[0].iter().all(|settlement| settlement == all), "{found:?} {rules:?}");
             }
             let letters = letters(&[1, 2]);
             for manner in manners() {
@@ -149,11 +152,11 @@ fn too_many_replies_that_are_all_positive_leave_nobody_in_doubt() {
             let rules = Rules { extra: extra.clone(), offers, ..Rules::default() };
             for recipients in [&[1][..], &[3], &[1, 2], &[3, 1, 2]] {
                 let found = same_in_every_manner(&rules, recipients);
-                assert!(found[0].iter().all(|fate| fate == "delivered"), "{found:?} {rules:?}");
+                assert!(found[0].iter().all(|settlement| settlement == "delivered"), "{found:?} {rules:?}");
                 // Without PIPELINING a reply may be there before anything was said: that ends the session.
-                for fate in found[1..].iter().flatten() {
-                    let known =
-                        fate == "delivered" || (!rules.offers.contains(&"PIPELINING") && fate == "untried");
+                for settlement in found[1..].iter().flatten() {
+                    let known = settlement == "delivered"
+                        || (!rules.offers.contains(&"PIPELINING") && settlement == "untried");
                     assert!(known, "{found:?} {rules:?}");
                 }
             }
@@ -247,7 +250,7 @@ fn closing_leaves_what_is_known() {
             let scene = play(&pipelined, manner, None, &letters(&[3]));
             assert_eq!(scene.of(0), first, "{key} with QUIT behind");
             let scene = play(&pipelined, manner, None, &letters(&[3, 1]));
-            let held = first.iter().enumerate().map(|(i, fate)| match *fate {
+            let held = first.iter().enumerate().map(|(i, settlement)| match *settlement {
                 "delivered" if i > 0 && key != "QUIT" => "uncertain",
                 other => other,
             });
@@ -345,9 +348,12 @@ fn an_early_answer_to_a_short_message_is_never_a_delivery() {
                     let run = send(peer, &letters);
                     run.assert_settled(&letters);
                     let refused = says.starts_with(['4', '5']) && !says.starts_with("421");
-                    for fate in run.of(0) {
-                        let verdict = fate.starts_with("refused");
-                        assert_eq!(verdict, refused, "{fate}: {says} {line} {closes} {count} {manner:?}");
+                    for settlement in run.of(0) {
+                        let verdict = settlement.starts_with("refused");
+                        assert_eq!(
+                            verdict, refused,
+                            "{settlement}: {says} {line} {closes} {count} {manner:?}"
+                        );
                     }
                 }
             }
@@ -409,7 +415,7 @@ fn a_chunk_for_nobody_is_answered_or_not() {
         (true, vec!["CHUNKING"]),
         (false, vec!["CHUNKING"]),
     ] {
-        for (key, reply, fate) in [
+        for (key, reply, settlement) in [
             ("RCPT TO:<r0", "550 5.1.1 <{}> no", "refused rcpt 550"),
             ("MAIL FROM:<s0", "451 4.3.0 later", "refused mail 451"),
         ] {
@@ -417,7 +423,7 @@ fn a_chunk_for_nobody_is_answered_or_not() {
                 Rules { mute, offers: offers.clone(), answers: vec![(key, reply)], ..Rules::default() };
             for manner in manners() {
                 let scene = play(&rules, manner, None, &letters(&[2, 1]));
-                assert_eq!(scene.of(0), [fate; 2], "{rules:?} {manner:?}");
+                assert_eq!(scene.of(0), [settlement; 2], "{rules:?} {manner:?}");
                 // In this session or in another.
                 assert!(scene.run.begun == [0] || scene.of(1) == ["delivered"], "{rules:?}: {:?}", scene.run);
             }
@@ -434,7 +440,7 @@ fn a_refused_chunk_refuses_the_message() {
     } else {
         110_000
     }));
-    for (reply, fate) in [
+    for (reply, settlement) in [
         ("552 5.3.4 too big", "refused data 552"),
         ("451 4.3.0 later", "refused data 451"),
         ("421 4.3.2 bye", "unanswered"),
@@ -446,7 +452,7 @@ fn a_refused_chunk_refuses_the_message() {
             let offers = vec!["PIPELINING", "CHUNKING"];
             let rules = Rules { offers, answers: vec![("BDAT", reply)], ..Rules::default() };
             let scene = play_long(&rules, manner, &large);
-            assert_eq!(scene.of(0), [fate; 2], "{reply} {order:?} {:?}", scene.run.failure);
+            assert_eq!(scene.of(0), [settlement; 2], "{reply} {order:?} {:?}", scene.run.failure);
             // Without PIPELINING, all is one chunk, and the last.
             let scene = play_long(&Rules { offers: vec!["CHUNKING"], ..rules }, manner, &large);
             assert_eq!(scene.of(0), ["delivered"; 2], "{reply} {order:?} {:?}", scene.run.failure);
