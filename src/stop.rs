@@ -33,7 +33,7 @@ const TICK: Duration = Duration::from_millis(500);
 /// Told when the run is to stop.
 pub struct Stop {
     /// Can be read once a signal has come; `None`: none is caught.
-    told: Option<UnixStream>,
+    wake: Option<UnixStream>,
     flag: Arc<AtomicBool>,
     /// The signals that are caught: those that were not ignored.
     caught: Vec<i32>,
@@ -104,29 +104,29 @@ impl Stop {
     ///
     /// No descriptors or memory left.
     pub fn catch(code: u8) -> io::Result<Self> {
-        let (told, tell) = UnixStream::pair()?;
+        let (wake, waker) = UnixStream::pair()?;
         let flag = Arc::new(AtomicBool::new(false));
         let ignored = ignored_signals();
         let caught = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_in(ignored, *signal));
         let caught: Vec<i32> = caught.collect();
         for &signal in &caught {
             flag::register(signal, Arc::clone(&flag))?;
-            pipe::register(signal, tell.try_clone()?)?;
+            pipe::register(signal, waker.try_clone()?)?;
         }
         let always = Arc::new(AtomicBool::new(true));
         flag::register_conditional_shutdown(SIGABRT, i32::from(code), always)?;
         // A file that may not grow is an error of the write, not a death.
         flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         // Where none is caught nobody holds the other end, and that would be taken for a signal.
-        let told = (!caught.is_empty()).then_some(told);
-        Ok(Self { told, flag, caught, ..Self::uncaught(code) })
+        let wake = (!caught.is_empty()).then_some(wake);
+        Ok(Self { wake, flag, caught, ..Self::uncaught(code) })
     }
 
     /// For a run that cannot even catch signals, and has only to say so.
     #[must_use]
     pub fn uncaught(code: u8) -> Self {
         Self {
-            told: None,
+            wake: None,
             flag: Arc::default(),
             caught: Vec::new(),
             noticed: OnceLock::new(),
@@ -174,18 +174,18 @@ impl Stop {
 
     /// Whether a signal has come.
     #[must_use]
-    pub fn is_told(&self) -> bool {
-        let told = self.flag.load(Ordering::Relaxed);
-        if told {
+    pub fn is_requested(&self) -> bool {
+        let requested = self.flag.load(Ordering::Relaxed);
+        if requested {
             self.notice();
         }
-        told
+        requested
     }
 
     /// When the run has to be silent, once a signal has come: until then what is known may be written.
     #[must_use]
     pub fn last_words(&self) -> Option<Instant> {
-        self.is_told().then(|| self.notice() + LAST_WORDS)
+        self.is_requested().then(|| self.notice() + LAST_WORDS)
     }
 
     /// When the first signal was noticed. From then on another one ends the run at once.
@@ -213,8 +213,8 @@ impl Stop {
         output: Option<BorrowedFd<'_>>,
         until: Instant,
     ) -> io::Result<Ready> {
-        let told = self.told.as_ref().map(AsFd::as_fd);
-        let Some(any) = told.or(input).or(output) else {
+        let wake = self.wake.as_ref().map(AsFd::as_fd);
+        let Some(any) = wake.or(input).or(output) else {
             sleep(until.saturating_duration_since(Instant::now()));
             return Err(io::ErrorKind::TimedOut.into());
         };
@@ -228,7 +228,7 @@ impl Stop {
         ];
         self.poll(&mut fds, until)?;
         let [stop, read, write] = fds.map(|fd| !fd.revents().is_empty());
-        if stop && told.is_some() {
+        if stop && wake.is_some() {
             self.notice();
             Err(io::ErrorKind::Interrupted.into())
         } else {
@@ -300,7 +300,7 @@ pub fn end_by(child: &mut Child, until: Instant, stop: &Stop) -> io::Result<Exit
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        if Instant::now() >= until || stop.is_told() {
+        if Instant::now() >= until || stop.is_requested() {
             let _ = child.kill();
             return child.wait();
         }

@@ -220,9 +220,11 @@ pub fn output(
     let heard = listening.listen(&mut child, until, stop);
     let status = end_by(&mut child, if heard.is_ok() { until } else { Instant::now() }, stop);
     heard?;
-    if Instant::now() >= until || stop.is_told() {
+    if Instant::now() >= until || stop.is_requested() {
         // It did not end by itself.
-        return Err(if stop.is_told() { io::ErrorKind::Interrupted } else { io::ErrorKind::TimedOut }.into());
+        return Err(
+            if stop.is_requested() { io::ErrorKind::Interrupted } else { io::ErrorKind::TimedOut }.into()
+        );
     }
     Ok((listening.octets, status?))
 }

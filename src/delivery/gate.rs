@@ -27,7 +27,7 @@ impl Worker<'_> {
             let outcome = match settled.settlement {
                 Settlement::Known(outcome) => self.as_sent(mail, outcome),
                 Settlement::Again(reply) if self.run.job.all_or_nothing => no_room_for_all(reply),
-                Settlement::Untried(failure) if self.run.stop.is_told() => Outcome::Unanswered(failure),
+                Settlement::Untried(failure) if self.run.stop.is_requested() => Outcome::Unanswered(failure),
                 Settlement::Again(_) => {
                     self.crowded = Some(server);
                     again.push((mail, recipient));
@@ -129,7 +129,7 @@ impl Worker<'_> {
         while let Some(record) = self.mails.get_mut(&number).and_then(|mail| mail.next_record()) {
             self.tell(record);
         }
-        if self.mails.get(&number).is_some_and(|mail| mail.is_told())
+        if self.mails.get(&number).is_some_and(|mail| mail.all_reported())
             && let Some(mail) = self.mails.remove(&number)
         {
             self.run.memory.let_go(&mail);

@@ -164,7 +164,7 @@ fn what_is_waited_for(path: &Path, file: &File) -> String {
 /// Ends the reading at the deadline and when a signal has come.
 fn in_time(deadline: Instant, stop: &Stop) -> io::Result<()> {
     stop.tick();
-    if stop.is_told() {
+    if stop.is_requested() {
         Err(io::ErrorKind::Interrupted.into())
     } else if Instant::now() >= deadline {
         Err(io::ErrorKind::TimedOut.into())

@@ -49,7 +49,7 @@ pub struct Mail {
     identity: Option<Identity>,
     about: About,
     progress: Vec<Progress>,
-    told: usize,
+    reported: usize,
     /// What the ledger knows it by, once it is in hand.
     id: Option<MessageId>,
 }
@@ -157,7 +157,7 @@ impl Mail {
             identity,
             about,
             progress,
-            told: 0,
+            reported: 0,
             id: None,
         }
     }
@@ -242,18 +242,18 @@ impl Mail {
 
     /// The next record in the order of the recipients, once it is settled.
     pub fn next_record(&mut self) -> Option<Record> {
-        let progress = self.progress.get_mut(self.told).filter(|progress| progress.settled)?;
+        let progress = self.progress.get_mut(self.reported).filter(|progress| progress.settled)?;
         let (conclusion, server, elapsed) = progress.last.clone()?;
-        let recipient = self.envelope.recipients.get(self.told).map(|r| r.as_str().into());
-        self.told += 1;
+        let recipient = self.envelope.recipients.get(self.reported).map(|r| r.as_str().into());
+        self.reported += 1;
         let attempts = progress.attempts;
         let record = self.about.record(recipient, conclusion, server, attempts, elapsed);
-        Some(Record { is_last: self.is_told(), ..record })
+        Some(Record { is_last: self.all_reported(), ..record })
     }
 
     /// Whether every record has been handed out.
-    pub fn is_told(&self) -> bool {
-        self.told == self.progress.len()
+    pub fn all_reported(&self) -> bool {
+        self.reported == self.progress.len()
     }
 }
 

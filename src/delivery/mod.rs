@@ -238,12 +238,12 @@ impl Run<'_> {
 
     /// Whether nothing new is to be begun.
     fn is_over(&self) -> bool {
-        self.ended.load(Ordering::Relaxed) || self.stop.is_told()
+        self.ended.load(Ordering::Relaxed) || self.stop.is_requested()
     }
 
     /// Why the message `name` is not taken in, if it is not.
     fn hindrance(&self, name: &str) -> Option<LocalError> {
-        let why = if self.stop.is_told() {
+        let why = if self.stop.is_requested() {
             "stopped by a signal"
         } else if self.is_ledger_lost() {
             "not sent, since the ledger cannot be kept"

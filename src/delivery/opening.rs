@@ -52,7 +52,7 @@ pub fn first(
                 failed = (error, Some(server));
             }
         }
-        if stop.is_told() {
+        if stop.is_requested() {
             break;
         }
     }

@@ -14,8 +14,8 @@ use super::{Listener, Listeners, Measure, Record, Reporter, Run};
 /// How many things may wait to be told.
 const WAITING: usize = 64;
 
-/// Something to be told.
-enum Told {
+/// What a worker has the reporter do.
+enum Call {
     Record(Record),
     Warning(String),
     Measure(Measure),
@@ -24,14 +24,14 @@ enum Told {
 /// A worker's way to the reporter.
 struct Teller<'a> {
     run: &'a Run<'a>,
-    sender: SyncSender<Told>,
+    sender: SyncSender<Call>,
     listeners: Listeners,
 }
 
 impl Teller<'_> {
-    fn send(&self, told: Told) {
+    fn send(&self, call: Call) {
         // Where nobody listens any more, that is known to be lost.
-        if self.sender.send(told).is_err() {
+        if self.sender.send(call).is_err() {
             self.run.lose_report();
         }
     }
@@ -39,12 +39,12 @@ impl Teller<'_> {
 
 impl Reporter for Teller<'_> {
     fn record(&mut self, record: Record) -> bool {
-        self.send(Told::Record(record));
+        self.send(Call::Record(record));
         !self.run.is_report_lost()
     }
 
     fn warning(&mut self, text: &str) {
-        self.send(Told::Warning(text.to_owned()));
+        self.send(Call::Warning(text.to_owned()));
     }
 
     fn listener(&self, server: &str) -> Listener {
@@ -56,7 +56,7 @@ impl Reporter for Teller<'_> {
     }
 
     fn measure(&mut self, measure: Measure) {
-        self.send(Told::Measure(measure));
+        self.send(Call::Measure(measure));
     }
 }
 
@@ -87,16 +87,16 @@ pub fn work(run: &Run<'_>, workers: usize, reporter: &mut dyn Reporter) {
 }
 
 /// Tells what comes until all workers have ended.
-fn tell(run: &Run<'_>, receiver: &Receiver<Told>, reporter: &mut dyn Reporter) {
-    for told in receiver {
-        match told {
-            Told::Record(record) => {
+fn tell(run: &Run<'_>, receiver: &Receiver<Call>, reporter: &mut dyn Reporter) {
+    for call in receiver {
+        match call {
+            Call::Record(record) => {
                 if !reporter.record(record) {
                     run.lose_report();
                 }
             }
-            Told::Warning(text) => reporter.warning(&text),
-            Told::Measure(measure) => reporter.measure(measure),
+            Call::Warning(text) => reporter.warning(&text),
+            Call::Measure(measure) => reporter.measure(measure),
         }
     }
 }

@@ -20,7 +20,7 @@ use super::opening::{self, Opened, Unopened};
 use super::queue::{Batch, Queue};
 use super::{Conclusion, Listener, Measure, Reporter, Run};
 use crate::exit::Kind;
-use crate::job::Told;
+use crate::job::ServerParameters;
 use crate::local_error::LocalError;
 use crate::transport::Link;
 
@@ -50,7 +50,7 @@ pub(super) struct Connection {
     pub(super) pipeline: Pipeline<Link, Listener>,
     pub(super) server: Arc<str>,
     /// The parameters that this server is told.
-    told: Told,
+    parameters: ServerParameters,
     /// By transaction, as long as it is not settled.
     pub(super) begun: HashMap<TransactionId, Begun>,
 }
@@ -167,7 +167,7 @@ impl<'a> Worker<'a> {
             self.break_off(batch, LEDGER_LOST);
             return Ok(());
         }
-        if self.run.is_over() && !self.run.stop.is_told() && self.is_new(batch) {
+        if self.run.is_over() && !self.run.stop.is_requested() && self.is_new(batch) {
             self.break_off(batch, "not sent, since --fail-fast ended the run");
             return Ok(());
         }
@@ -211,9 +211,9 @@ impl<'a> Worker<'a> {
             verb: job.verb,
             body: job.body,
             chunking: job.chunking && !few,
-            confirm_envelope: job.hold,
-            mail: &connection.told.mail,
-            rcpt: &connection.told.rcpt,
+            confirm_envelope: job.confirm_envelope,
+            mail: &connection.parameters.mail,
+            rcpt: &connection.parameters.rcpt,
         };
         let id = pipeline.next_id();
         log::debug!("transaction {id} with {}: {} recipients", connection.server, recipients.len());
@@ -249,7 +249,7 @@ impl<'a> Worker<'a> {
         let connection = self.connection.as_ref()?;
         let limit = connection.pipeline.session().extensions().limits().rcpt_max.unwrap_or(usize::MAX);
         let too_many = batch.recipients.len() > limit;
-        let refusal = connection.told.refusal.clone().or_else(|| {
+        let refusal = connection.parameters.refusal.clone().or_else(|| {
             let text =
                 format!("all or nothing: the server takes at most {limit} recipients in a transaction");
             (too_many && self.run.job.all_or_nothing)
@@ -280,10 +280,10 @@ impl<'a> Worker<'a> {
         match opening::first(self.run.job, mail.deadline, self.run.stop, self.reporter) {
             Ok((Opened { session, .. }, server)) => {
                 let greeting = session.greeting().text();
-                let told = self.run.job.parameters.for_server(session.extensions(), &greeting);
-                told.left_out.iter().for_each(|text| self.reporter.warning(text));
+                let parameters = self.run.job.parameters.for_server(session.extensions(), &greeting);
+                parameters.left_out.iter().for_each(|text| self.reporter.warning(text));
                 let pipeline = Pipeline::new(session);
-                self.connection = Some(Connection { pipeline, server, told, begun: HashMap::new() });
+                self.connection = Some(Connection { pipeline, server, parameters, begun: HashMap::new() });
                 self.measure(Measure::Session);
                 Ok(())
             }

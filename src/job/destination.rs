@@ -163,7 +163,7 @@ fn usage(text: String) -> LocalError {
 mod tests {
     use super::*;
 
-    fn told(found: Result<impl std::fmt::Debug, LocalError>) -> String {
+    fn error_text(found: Result<impl std::fmt::Debug, LocalError>) -> String {
         let error = found.unwrap_err();
         assert_eq!(error.kind, Kind::Usage);
         error.text
@@ -190,7 +190,7 @@ mod tests {
             ("lmtp:[::1]:24", "--host [::1]:24"),
             ("joe@example.net", "--to joe@example.net"),
         ] {
-            let said = told(host(text, 24));
+            let said = error_text(host(text, 24));
             assert!(said.starts_with(&format!("--host '{text}': ")) && said.ends_with(meant), "{said}");
         }
         for text in ["unix", "unix:24", "lmtp:24", "lmtp", "localhost", "[::1]:24", "a_b.example.net", "-x"] {
@@ -210,7 +210,7 @@ mod tests {
             ("tcp:h:24", "--host h:24"),
             ("@", "has a name"),
         ] {
-            let said = told(socket(Path::new(text)));
+            let said = error_text(socket(Path::new(text)));
             assert!(said.starts_with(&format!("--socket '{text}': ")) && said.contains(meant), "{said}");
         }
         for (text, path) in [

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use bulk::{Bulk, no_recipients_for};
 pub use own_name::{full_name, host_name, own_address};
-pub use parameters::{Parameters, Told};
+pub use parameters::{Parameters, ServerParameters};
 pub use questions::{Questions, Thresholds};
 pub use security::{Credentials, Start};
 pub use submission::Submission;
@@ -66,8 +66,8 @@ pub struct Job {
     pub body: Body,
     /// BDAT may be used.
     pub chunking: bool,
-    /// What is checkpointed has to be known before it is sent.
-    pub hold: bool,
+    /// The replies to the envelope are awaited before the message is sent (checkpoints).
+    pub confirm_envelope: bool,
     /// ESMTP parameters.
     pub parameters: Parameters,
     /// What is asked in place of a delivery.
@@ -205,7 +205,7 @@ impl Job {
             verb: verb(options.verb),
             body: body(options.body),
             chunking: !options.no_chunking,
-            hold: options.transid.is_some(),
+            confirm_envelope: options.transid.is_some(),
             parameters: Parameters::new(options)?,
             questions,
             pipelining: !options.no_pipelining,

@@ -18,7 +18,7 @@ pub struct Parameters {
 
 /// What one server is told.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct ServerParameters {
     /// For MAIL.
     pub mail: Vec<Parameter>,
     /// For each RCPT.
@@ -77,8 +77,8 @@ impl Parameters {
     }
 
     /// What of them a server is told that offers `extensions` and greeted with `greeting`.
-    pub fn for_server(&self, extensions: &Extensions, greeting: &str) -> Told {
-        let mut told = Told::default();
+    pub fn for_server(&self, extensions: &Extensions, greeting: &str) -> ServerParameters {
+        let mut server = ServerParameters::default();
         let mut offered = |parameter: &Parameter| {
             let key = parameter.key();
             // Dovecot takes ORCPT without offering DSN.
@@ -88,10 +88,10 @@ impl Parameters {
                 Some("REQUIRETLS") => {
                     let text =
                         "the message requires TLS all the way (REQUIRETLS), which the server does not offer";
-                    told.refusal = Some(Reply::new(550, EnhancedCode::new(5, 7, 30), text));
+                    server.refusal = Some(Reply::new(550, EnhancedCode::new(5, 7, 30), text));
                 }
                 Some(extension) => {
-                    told.left_out.push(format!(
+                    server.left_out.push(format!(
                         "{} is left out: the server does not offer {extension}",
                         parameter.as_str()
                     ));
@@ -102,7 +102,7 @@ impl Parameters {
         };
         let mail = self.mail.iter().filter(|p| offered(p)).cloned().collect();
         let rcpt = self.rcpt.iter().filter(|p| offered(p)).cloned().collect();
-        Told { mail, rcpt, ..told }
+        ServerParameters { mail, rcpt, ..server }
     }
 }
 

@@ -72,9 +72,9 @@ impl Questions {
 ///
 /// [`LocalError`] where something else is to be done.
 pub fn monitored(questions: &Questions, style: ExitStyle) -> Result<(), LocalError> {
-    let told = style != ExitStyle::Monitor || (questions.probe && questions.commands.is_empty());
+    let is_heard = style != ExitStyle::Monitor || (questions.probe && questions.commands.is_empty());
     let text = "--exit-style monitor goes with --probe, and with no other query";
-    told.then_some(()).ok_or_else(|| LocalError::input(Kind::Usage, text))
+    is_heard.then_some(()).ok_or_else(|| LocalError::input(Kind::Usage, text))
 }
 
 /// A command with one argument that cannot be anything else.

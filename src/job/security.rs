@@ -207,8 +207,8 @@ fn password(options: &Protocol, until: Instant, stop: &Stop) -> Result<(Secret, 
     if let Some(path) = &options.password_file {
         let octets = wait::read(path, MAX_PASSWORD, until, stop).map_err(|e| {
             let kind = process::kind(&e, Kind::Config);
-            let is_told = matches!(e.kind(), io::ErrorKind::TimedOut | io::ErrorKind::Interrupted);
-            let why = if is_told {
+            let was_cut_short = matches!(e.kind(), io::ErrorKind::TimedOut | io::ErrorKind::Interrupted);
+            let why = if was_cut_short {
                 format!("{}: {}", path.display(), in_words(e))
             } else {
                 process::unusable(path, &e)

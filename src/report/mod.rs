@@ -391,8 +391,8 @@ impl Reporter for Report {
             self.at_the_end.add(None, judgement, record.number);
             self.follow(&record, judgement);
         } else {
-            let told = judgement.exit != exit::OK;
-            let line = told.then(|| line::diagnostic(&self.policy, &record, judgement, self.several));
+            let is_said = judgement.exit != exit::OK;
+            let line = is_said.then(|| line::diagnostic(&self.policy, &record, judgement, self.several));
             self.at_the_end.add(line, judgement, record.number);
         }
         !self.lost

@@ -112,11 +112,11 @@ impl<S: Transport> Secured<S> {
         if !self.unfed.is_empty()
             && let Err(e) = self.feed(&[], false)
         {
-            self.failed.get_or_insert(broken(e));
+            self.failed.get_or_insert(unusable(e));
         }
         match self.tls.read(input) {
             Ok(moved) if moved != Moved::default() => Ok(moved),
-            read => self.failed.take().map_or_else(|| read.map_err(broken), Err),
+            read => self.failed.take().map_or_else(|| read.map_err(unusable), Err),
         }
     }
 
@@ -143,7 +143,7 @@ impl<S: Transport> Transport for Secured<S> {
             }
             match self.turn() {
                 Ok(Ok(())) => {}
-                Ok(Err(e)) => drop(self.failed.get_or_insert(broken(e))),
+                Ok(Err(e)) => drop(self.failed.get_or_insert(unusable(e))),
                 // Nobody knows how much of it will be read: all of it may. The failure is told next.
                 Err(e) if self.begun && self.taken > 0 => {
                     self.failed = Some(e);
@@ -165,7 +165,7 @@ impl<S: Transport> Transport for Secured<S> {
         let mut ciphertext = [0; PIECE];
         let moved = self.stream.pending(&mut ciphertext)?;
         if let Err(e) = self.feed(ciphertext.get(..moved.read).unwrap_or_default(), moved.closed) {
-            self.failed.get_or_insert(broken(e));
+            self.failed.get_or_insert(unusable(e));
         }
         self.heard(input)
     }
@@ -208,6 +208,6 @@ fn lost(error: Insecure) -> io::Error {
     }
 }
 
-fn broken(error: TlsError) -> io::Error {
+fn unusable(error: TlsError) -> io::Error {
     lost(not_verified(error))
 }

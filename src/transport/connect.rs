@@ -171,7 +171,7 @@ pub fn connect(
     stop: &Arc<Stop>,
     note: Note<'_>,
 ) -> Result<Link, Unreachable> {
-    if stop.is_told() {
+    if stop.is_requested() {
         return Err(Unreachable::Stopped);
     }
     match destination {

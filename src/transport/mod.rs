@@ -172,7 +172,7 @@ impl Transport for Local {
     }
 
     fn exchange(&mut self, out: &[u8], input: &mut [u8]) -> io::Result<Moved> {
-        if self.stop.is_told() {
+        if self.stop.is_requested() {
             return Err(io::ErrorKind::Interrupted.into());
         }
         if Instant::now() >= self.limits.until() {

@@ -148,7 +148,7 @@ impl Stream {
         input: &mut [u8],
     ) -> io::Result<Moved> {
         // A peer that takes all at once is never waited for; what it has said already counts.
-        if self.stop.is_told() {
+        if self.stop.is_requested() {
             let heard = self.pending(input)?;
             return if heard.read > 0 { Ok(heard) } else { Err(io::ErrorKind::Interrupted.into()) };
         }

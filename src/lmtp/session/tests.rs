@@ -38,7 +38,7 @@ struct Letter {
     declared: Option<u64>,
     smtputf8: bool,
     all_or_nothing: bool,
-    hold: bool,
+    confirm_envelope: bool,
     chunking: bool,
 }
 
@@ -51,7 +51,7 @@ impl Letter {
             declared: None,
             smtputf8: false,
             all_or_nothing: false,
-            hold: false,
+            confirm_envelope: false,
             chunking: true,
         }
     }
@@ -62,12 +62,12 @@ impl Letter {
     }
 }
 
-/// What became of letters, by ticket.
+/// What became of letters, by transaction.
 #[derive(Debug, Default)]
 struct Run {
     /// The session could not be opened, or ended before its work was done.
     failure: Option<SessionError>,
-    /// By ticket: the letter.
+    /// By transaction: the letter.
     begun: Vec<usize>,
     settlements: BTreeMap<(u64, usize), Settlement>,
     cancelled: Vec<u64>,
@@ -75,10 +75,10 @@ struct Run {
 
 impl Run {
     /// What became of the recipients of one transaction, each in a few words.
-    fn of(&self, ticket: u64) -> Vec<String> {
+    fn of(&self, id: u64) -> Vec<String> {
         self.settlements
             .iter()
-            .filter(|((t, _), _)| *t == ticket)
+            .filter(|((t, _), _)| *t == id)
             .map(|(_, settlement)| words(settlement))
             .collect()
     }
@@ -93,20 +93,17 @@ impl Run {
 
     /// Every recipient of every transaction is settled, and no other.
     fn assert_settled(&self, letters: &[Letter]) {
-        for (ticket, letter) in self.begun.iter().enumerate() {
-            let ticket = ticket as u64;
+        for (id, letter) in self.begun.iter().enumerate() {
+            let id = id as u64;
             let recipients = letters[*letter].to.len();
-            if !self.cancelled.contains(&ticket) {
+            if !self.cancelled.contains(&id) {
                 for recipient in 0..recipients {
-                    assert!(
-                        self.settlements.contains_key(&(ticket, recipient)),
-                        "{ticket} {recipient}: {self:?}"
-                    );
+                    assert!(self.settlements.contains_key(&(id, recipient)), "{id} {recipient}: {self:?}");
                 }
             }
         }
-        for (ticket, recipient) in self.settlements.keys() {
-            let letter = self.begun[usize::try_from(*ticket).unwrap()];
+        for (id, recipient) in self.settlements.keys() {
+            let letter = self.begun[usize::try_from(*id).unwrap()];
             assert!(*recipient < letters[letter].to.len());
         }
     }
@@ -178,12 +175,12 @@ impl Run {
         letter: &Letter,
         place: usize,
     ) -> Result<(), SessionError> {
-        let ticket = self.begin(pipeline, letter, place)?;
+        let id = self.begin(pipeline, letter, place)?;
         while pipeline.next_earlier_reply()? {
             self.collect(pipeline);
         }
         if pipeline.send(&mut Bytes::new(&letter.body))? == DataReply::Cancelled {
-            self.cancelled.push(ticket.number());
+            self.cancelled.push(id.number());
         }
         Ok(())
     }
@@ -194,7 +191,8 @@ impl Run {
         letter: &Letter,
         place: usize,
     ) -> Result<TransactionId, SessionError> {
-        let Letter { from, to, body, declared, smtputf8, all_or_nothing, chunking, hold } = letter;
+        let Letter { from, to, body, declared, smtputf8, all_or_nothing, chunking, confirm_envelope } =
+            letter;
         let recipients: Vec<&Address> = to.iter().collect();
         self.begun.push(place);
         assert_eq!(pipeline.next_id().number() + 1, self.begun.len() as u64);
@@ -207,7 +205,7 @@ impl Run {
             verb: Verb::Mail,
             body: Body::EightBit,
             chunking: *chunking,
-            confirm_envelope: *hold,
+            confirm_envelope: *confirm_envelope,
             mail: &[],
             rcpt: &[],
         })
@@ -234,8 +232,8 @@ fn play(rules: &Rules, manner: Manner, cut: Option<Cut>, letters: &[Letter]) -> 
 }
 
 impl Scene {
-    fn of(&self, ticket: u64) -> Vec<String> {
-        self.run.of(ticket)
+    fn of(&self, id: u64) -> Vec<String> {
+        self.run.of(id)
     }
 
     fn commands(&self) -> Vec<String> {
@@ -252,8 +250,8 @@ impl Scene {
             assert!(whole, "ended, but not whole: {:?}", String::from_utf8_lossy(message));
         }
         let each_has_a_reply = rules.at_most == usize::MAX && rules.extra.is_empty();
-        for ((ticket, recipient), settlement) in &self.run.settlements {
-            let letter = &letters[self.run.begun[usize::try_from(*ticket).unwrap()]];
+        for ((id, recipient), settlement) in &self.run.settlements {
+            let letter = &letters[self.run.begun[usize::try_from(*id).unwrap()]];
             let name = letter.to[*recipient].as_str();
             let accepted =
                 truth.delivered.iter().any(|(to, message)| to == name && *message == letter.received());

@@ -249,10 +249,10 @@ fn trouble_is_named() {
 
 #[test]
 fn a_full_disk_is_told_from_other_trouble() {
-    let told = |errno: Errno| not_stored(Path::new("inbox/joe\n"), &errno.into()).to_string();
-    assert_eq!(told(Errno::NOSPC), r"452 4.3.1 inbox/joe\x0a: No space left on device");
-    assert!(told(Errno::DQUOT).starts_with("452 4.3.1 "));
-    assert!(told(Errno::ACCESS).starts_with("451 4.3.0 "));
+    let said = |errno: Errno| not_stored(Path::new("inbox/joe\n"), &errno.into()).to_string();
+    assert_eq!(said(Errno::NOSPC), r"452 4.3.1 inbox/joe\x0a: No space left on device");
+    assert!(said(Errno::DQUOT).starts_with("452 4.3.1 "));
+    assert!(said(Errno::ACCESS).starts_with("451 4.3.0 "));
 }
 
 #[test]

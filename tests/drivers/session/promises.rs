@@ -36,8 +36,8 @@ pub fn hold(settings: Settings, letters: &[Letter], conversation: &Conversation,
     let mut reading =
         Reading { settings, letters, begun: &line.begun, settlements: &settlements, rest, at, next: 0 };
     let sent = reading.transactions();
-    for ((ticket, recipient), settlement) in &settlements {
-        assert_fits(settlement, &sent[*ticket], *recipient, line.pipeline.session().pipelining());
+    for ((id, recipient), settlement) in &settlements {
+        assert_fits(settlement, &sent[*id], *recipient, line.pipeline.session().pipelining());
     }
     each_has_a_reply_of_its_own(&settlements, &sent, &replies);
     if !line.pipeline.session().pipelining() {
@@ -82,9 +82,9 @@ fn settlements(line: &Line) -> HashMap<(usize, usize), &Settlement> {
         let before = settlements.insert(place, &settled.settlement);
         assert!(before.is_none(), "{place:?} was settled twice: {before:?}, {:?}", settled.settlement);
     }
-    for (ticket, begun) in line.begun.iter().enumerate().filter(|(_, begun)| !begun.cancelled) {
-        let settled = (0..begun.recipients.len()).filter(|i| settlements.contains_key(&(ticket, *i))).count();
-        assert_eq!(settled, begun.recipients.len(), "not all recipients of {ticket} are settled");
+    for (id, begun) in line.begun.iter().enumerate().filter(|(_, begun)| !begun.cancelled) {
+        let settled = (0..begun.recipients.len()).filter(|i| settlements.contains_key(&(id, *i))).count();
+        assert_eq!(settled, begun.recipients.len(), "not all recipients of {id} are settled");
     }
     settlements
 }
@@ -143,7 +143,7 @@ struct Reading<'a> {
     settlements: &'a HashMap<(usize, usize), &'a Settlement>,
     rest: &'a [u8],
     at: usize,
-    /// The ticket that may be begun next.
+    /// The transaction that may be begun next.
     next: usize,
 }
 
@@ -152,20 +152,20 @@ impl<'a> Reading<'a> {
         let mut sent: Vec<Sent> = self.begun.iter().map(|_| Sent::default()).collect();
         let mut chunks = 0;
         while let Some(line) = self.line() {
-            let ticket = self.next.wrapping_sub(1);
+            let id = self.next.wrapping_sub(1);
             let argument = |verb: &str| line.strip_prefix(verb);
             if argument(self.verb()).is_some_and(|rest| rest.starts_with(" FROM:<")) {
                 self.begin(line);
                 chunks = 0;
             } else if let Some(path) = argument("RCPT TO:<") {
-                let recipient = self.recipient(ticket, path.trim_end_matches('>'), &sent[ticket].named);
-                sent[ticket].named.push(recipient);
+                let recipient = self.recipient(id, path.trim_end_matches('>'), &sent[id].named);
+                sent[id].named.push(recipient);
             } else if line == "DATA" {
                 assert_ne!(self.settings.body(), Body::Binary);
-                sent[ticket].end = self.data(ticket);
-                sent[ticket].by_data = true;
+                sent[id].end = self.data(id);
+                sent[id].by_data = true;
             } else if let Some(size) = argument("BDAT ") {
-                sent[ticket].end = self.chunk(ticket, size, &mut chunks);
+                sent[id].end = self.chunk(id, size, &mut chunks);
             } else if line == "QUIT" {
                 assert!(self.rest.is_empty(), "something was said behind QUIT");
             } else {
@@ -214,23 +214,23 @@ impl<'a> Reading<'a> {
             Settlement::Known(Outcome::Unsuited(reply)) => reply.class() == 5,
             Settlement::Known(_) | Settlement::Again(_) | Settlement::Untried(_) => false,
         };
-        let suits = |ticket: &usize| {
-            let recipients = self.begun[*ticket].recipients.len();
+        let suits = |id: &usize| {
+            let recipients = self.begun[*id].recipients.len();
             !(0..recipients)
-                .all(|i| self.settlements.get(&(*ticket, i)).is_some_and(|settlement| unsuited(settlement)))
+                .all(|i| self.settlements.get(&(*id, i)).is_some_and(|settlement| unsuited(settlement)))
         };
-        let ticket = (self.next..self.begun.len()).find(suits).expect("a transaction that was begun");
-        let from = &self.letters[self.begun[ticket].letter].from;
+        let id = (self.next..self.begun.len()).find(suits).expect("a transaction that was begun");
+        let from = &self.letters[self.begun[id].letter].from;
         let expected = format!("{} FROM:<{from}>", self.verb());
         let parameters =
             line.strip_prefix(expected.as_str()).unwrap_or_else(|| panic!("{line}, not {expected}"));
         assert!(parameters.is_empty() || parameters.starts_with(' '), "{line}");
-        self.next = ticket + 1;
+        self.next = id + 1;
     }
 
     /// The place of `path` in the transaction's list, behind those that were `named`.
-    fn recipient(&self, ticket: usize, path: &str, named: &[usize]) -> usize {
-        let begun = &self.begun[ticket];
+    fn recipient(&self, id: usize, path: &str, named: &[usize]) -> usize {
+        let begun = &self.begun[id];
         let is_it = |i: &usize| self.letters[begun.letter].to[*i].as_str() == path;
         let behind = named.last().map_or(0, |last| last + 1);
         let place = begun.recipients[behind..].iter().position(is_it);
@@ -239,16 +239,16 @@ impl<'a> Reading<'a> {
 
     /// What follows DATA: the message to its end, or a beginning of it when nothing more was written; a lone dot
     /// where there is nobody to receive it; or the next command.
-    fn data(&mut self, ticket: usize) -> Option<usize> {
-        let wire = self.letters[self.begun[ticket].letter].wire(Form::Data);
+    fn data(&mut self, id: usize) -> Option<usize> {
+        let wire = self.letters[self.begun[id].letter].wire(Form::Data);
         let whole = match self.rest.first() {
             Some(b'.') => {
                 assert!(
                     b".\r\nQUIT\r\n".starts_with(self.rest),
                     "a lone dot, and then something else than QUIT"
                 );
-                let recipients = self.begun[ticket].recipients.len();
-                let verdict = |i| match self.settlements.get(&(ticket, i)) {
+                let recipients = self.begun[id].recipients.len();
+                let verdict = |i| match self.settlements.get(&(id, i)) {
                     Some(
                         Settlement::Known(Outcome::Refused { .. } | Outcome::Unsuited(_))
                         | Settlement::Again(_),
@@ -266,9 +266,9 @@ impl<'a> Reading<'a> {
     }
 
     /// The octets of a chunk, of which `size` tells the number, behind the first `done`.
-    fn chunk(&mut self, ticket: usize, size: &str, done: &mut usize) -> Option<usize> {
+    fn chunk(&mut self, id: usize, size: &str, done: &mut usize) -> Option<usize> {
         let form = if self.settings.body() == Body::Binary { Form::Binary } else { Form::Bdat };
-        let wire = self.letters[self.begun[ticket].letter].wire(form);
+        let wire = self.letters[self.begun[id].letter].wire(form);
         let (number, last) = size.strip_suffix(" LAST").map_or((size, false), |number| (number, true));
         let octets: usize = number.parse().unwrap();
         let chunk = wire.get(*done..*done + octets).expect("no more octets than there are");

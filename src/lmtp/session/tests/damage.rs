@@ -235,8 +235,8 @@ fn one_reply_too_many_or_too_few_between_messages_is_credited_to_nobody_else() {
         for line in 9..=14 {
             let run = harmed(harm, line, &letters);
             run.assert_settled(&letters);
-            for ((ticket, recipient), settlement) in &run.settlements {
-                let name = letters[run.begun[usize::try_from(*ticket).unwrap()]].to[*recipient].as_str();
+            for ((id, recipient), settlement) in &run.settlements {
+                let name = letters[run.begun[usize::try_from(*id).unwrap()]].to[*recipient].as_str();
                 let named = settlement_reply(settlement).is_none_or(|reply| reply.text().contains(name));
                 assert!(named, "{harm:?} line {line}: <{name}> has {settlement:?}");
             }

@@ -304,7 +304,7 @@ fn a_long_message_waits_for_somebody_to_receive_it() {
 /// RFC 1845: a server that has part of the message already is told to forget it, and the message waits.
 #[test]
 fn a_transaction_on_hold_asks_before_it_sends() {
-    let held = Letter { hold: true, ..abc() };
+    let held = Letter { confirm_envelope: true, ..abc() };
     for (offers, restart) in BOTH.into_iter().flat_map(|offers| [(offers, false), (offers, true)]) {
         let answers: &[_] = if restart { &[("MAIL", "355 17 octets are here already")] } else { &[] };
         let scene = play(&offering(offers, answers), AT_ONCE, None, std::slice::from_ref(&held));

@@ -25,7 +25,7 @@ fn letters(recipients: &[usize]) -> Vec<Letter> {
     recipients.iter().enumerate().map(letter).collect()
 }
 
-/// What becomes of letters to so many recipients under `rules`, by ticket, the same in every manner and
+/// What becomes of letters to so many recipients under `rules`, by transaction, the same in every manner and
 /// with CHUNKING.
 fn outcomes(rules: &Rules, recipients: &[usize]) -> Vec<Vec<String>> {
     let by_data = same_in_every_manner(rules, recipients);
@@ -42,7 +42,7 @@ fn same_in_every_manner(rules: &Rules, recipients: &[usize]) -> Vec<Vec<String>>
     let mut all: Vec<Vec<Vec<String>>> = manners()
         .map(|manner| {
             let scene = play(rules, manner, None, &letters);
-            (0..scene.run.begun.len() as u64).map(|ticket| scene.of(ticket)).collect()
+            (0..scene.run.begun.len() as u64).map(|id| scene.of(id)).collect()
         })
         .collect();
     let last = all.pop().unwrap();
