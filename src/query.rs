@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use lmtp_send::lmtp::{Reply, ReversePath, Session, SessionError, Stage};
 
-use crate::delivery::opening::{self, Opened};
+use crate::delivery::opening;
 use crate::delivery::{Listener, Reporter};
 use crate::exit::Kind;
 use crate::job::Job;
 use crate::local_error::LocalError;
-use crate::report::{self, Answer, Answered, Probe, Report};
+use crate::report::{Answer, Answered, Probe, Report};
 use crate::stop::Stop;
 use crate::transport::Link;
 
@@ -22,37 +22,38 @@ pub fn run(job: &Job, stop: &Arc<Stop>, report: &mut Report) {
     job.warnings.iter().for_each(|text| report.warning(text));
     let began = Instant::now();
     let deadline = began.checked_add(job.deadline).unwrap_or(began);
-    let opened = opening::first(job, deadline, stop, report);
-    if !job.questions.probe {
-        match opened {
-            Ok((Opened { mut session, .. }, server)) => ask(job, &mut session, &server, report),
-            Err((error, _)) => report.unanswered("", &error),
-        }
-        return;
+    if job.questions.probe {
+        return probe(job, (began, deadline), stop, report);
     }
+    match opening::first(job, deadline, stop, report) {
+        Ok((mut session, server)) => ask(job, &mut session, &server, report),
+        Err((error, _)) => report.unanswered("", &error),
+    }
+}
+
+/// Tells what the first server that accepts a session shows of itself, or how far the last one came.
+fn probe(job: &Job, (began, deadline): (Instant, Instant), stop: &Arc<Stop>, report: &mut Report) {
     let mut probe = Probe::default();
-    match opened {
-        Ok((Opened { mut session, steps }, server)) => {
-            probe.times = steps;
-            server.as_ref().clone_into(&mut probe.server);
-            probe.session = Some(describe(job, &mut session, &server));
-            probe.failed = envelope(job, &mut session, &mut probe)
-                .err()
-                .map(|failure| local_error(&server, &failure, ""));
-            probe.total = began.elapsed();
-            report.probe(&probe, &job.questions.thresholds);
-            if probe.failed.is_none() {
-                ask(job, &mut session, &server, report);
-            } else {
-                session.close();
-            }
-        }
+    let opened = opening::first_found(job, deadline, stop, report, &mut probe.findings);
+    let (mut session, server) = match opened {
+        Ok((session, server)) => (Some(session), Some(server)),
         Err((error, server)) => {
-            probe.server = server.map(|server| server.to_string()).unwrap_or_default();
             probe.failed = Some(error);
-            probe.total = began.elapsed();
-            report.probe(&probe, &job.questions.thresholds);
+            (None, server)
         }
+    };
+    let server = server.unwrap_or_default();
+    server.as_ref().clone_into(&mut probe.server);
+    if let Some(session) = &mut session {
+        let asked = envelope(job, session, &mut probe);
+        probe.failed = asked.err().map(|failure| local_error(&server, &failure, ""));
+    }
+    probe.total = began.elapsed();
+    report.probe(&probe, &job.questions.thresholds);
+    match session {
+        Some(mut session) if probe.failed.is_none() => ask(job, &mut session, &server, report),
+        Some(mut session) => session.close(),
+        None => {}
     }
 }
 
@@ -84,18 +85,6 @@ fn local_error(server: &str, failure: &SessionError, asking: &str) -> LocalError
     }
 }
 
-/// What the server said of itself, and what TLS came to.
-fn describe(job: &Job, session: &mut Session<Link, Listener>, server: &str) -> report::Session {
-    let extensions =
-        session.extensions().iter().map(|(k, a)| (session.redact(k), session.redact(a))).collect();
-    let greeting = session.redact(&session.greeting().to_string());
-    let domain = session.redact(session.extensions().domain());
-    let link = session.transport();
-    let verdict = job.tls.as_ref().and_then(|(_, tls)| link.verdict(tls));
-    let address = link.peer().map_or_else(|| server.to_owned(), |address| address.to_string());
-    report::Session { address, greeting, domain, extensions, tls: link.facts().zip(verdict) }
-}
-
 /// Who would be accepted: MAIL and RCPT, and no data.
 fn envelope(job: &Job, session: &mut Session<Link, Listener>, probe: &mut Probe) -> Result<(), SessionError> {
     if job.to.is_empty() {
@@ -120,7 +109,7 @@ fn one(
     let began = Instant::now();
     let reply = session.ask(&question)?;
     let time = began.elapsed();
-    probe.times.push((stage, time));
+    probe.findings.steps.push((stage, time));
     probe.answers.push(Answered { question, stage, address, reply: reply.clone(), time });
     Ok(reply)
 }

@@ -54,6 +54,7 @@ pub struct TlsOptions {
 pub struct Tls {
     options: TlsOptions,
     config: Arc<ClientConfig>,
+    verifier: Arc<Verifier>,
     /// By whom a certificate would have to be signed, where nobody asks for that.
     authorities: Option<PathBuf>,
 }
@@ -65,8 +66,8 @@ impl Tls {
     ///
     /// As [`TlsOptions::configure`].
     pub fn new(options: TlsOptions) -> Result<Self, TlsError> {
-        let config = options.configure()?;
-        Ok(Self { options, config, authorities: None })
+        let (config, verifier) = options.configuration()?;
+        Ok(Self { options, config, verifier, authorities: None })
     }
 
     /// The file of authorities by which [`Tls::verdict`] goes.
@@ -91,6 +92,12 @@ impl Tls {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = chain.verifier(&provider).map_err(|error| error.to_string())?;
         verifier.judge(certificates, name)
+    }
+
+    /// The server's own certificate that was last refused in a handshake, and why.
+    #[must_use]
+    pub fn refused(&self) -> Option<(CertificateDer<'static>, String)> {
+        self.verifier.refused()
     }
 
     /// Whether it matters who the server is.
@@ -147,13 +154,18 @@ impl TlsOptions {
     /// [`TlsError::Unreadable`], [`TlsError::Unusable`] and [`TlsError::NoRoots`]: what the configuration names is
     /// wrong or missing.
     pub fn configure(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        self.configuration().map(|(config, _)| config)
+    }
+
+    /// [`TlsOptions::configure`], and who decides about the server's certificate in it.
+    fn configuration(&self) -> Result<(Arc<ClientConfig>, Arc<Verifier>), TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = self.verifier(&provider)?;
+        let verifier = Arc::new(self.verifier(&provider)?);
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsError::Handshake(error.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
+            .with_custom_certificate_verifier(Arc::<Verifier>::clone(&verifier));
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
@@ -164,7 +176,7 @@ impl TlsOptions {
         };
         // A run has few sessions with a server, and each is verified.
         config.resumption = Resumption::disabled();
-        Ok(Arc::new(config))
+        Ok((Arc::new(config), verifier))
     }
 
     /// The name that is asked for, if no certificate can have it.

@@ -416,6 +416,28 @@ fn smtp_server_authenticates_us() {
     same(&server.kept()[0], &canonical(HELLO));
 }
 
+/// What the first probe of a new Dovecot meets: a certificate that signs itself.
+#[test]
+fn a_probe_shows_a_self_signed_certificate_and_why_it_is_not_accepted() {
+    let made = Certificates::new();
+    let Some(dovecot) = dovecot_showing(&made, "ca", "") else { return };
+    for (place, mode) in [(dovecot.tcp(), "starttls"), (dovecot.tls(), "implicit")] {
+        let probe = || Client::new().args(place.options()).args(["--probe", "--tls", mode]);
+        let ran = probe().run().exits(75);
+        assert!(ran.stderr.starts_with("4.7.0 "), "{}", ran.stderr);
+        for line in ["certificate  CN=the test's authority", "  verified   no: ", "time         connect"] {
+            assert!(ran.stdout.contains(line), "{line}: {}", ran.stdout);
+        }
+        let ran = probe().args(["--report", "json"]).run().exits(75);
+        let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(
+            (&found["tls"]["verified"], &found["tls"]["fingerprint"]),
+            (&json!(false), &json!(made.fingerprint("ca").trim()))
+        );
+        assert_eq!(found["extensions"].is_object(), mode == "starttls", "{found}");
+    }
+}
+
 #[test]
 fn every_server_answers_a_probe() {
     if let Some(dovecot) = Dovecot::start(&["ann"], "") {

@@ -25,6 +25,7 @@
 //!
 //! What cannot be known here is wording: outcomes go to a [`Reporter`] as they become known.
 
+mod findings;
 mod gate;
 mod input;
 mod intake;

@@ -1,14 +1,16 @@
 //! From a destination to a session that takes transactions: connection, TLS, greeting, LHLO, AUTH, XCLIENT.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::process::ExitStatus;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lmtp_send::lmtp::auth::Mechanism;
 use lmtp_send::lmtp::{Cause, Event, Insecure, Session, SessionError, Stage, Transport};
 
+pub use super::findings::Findings;
+use super::findings::Watch;
 use super::{Listener, Reporter};
 use crate::exit::Kind;
 use crate::job::{Credentials, Job, Start};
@@ -16,13 +18,8 @@ use crate::local_error::LocalError;
 use crate::stop::Stop;
 use crate::transport::{Destination, Handshake, Limits, Link, Note, Tls, Unreachable, connect};
 
-/// A session, and how long each step to it took.
-pub struct Opened {
-    /// The session.
-    pub session: Session<Link, Listener>,
-    /// Each step with its time, in their order.
-    pub steps: Vec<(Stage, Duration)>,
-}
+/// A session, and the server that it is with.
+pub type Opened = (Session<Link, Listener>, Arc<str>);
 
 /// Why there is no session, and with which server.
 pub type Unopened = (LocalError, Option<Arc<str>>);
@@ -37,15 +34,30 @@ pub fn first(
     deadline: Instant,
     stop: &Arc<Stop>,
     reporter: &mut dyn Reporter,
-) -> Result<(Opened, Arc<str>), Unopened> {
+) -> Result<Opened, Unopened> {
+    first_found(job, deadline, stop, reporter, &mut Findings::default())
+}
+
+/// As [`first`]; `findings` has then what the last server that was tried has shown of itself.
+///
+/// # Errors
+///
+/// As [`first`].
+pub fn first_found(
+    job: &Job,
+    deadline: Instant,
+    stop: &Arc<Stop>,
+    reporter: &mut dyn Reporter,
+    findings: &mut Findings,
+) -> Result<Opened, Unopened> {
     let mut failed = (LocalError::new(Kind::Bug, Stage::Connect, "no destination"), None);
     let mut refused: Vec<String> = Vec::new();
     for destination in &job.destinations {
         let server: Arc<str> = destination.to_string().into();
-        match open(job, destination, deadline, stop, reporter) {
-            Ok(opened) => {
+        match open(job, destination, deadline, stop, reporter, findings) {
+            Ok(session) => {
                 refused.iter().for_each(|text| reporter.warning(text));
-                return Ok((opened, server));
+                return Ok((session, server));
             }
             Err(error) => {
                 refused.push(error.text.clone());
@@ -73,9 +85,10 @@ fn open(
     deadline: Instant,
     stop: &Arc<Stop>,
     reporter: &mut dyn Reporter,
-) -> Result<Opened, LocalError> {
+    findings: &mut Findings,
+) -> Result<Session<Link, Listener>, LocalError> {
     let opening = Opening { job, destination, deadline, stop, server: destination.to_string() };
-    match opening.run(reporter, true) {
+    match opening.run(reporter, true, findings) {
         // Opportunistic TLS is better than none and worse than mail that does not arrive.
         Err(error)
             if error.stage == Stage::Tls
@@ -83,7 +96,7 @@ fn open(
                 && opening.starts() == Some(Start::IfOffered) =>
         {
             reporter.warning(&format!("{}; sent in clear, without TLS", error.text));
-            opening.run(reporter, false)
+            opening.run(reporter, false, findings)
         }
         result => result,
     }
@@ -102,57 +115,115 @@ impl Opening<'_> {
         self.job.tls.as_ref().map(|(start, _)| *start)
     }
 
-    fn run(&self, reporter: &mut dyn Reporter, encrypt: bool) -> Result<Opened, LocalError> {
-        let mut watch = Watch { steps: Vec::new(), since: Instant::now() };
+    fn tls(&self) -> Option<&Tls> {
+        self.job.tls.as_ref().map(|(_, tls)| tls)
+    }
+
+    /// Opens a session, encrypted if it is to be and, where that is left to the server, if `encrypt`.
+    fn run(
+        &self,
+        reporter: &mut dyn Reporter,
+        encrypt: bool,
+        findings: &mut Findings,
+    ) -> Result<Session<Link, Listener>, LocalError> {
+        *findings = Findings::default();
+        let mut watch = Watch::start();
         let listener = Rc::new(RefCell::new(reporter.listener(&self.server)));
-        let shows = self.job.output.verbosity >= 2;
-        let hear = |text: &dyn Fn() -> String| {
-            if shows {
-                (listener.borrow_mut())(Event::Note(&text()));
+        let done = self.open(&listener, findings, &mut watch).and_then(|mut session| {
+            let done = self.prepare(&mut session, encrypt, (reporter, &listener), (findings, &mut watch));
+            if self.job.questions.probe {
+                findings.introduced(&mut session, self.tls());
             }
-        };
-        let mut link = self.connect(&mut |text| hear(text))?;
-        watch.step(Stage::Connect);
+            done.map(|()| session)
+        });
+        if let Err(failed) = &done {
+            watch.step(&mut findings.steps, failed.stage);
+        }
+        done
+    }
+
+    /// Connects, and says LHLO.
+    fn open(
+        &self,
+        listener: &Rc<RefCell<Listener>>,
+        findings: &mut Findings,
+        watch: &mut Watch,
+    ) -> Result<Session<Link, Listener>, LocalError> {
+        let mut link = self.connect(&mut |text| self.note(listener, text))?;
+        watch.step(&mut findings.steps, Stage::Connect);
+        let probes = self.job.questions.probe;
+        if probes {
+            findings.connected(&link, &self.server);
+        }
         if self.starts() == Some(Start::AtOnce) {
             link.enter(Stage::Tls);
-            link.secure().map_err(|e| self.insecure(e))?;
-            self.tell_tls(&link, hear);
-            watch.step(Stage::Tls);
+            let secured = link.secure();
+            if probes {
+                findings.encrypted(&link, self.tls());
+            }
+            secured.map_err(|e| self.insecure(e))?;
+            self.tell_tls(&link, listener);
+            watch.step(&mut findings.steps, Stage::Tls);
         }
-        let failed = |failure: SessionError| self.failed(&failure);
-        let greeted = Rc::new(Cell::new(None));
-        let (first, heard) = (Rc::clone(&greeted), Rc::clone(&listener));
+        let greeted = Rc::new(RefCell::new(None));
+        let (first, heard) = (Rc::clone(&greeted), Rc::clone(listener));
         let observer: Listener = Box::new(move |event: Event<'_>| {
-            if matches!(event, Event::Received(_)) && first.get().is_none() {
-                first.set(Some(Instant::now()));
+            if let Event::Received(reply) = event
+                && let Ok(mut first) = first.try_borrow_mut()
+                && first.is_none()
+            {
+                *first = Some((Instant::now(), probes.then(|| reply.clone())));
             }
             (heard.borrow_mut())(event);
         });
         let ended = link.ended();
-        let mut session = Session::open_observed(link, &self.job.lhlo, observer)
-            .map_err(|failure| self.explained(&failure, ended.as_deref().and_then(OnceLock::get)))?;
-        watch.step_at(Stage::Greeting, greeted.get().unwrap_or_else(Instant::now));
-        watch.step(Stage::Lhlo);
+        let session = Session::open_observed(link, &self.job.lhlo, observer);
+        if let Some((at, reply)) = greeted.take() {
+            watch.step_at(&mut findings.steps, Stage::Greeting, at);
+            reply.iter().for_each(|reply| findings.greeted(reply));
+        }
+        let session =
+            session.map_err(|failure| self.explained(&failure, ended.as_deref().and_then(OnceLock::get)))?;
+        watch.step(&mut findings.steps, Stage::Lhlo);
+        Ok(session)
+    }
+
+    /// What stands between LHLO and the first transaction: STARTTLS, AUTH, XCLIENT.
+    fn prepare(
+        &self,
+        session: &mut Session<Link, Listener>,
+        encrypt: bool,
+        (reporter, listener): (&mut dyn Reporter, &RefCell<Listener>),
+        (findings, watch): (&mut Findings, &mut Watch),
+    ) -> Result<(), LocalError> {
+        let failed = |failure: SessionError| self.failed(&failure);
         let offered = session.extensions().offers("STARTTLS");
         if self.starts() == Some(Start::Required)
             || (encrypt && offered && self.starts() == Some(Start::IfOffered))
         {
             session.starttls().map_err(failed)?;
-            self.tell_tls(session.transport(), hear);
-            watch.step(Stage::Tls);
+            self.tell_tls(session.transport(), listener);
+            watch.step(&mut findings.steps, Stage::Tls);
         }
-        self.tell_unverified(&mut session, reporter);
+        self.tell_unverified(session, reporter);
         if let Some(credentials) = &self.job.credentials {
-            let done = authenticate(&mut session, credentials);
-            left(&mut session, done).map_err(failed)?;
-            watch.step(Stage::Auth);
+            let done = authenticate(session, credentials);
+            left(session, done).map_err(failed)?;
+            watch.step(&mut findings.steps, Stage::Auth);
         }
-        let done = self.introduce(&mut session);
-        left(&mut session, done).map_err(failed)?;
+        let done = self.introduce(session);
+        left(session, done).map_err(failed)?;
         if !self.job.pipelining {
             session.forgo("PIPELINING");
         }
-        Ok(Opened { session, steps: watch.steps })
+        Ok(())
+    }
+
+    /// Says something about the connection in the transcript, if anybody reads it.
+    fn note(&self, listener: &RefCell<Listener>, text: &dyn Fn() -> String) {
+        if self.job.output.verbosity >= 2 {
+            (listener.borrow_mut())(Event::Note(&text()));
+        }
     }
 
     /// Says so where the server may be anybody.
@@ -167,10 +238,10 @@ impl Opening<'_> {
     }
 
     /// What TLS came to, for the transcript.
-    fn tell_tls(&self, link: &Link, hear: impl Fn(&dyn Fn() -> String)) {
+    fn tell_tls(&self, link: &Link, listener: &RefCell<Listener>) {
         if let Some(facts) = link.facts() {
-            let verified = self.job.tls.as_ref().is_some_and(|(_, tls)| tls.verifies());
-            hear(&|| format!("{facts}, {}", if verified { "verified" } else { "not verified" }));
+            let verified = if self.tls().is_some_and(Tls::verifies) { "verified" } else { "not verified" };
+            self.note(listener, &|| format!("{facts}, {verified}"));
         }
     }
 
@@ -306,21 +377,5 @@ fn authenticate(
             "the password would be sent in clear: use --tls, or allow it by --auth-insecure".into(),
         )),
         None => Err(impossible(format!("the server offers no mechanism that is known here: {offer}"))),
-    }
-}
-
-struct Watch {
-    steps: Vec<(Stage, Duration)>,
-    since: Instant,
-}
-
-impl Watch {
-    fn step(&mut self, stage: Stage) {
-        self.step_at(stage, Instant::now());
-    }
-
-    fn step_at(&mut self, stage: Stage, now: Instant) {
-        self.steps.push((stage, now.saturating_duration_since(self.since)));
-        self.since = now;
     }
 }

@@ -16,7 +16,7 @@ use lmtp_send::lmtp::{
 
 use super::intake::Input;
 use super::mail::Mail;
-use super::opening::{self, Opened, Unopened};
+use super::opening::{self, Unopened};
 use super::queue::{Batch, Queue};
 use super::{Conclusion, Listener, Measure, Reporter, Run};
 use crate::exit::Kind;
@@ -278,7 +278,7 @@ impl<'a> Worker<'a> {
         self.hang_up();
         let Some(mail) = self.mails.get_mut(&batch.mail) else { return Ok(()) };
         match opening::first(self.run.job, mail.deadline, self.run.stop, self.reporter) {
-            Ok((Opened { session, .. }, server)) => {
+            Ok((session, server)) => {
                 let greeting = session.greeting().text();
                 let parameters = self.run.job.parameters.for_server(session.extensions(), &greeting);
                 parameters.left_out.iter().for_each(|text| self.reporter.warning(text));

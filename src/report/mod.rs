@@ -18,7 +18,7 @@ use lmtp_send::io_error::words;
 use lmtp_send::lmtp::{Stage, printable};
 
 pub use answer::Answer;
-pub use probe::{Answered, Probe, Session};
+pub use probe::{Answered, Probe};
 use progress::Progress;
 pub use summary::Tally;
 use syslog::Log;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lmtp_send::lmtp::printable;
+use lmtp_send::lmtp::{Stage, printable};
 
 use super::probe::Probe;
 use crate::exit::{OK, Policy, State};
@@ -32,7 +32,7 @@ pub fn plain(state: State, text: &str) -> String {
 
 fn said_well(probe: &Probe) -> String {
     let mut text = format!("{} answered in {:.3} s", probe.server, probe.total.as_secs_f64());
-    if let Some((facts, _)) = probe.session.as_ref().and_then(|session| session.tls.as_ref()) {
+    if let Some((facts, _)) = &probe.findings.tls {
         text += &format!(", {}", facts.version);
     }
     if let Some(days) = days_left(probe) {
@@ -65,9 +65,10 @@ fn too_slow(probe: &Probe, thresholds: &Thresholds) -> Option<(State, String)> {
 
 fn certificate(probe: &Probe, thresholds: &Thresholds) -> Option<(State, String)> {
     let wanted = i64::from(thresholds.days?);
-    // Why there is no session is said already.
-    probe.session.as_ref()?;
     match days_left(probe) {
+        // Why it is not accepted, or not seen, is said already.
+        _ if probe.failed.as_ref().is_some_and(|failed| failed.stage == Stage::Tls) => None,
+        None if probe.failed.is_some() => None,
         None => Some((State::Warning, format!("{} shows no certificate", probe.server))),
         Some(days) if days < 0 => {
             Some((State::Critical, format!("the certificate expired {} days ago", -days)))
@@ -81,7 +82,7 @@ fn certificate(probe: &Probe, thresholds: &Thresholds) -> Option<(State, String)
 
 /// Whole days until the certificate expires; below zero when it has.
 fn days_left(probe: &Probe) -> Option<i64> {
-    let (facts, _) = probe.session.as_ref()?.tls.as_ref()?;
+    let (facts, _) = probe.findings.tls.as_ref()?;
     let expires = facts.certificate.as_ref()?.expires.as_secs();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let days = |from: u64, to: u64| i64::try_from((to - from) / SECONDS_OF_A_DAY).unwrap_or(i64::MAX);

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, seconds};
+use crate::delivery::opening::Findings;
 use crate::exit::{OK, Policy};
 use crate::local_error::LocalError;
 use crate::transport::Facts;
@@ -16,31 +17,14 @@ use crate::transport::Facts;
 pub struct Probe {
     /// The server as it was named, or the last one of those that were tried.
     pub server: String,
-    /// Where the connection went, once there was one.
-    pub session: Option<Session>,
-    /// How long each step took, in their order.
-    pub times: Vec<(Stage, Duration)>,
+    /// What it has shown of itself, and how long each step took.
+    pub findings: Findings,
     /// What was asked on the session, and answered.
     pub answers: Vec<Answered>,
     /// From the first step to the last.
     pub total: Duration,
     /// What ended it before its end.
     pub failed: Option<LocalError>,
-}
-
-/// A session that stands.
-#[derive(Debug)]
-pub struct Session {
-    /// The address behind the server's name.
-    pub address: String,
-    /// The first reply.
-    pub greeting: String,
-    /// The server's own name.
-    pub domain: String,
-    /// What it offers: keywords with what stands behind them.
-    pub extensions: Vec<(String, String)>,
-    /// What TLS came to, and why the server is not verified, if it is not.
-    pub tls: Option<(Facts, Result<(), String>)>,
 }
 
 /// A command of the envelope with its reply.
@@ -68,16 +52,16 @@ impl Answered {
 impl Probe {
     /// The object of the JSON report; `exit` is what it all comes to.
     pub fn json(&self, policy: &Policy, exit: u8) -> String {
-        let session = self.session.as_ref();
+        let Findings { address, greeting, domain, extensions, tls, .. } = &self.findings;
         let recipients = self.answers.iter().filter(|answer| answer.stage == Stage::Rcpt);
         let sender = self.answers.iter().find(|answer| answer.stage == Stage::Mail);
         json!({
             "server": self.server,
-            "address": session.map(|session| &session.address),
-            "greeting": session.map(|session| &session.greeting),
-            "domain": session.map(|session| &session.domain),
-            "extensions": session.map(Session::extensions),
-            "tls": session.and_then(Session::tls),
+            "address": address,
+            "greeting": greeting,
+            "domain": domain,
+            "extensions": extensions.as_deref().map(by_keyword),
+            "tls": tls.as_ref().map(|(facts, verified)| encryption(facts, verified)),
             "times": self.times(),
             "sender": sender.map(|answer| self.envelope(policy, answer)),
             "recipients": recipients.map(|answer| self.envelope(policy, answer)).collect::<Vec<_>>(),
@@ -91,7 +75,7 @@ impl Probe {
     /// Steps of one kind, such as LHLO before and after STARTTLS, are one.
     pub fn times(&self) -> Map<String, Value> {
         let mut times = Map::new();
-        for (stage, time) in &self.times {
+        for (stage, time) in &self.findings.steps {
             let before = times.get(stage.name()).and_then(Value::as_f64).unwrap_or_default();
             times.insert(stage.name().to_owned(), json!(before + seconds(*time)));
         }
@@ -112,14 +96,21 @@ impl Probe {
 
     /// The page for people: what came, then the times. Empty where nothing came.
     pub fn page(&self) -> String {
-        let Some(session) = &self.session else { return String::new() };
-        let mut page = Page(session.page(&self.server));
+        let Some(address) = &self.findings.address else { return String::new() };
+        let mut page = Page(String::new());
+        page.line("server", &format!("{} ({address})", self.server));
+        page.findings(&self.findings);
         for answer in &self.answers {
             let verdict = if answer.reply.is_positive() { "accepts" } else { "refuses" };
             let whom = if answer.stage == Stage::Mail { "sender " } else { "" };
             page.line(verdict, &format!("{whom}<{}>: {}", answer.address, answer.reply));
         }
-        let times = self.times.iter().map(|(stage, time)| (stage.name(), *time)).chain([("all", self.total)]);
+        let times = self
+            .findings
+            .steps
+            .iter()
+            .map(|(stage, time)| (stage.name(), *time))
+            .chain([("all", self.total)]);
         for (n, (step, time)) in times.enumerate() {
             let line = format!("{step:<9}{:>9.1} ms", time.as_secs_f64() * 1e3);
             page.line(if n == 0 { "time" } else { "" }, &line);
@@ -128,48 +119,31 @@ impl Probe {
     }
 }
 
-impl Session {
-    fn extensions(&self) -> Map<String, Value> {
-        let mut all: Map<String, Value> = Map::new();
-        for (keyword, argument) in &self.extensions {
-            let before = all.get(keyword).and_then(Value::as_str).unwrap_or_default();
-            let both = format!("{before} {argument}");
-            all.insert(keyword.clone(), both.trim().into());
-        }
-        all
+/// What a server offers: lines of one keyword, such as AUTH, are one.
+fn by_keyword(extensions: &[(String, String)]) -> Map<String, Value> {
+    let mut all: Map<String, Value> = Map::new();
+    for (keyword, argument) in extensions {
+        let before = all.get(keyword).and_then(Value::as_str).unwrap_or_default();
+        let both = format!("{before} {argument}");
+        all.insert(keyword.clone(), both.trim().into());
     }
+    all
+}
 
-    fn tls(&self) -> Option<Value> {
-        let (facts, verified) = self.tls.as_ref()?;
-        let said = facts.certificate.as_ref();
-        Some(json!({
-            "version": facts.version,
-            "cipher": facts.cipher,
-            "subject": said.map(|said| &said.subject),
-            "names": said.map(|said| &said.names),
-            "issuer": said.map(|said| &said.issuer),
-            "not_before": said.map(|said| &said.not_before),
-            "not_after": said.map(|said| &said.not_after),
-            "fingerprint": facts.fingerprint.to_string(),
-            "verified": verified.is_ok(),
-            "reason": verified.as_ref().err(),
-        }))
-    }
-
-    fn page(&self, server: &str) -> String {
-        let mut page = Page(String::new());
-        page.line("server", &format!("{server} ({})", self.address));
-        page.line("greeting", &self.greeting);
-        page.line("domain", &self.domain);
-        for (n, (keyword, argument)) in self.extensions.iter().enumerate() {
-            page.line(if n == 0 { "extensions" } else { "" }, format!("{keyword} {argument}").trim_end());
-        }
-        match &self.tls {
-            None => page.line("TLS", "none"),
-            Some((facts, verified)) => page.certificate(facts, verified),
-        }
-        page.0
-    }
+fn encryption(facts: &Facts, verified: &Result<(), String>) -> Value {
+    let said = facts.certificate.as_ref();
+    json!({
+        "version": facts.version,
+        "cipher": facts.cipher,
+        "subject": said.map(|said| &said.subject),
+        "names": said.map(|said| &said.names),
+        "issuer": said.map(|said| &said.issuer),
+        "not_before": said.map(|said| &said.not_before),
+        "not_after": said.map(|said| &said.not_after),
+        "fingerprint": facts.fingerprint.to_string(),
+        "verified": verified.is_ok(),
+        "reason": verified.as_ref().err(),
+    })
 }
 
 /// Lines of a word and what belongs to it.
@@ -180,6 +154,19 @@ impl Page {
         let line = format!("{word:<13}{}", printable(text.as_bytes()));
         self.0.push_str(line.trim_end());
         self.0.push('\n');
+    }
+
+    /// What the server has shown of itself.
+    fn findings(&mut self, findings: &Findings) {
+        findings.greeting.iter().for_each(|greeting| self.line("greeting", greeting));
+        findings.domain.iter().for_each(|domain| self.line("domain", domain));
+        for (n, (keyword, argument)) in findings.extensions.iter().flatten().enumerate() {
+            self.line(if n == 0 { "extensions" } else { "" }, format!("{keyword} {argument}").trim_end());
+        }
+        match &findings.tls {
+            None => self.line("TLS", "none"),
+            Some((facts, verified)) => self.certificate(facts, verified),
+        }
     }
 
     fn certificate(&mut self, facts: &Facts, verified: &Result<(), String>) {

@@ -40,23 +40,45 @@ impl<S: Transport> Secured<S> {
         config: &Arc<ClientConfig>,
         name: ServerName<'static>,
     ) -> Result<Self, Insecure> {
+        let mut secured = Self::begin(stream, config, name)?;
+        secured.shake_hands().map(|()| secured)
+    }
+
+    /// As [`Secured::handshake`], and nothing is exchanged before [`Secured::shake_hands`].
+    ///
+    /// # Errors
+    ///
+    /// [`Insecure`].
+    pub fn begin(stream: S, config: &Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, Insecure> {
         let tls = TlsStream::new(config, name).map_err(not_verified)?;
-        let mut secured =
-            Self { stream, tls, unfed: Vec::new(), taken: 0, begun: false, failed: None, mute: false };
-        while secured.tls.is_handshaking() {
-            let turned = secured.turn().map_err(Insecure::Lost).and_then(|t| t.map_err(not_verified));
+        Ok(Self { stream, tls, unfed: Vec::new(), taken: 0, begun: false, failed: None, mute: false })
+    }
+
+    /// Makes the handshake. Where it fails, what was agreed on until then can still be asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Insecure`].
+    pub fn shake_hands(&mut self) -> Result<(), Insecure> {
+        while self.tls.is_handshaking() {
+            let turned = self.turn().map_err(Insecure::Lost).and_then(|t| t.map_err(not_verified));
             if let Err(error) = turned {
                 // What is left to be sent tells the server why.
-                secured.offer();
+                self.offer();
                 return Err(error);
             }
         }
-        Ok(secured)
+        Ok(())
     }
 
     /// What the handshake came to.
     pub fn facts(&self) -> Option<Facts> {
         self.tls.facts()
+    }
+
+    /// What was agreed on in a handshake that ended because `leaf`, which the server has shown, was refused.
+    pub fn facts_with(&self, leaf: &CertificateDer<'_>) -> Option<Facts> {
+        self.tls.facts_with(leaf)
     }
 
     /// The certificates that the server has shown, its own first.

@@ -72,6 +72,11 @@ impl TlsStream {
     #[must_use]
     pub fn facts(&self) -> Option<Facts> {
         let leaf = self.connection.peer_certificates()?.first()?;
+        self.facts_with(leaf).filter(|_| !self.is_handshaking())
+    }
+
+    /// What has been agreed on so far, with `leaf`, which the server has shown.
+    pub(super) fn facts_with(&self, leaf: &CertificateDer<'_>) -> Option<Facts> {
         let suite = self.connection.negotiated_cipher_suite()?.suite();
         Some(Facts {
             version: version_name(self.connection.protocol_version()?),
@@ -79,7 +84,6 @@ impl TlsStream {
             fingerprint: Fingerprint::of(leaf),
             certificate: Certificate::read(leaf).and_then(|leaf| leaf.describe()),
         })
-        .filter(|_| !self.is_handshaking())
     }
 
     /// The certificates that the server has shown, its own first.

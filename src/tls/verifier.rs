@@ -5,7 +5,7 @@
 //! any other to them.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
@@ -29,7 +29,11 @@ use super::{Fingerprint, TlsError};
 pub struct Verifier {
     accepts: Accepts,
     algorithms: WebPkiSupportedAlgorithms,
+    refused: Mutex<Option<Refused>>,
 }
+
+/// A server's certificate that was not accepted, and why.
+pub type Refused = (CertificateDer<'static>, String);
 
 /// Which certificates are accepted.
 #[derive(Debug)]
@@ -65,7 +69,13 @@ impl Verifier {
     }
 
     fn new(accepts: Accepts, provider: &CryptoProvider) -> Self {
-        Self { accepts, algorithms: provider.signature_verification_algorithms }
+        let algorithms = provider.signature_verification_algorithms;
+        Self { accepts, algorithms, refused: Mutex::new(None) }
+    }
+
+    /// The last certificate that was refused.
+    pub fn refused(&self) -> Option<Refused> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether `certificates`, the server's own first, would be accepted from `name`; if not, why.
@@ -75,9 +85,30 @@ impl Verifier {
             return Err(UnusableKey(kind).to_string());
         }
         let verdict = self.verify_server_cert(leaf, others, name, &[], UnixTime::now());
-        verdict.map(drop).map_err(|error| match words::of_error(&error) {
-            Said::Certificate(why) | Said::Alert(why) | Said::Failure(why) => why,
-        })
+        verdict.map(drop).map_err(|error| why(&error))
+    }
+
+    /// What [`Accepts`] comes to for a certificate.
+    fn accept(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match &self.accepts {
+            Accepts::Any => Ok(ServerCertVerified::assertion()),
+            Accepts::Pinned(pinned) => verify_pinned(leaf, *pinned),
+            Accepts::Signed { chain, given } => {
+                match chain.verify_server_cert(leaf, others, name, ocsp, now) {
+                    Err(Error::InvalidCertificate(why)) if is_authority(&why) && given.contains(leaf) => {
+                        verify_name(leaf, name)
+                    }
+                    verdict => verdict,
+                }
+            }
+        }
     }
 
     fn key<'a>(&self, leaf: &'a CertificateDer<'_>) -> Result<Key<'a>, Error> {
@@ -106,18 +137,12 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match &self.accepts {
-            Accepts::Any => Ok(ServerCertVerified::assertion()),
-            Accepts::Pinned(pinned) => verify_pinned(leaf, *pinned),
-            Accepts::Signed { chain, given } => {
-                match chain.verify_server_cert(leaf, others, name, ocsp, now) {
-                    Err(Error::InvalidCertificate(why)) if is_authority(&why) && given.contains(leaf) => {
-                        verify_name(leaf, name)
-                    }
-                    verdict => verdict,
-                }
-            }
+        let verdict = self.accept(leaf, others, name, ocsp, now);
+        if let Err(error) = &verdict {
+            let refused = (leaf.clone().into_owned(), why(error));
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
         }
+        verdict
     }
 
     fn verify_tls12_signature(
@@ -152,6 +177,13 @@ impl ServerCertVerifier for Verifier {
             schemes.extend(UNVERIFIABLE);
         }
         schemes
+    }
+}
+
+/// Why a certificate was refused, in words.
+fn why(error: &Error) -> String {
+    match words::of_error(error) {
+        Said::Certificate(why) | Said::Alert(why) | Said::Failure(why) => why,
     }
 }
 

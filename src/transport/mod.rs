@@ -49,7 +49,9 @@ enum Ends {
     Secured(Box<Secured<Stream>>),
     /// The server in this process.
     Sink(Box<Local>),
-    /// Nothing: a handshake has failed.
+    /// Those, where the handshake has failed: nothing more is exchanged.
+    Insecure(Box<Secured<Stream>>),
+    /// Nothing.
     Gone,
 }
 
@@ -81,19 +83,24 @@ impl Link {
         if let Ends::Secured(secured) = &self.ends { secured.facts() } else { None }
     }
 
+    /// What TLS came to, and whether the server is verified, as [`Tls::verdict`] has it; also where the handshake
+    /// ended because it is not. `None` where no certificate was seen.
+    pub fn verdict(&self, tls: &Tls) -> Option<(Facts, Result<(), String>)> {
+        if let Ends::Insecure(secured) = &self.ends {
+            let (leaf, why) = tls.refused()?;
+            return Some((secured.facts_with(&leaf)?, Err(why)));
+        }
+        let Ends::Secured(secured) = &self.ends else { return None };
+        Some((secured.facts()?, tls.verdict(secured.certificates(), self.name.as_ref()?)))
+    }
+
     /// The other end's address, by TCP.
     pub fn peer(&self) -> Option<SocketAddr> {
         match &self.ends {
             Ends::Stream(stream) => stream.peer(),
             Ends::Secured(secured) => secured.inner().peer(),
-            Ends::Sink(_) | Ends::Gone => None,
+            Ends::Sink(_) | Ends::Insecure(_) | Ends::Gone => None,
         }
-    }
-
-    /// Whether the server is verified, as [`Tls::verdict`] has it; `None` without TLS.
-    pub fn verdict(&self, tls: &Tls) -> Option<Result<(), String>> {
-        let Ends::Secured(secured) = &self.ends else { return None };
-        Some(tls.verdict(secured.certificates(), self.name.as_ref()?))
     }
 
     /// Whether TLS is spoken.
@@ -124,7 +131,7 @@ impl Link {
             Ends::Stream(stream) => stream.set_deadline(deadline),
             Ends::Secured(secured) => secured.stream().set_deadline(deadline),
             Ends::Sink(local) => local.limits.set_deadline(deadline),
-            Ends::Gone => {}
+            Ends::Insecure(_) | Ends::Gone => {}
         }
     }
 
@@ -133,7 +140,7 @@ impl Link {
             Ends::Stream(stream) => Ok(stream),
             Ends::Secured(secured) => Ok(secured.as_mut()),
             Ends::Sink(sink) => Ok(sink.as_mut()),
-            Ends::Gone => Err(io::ErrorKind::NotConnected.into()),
+            Ends::Insecure(_) | Ends::Gone => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 }
@@ -220,10 +227,12 @@ impl Transport for Link {
         self.name = Some(name.clone());
         match mem::replace(&mut self.ends, Ends::Gone) {
             Ends::Stream(stream) => {
-                self.ends = Ends::Secured(Box::new(Secured::handshake(stream, &config, name)?));
-                Ok(())
+                let mut secured = Box::new(Secured::begin(stream, &config, name)?);
+                let done = secured.shake_hands();
+                self.ends = if done.is_ok() { Ends::Secured(secured) } else { Ends::Insecure(secured) };
+                done
             }
-            Ends::Secured(_) | Ends::Sink(_) | Ends::Gone => Err(impossible()),
+            Ends::Secured(_) | Ends::Insecure(_) | Ends::Sink(_) | Ends::Gone => Err(impossible()),
         }
     }
 }
