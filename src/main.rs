@@ -96,9 +96,11 @@ fn never_begun(args: &Args, error: &LocalError, stop: &Arc<Stop>) -> u8 {
 fn deliver(args: &Args, terms: Terms) -> Result<u8, LocalError> {
     let stop = &Arc::clone(&terms.stop);
     let job = Job::new(args, stop)?;
-    let mut report = Report::open(terms, job.inputs.len() > 1 || args.bulk.is_of_several())?;
+    let mut report = Report::open(terms, job.messages.inputs.len() > 1 || args.bulk.is_of_several())?;
     let mut summary = None;
-    if job.questions.is_empty() && !job.output.quiet && job.inputs.iter().any(|input| input == Path::new("-"))
+    if job.questions.is_empty()
+        && !job.output.quiet
+        && job.messages.inputs.iter().any(|input| input == Path::new("-"))
     {
         report::await_typing(job.submission.as_ref().is_some_and(|s| s.until_lone_dot), stop);
     }

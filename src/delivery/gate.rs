@@ -26,7 +26,7 @@ impl Worker<'_> {
             let server = Arc::clone(&connection.server);
             let outcome = match settled.settlement {
                 Settlement::Known(outcome) => self.as_sent(mail, outcome),
-                Settlement::Again(reply) if self.run.job.all_or_nothing => no_room_for_all(reply),
+                Settlement::Again(reply) if self.run.job.transaction.all_or_nothing => no_room_for_all(reply),
                 Settlement::Untried(failure) if self.run.stop.is_requested() => Outcome::Unanswered(failure),
                 Settlement::Again(_) => {
                     self.crowded = Some(server);

@@ -164,7 +164,7 @@ impl Intake {
     /// The messages that `job` names.
     pub fn new(job: &Job) -> Self {
         let bulk = &job.bulk;
-        let mut sources = VecDeque::from([sources::files(job.inputs.clone())]);
+        let mut sources = VecDeque::from([sources::files(job.messages.inputs.clone())]);
         sources.extend(bulk.files_from.clone().map(sources::list));
         let pause = bulk.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
         let (mbox, shard, repeat) = (bulk.mbox, bulk.shard, bulk.repeat);

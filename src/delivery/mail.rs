@@ -353,7 +353,7 @@ fn address(
         let text = "no recipients: none in the header's To, Cc and Bcc (or Resent-To, Resent-Cc and Resent-Bcc), and no --to";
         return Err(LocalError::input(Kind::Envelope, text));
     }
-    if !job.keep_bcc {
+    if !job.messages.keep_bcc {
         message.remove(&header, |field| envelope::is_bcc(field.name)).map_err(|e| match &e {
             Unreadable::Empty | Unreadable::NotMbox => wrong(&e),
             Unreadable::Input(_) | Unreadable::Spool(_) => LocalError::input(Kind::InputOutput, &e),

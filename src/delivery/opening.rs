@@ -52,7 +52,7 @@ pub fn first_found(
 ) -> Result<Opened, Unopened> {
     let mut failed = (LocalError::new(Kind::Bug, Stage::Connect, "no destination"), None);
     let mut refused: Vec<String> = Vec::new();
-    for destination in &job.destinations {
+    for destination in &job.session.destinations {
         let server: Arc<str> = destination.to_string().into();
         match open(job, destination, deadline, stop, reporter, findings) {
             Ok(session) => {
@@ -112,11 +112,11 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     fn starts(&self) -> Option<Start> {
-        self.job.tls.as_ref().map(|(start, _)| *start)
+        self.job.session.tls.as_ref().map(|(start, _)| *start)
     }
 
     fn tls(&self) -> Option<&Tls> {
-        self.job.tls.as_ref().map(|(_, tls)| tls)
+        self.job.session.tls.as_ref().map(|(_, tls)| tls)
     }
 
     /// Opens a session, encrypted if it is to be and, where that is left to the server, if `encrypt`.
@@ -177,7 +177,7 @@ impl Opening<'_> {
             (heard.borrow_mut())(event);
         });
         let ended = link.ended();
-        let session = Session::open_observed(link, &self.job.lhlo, observer);
+        let session = Session::open_observed(link, &self.job.session.lhlo, observer);
         if let Some((at, reply)) = greeted.take() {
             watch.step_at(&mut findings.steps, Stage::Greeting, at);
             reply.iter().for_each(|reply| findings.greeted(reply));
@@ -206,14 +206,14 @@ impl Opening<'_> {
             watch.step(&mut findings.steps, Stage::Tls);
         }
         self.tell_unverified(session, reporter);
-        if let Some(credentials) = &self.job.credentials {
+        if let Some(credentials) = &self.job.session.credentials {
             let done = authenticate(session, credentials);
             left(session, done).map_err(failed)?;
             watch.step(&mut findings.steps, Stage::Auth);
         }
         let done = self.introduce(session);
         left(session, done).map_err(failed)?;
-        if !self.job.pipelining {
+        if !self.job.session.pipelining {
             session.forgo("PIPELINING");
         }
         Ok(())
@@ -228,7 +228,7 @@ impl Opening<'_> {
 
     /// Says so where the server may be anybody.
     fn tell_unverified(&self, session: &mut Session<Link, Listener>, reporter: &mut dyn Reporter) {
-        let Some((start, tls)) = &self.job.tls else { return };
+        let Some((start, tls)) = &self.job.session.tls else { return };
         if tls.verifies() || !session.transport().is_encrypted() {
             return;
         }
@@ -246,13 +246,13 @@ impl Opening<'_> {
     }
 
     fn connect(&self, note: Note<'_>) -> Result<Link, LocalError> {
-        let handshake = self.job.tls.as_ref().map(|(_, tls)| self.identity(tls)).transpose()?;
-        let limits = Limits::new(self.job.timeout, self.job.data_timeout, self.deadline);
-        let link = connect(self.destination, self.job.network, limits, self.stop, note);
+        let handshake = self.job.session.tls.as_ref().map(|(_, tls)| self.identity(tls)).transpose()?;
+        let limits = Limits::new(self.job.session.timeout, self.job.session.data_timeout, self.deadline);
+        let link = connect(self.destination, self.job.session.network, limits, self.stop, note);
         let mut link = link.map_err(|e| self.unreachable(&e))?;
         link.watch(self.stop, &self.server);
         log::debug!("connected to {}", self.server);
-        if let Some(proxy) = self.job.proxy {
+        if let Some(proxy) = self.job.session.proxy {
             let lost = |e| self.failed(&SessionError::from_io(Stage::Connect, &e));
             link.announce(proxy).map_err(lost)?;
         }
@@ -270,7 +270,7 @@ impl Opening<'_> {
 
     /// XCLIENT, to servers that offer it to us.
     fn introduce(&self, session: &mut Session<Link, Listener>) -> Result<(), SessionError> {
-        if self.job.xclient.is_empty() {
+        if self.job.session.xclient.is_empty() {
             return Ok(());
         }
         let refused =
@@ -280,10 +280,10 @@ impl Opening<'_> {
         };
         let name = |attribute: &str| attribute.split('=').next().unwrap_or_default().to_ascii_uppercase();
         let is_known = |attribute: &str| known.split(' ').any(|k| k.eq_ignore_ascii_case(&name(attribute)));
-        if let Some(attribute) = self.job.xclient.iter().find(|attribute| !is_known(attribute)) {
+        if let Some(attribute) = self.job.session.xclient.iter().find(|attribute| !is_known(attribute)) {
             return Err(refused(format!("--xclient {attribute}: the server takes {known} only")));
         }
-        session.xclient(&self.job.xclient)
+        session.xclient(&self.job.session.xclient)
     }
 
     fn failed(&self, failure: &SessionError) -> LocalError {

@@ -59,7 +59,7 @@ pub fn prepare(
     }
     if let Known::Fields(header) = &known
         && submission.from_headers
-        && !job.keep_bcc
+        && !job.messages.keep_bcc
     {
         message.remove(header, |field| envelope::is_bcc(field.name)).map_err(|e| changed(&e))?;
     }

@@ -189,8 +189,8 @@ impl Worker<'_> {
                 let gone = || LocalError::input(Kind::Bug, format!("{}: it was read twice", input.name));
                 Letter::of(job, message.ok_or_else(gone)?, deadline, stop, about)?
             }
-            Place::File(_) if job.test.is_some() => {
-                let subject = job.test.as_ref().and_then(Option::as_deref);
+            Place::File(_) if job.messages.test.is_some() => {
+                let subject = job.messages.test.as_ref().and_then(Option::as_deref);
                 let message = test_message::compose(job, subject, deadline, stop)?;
                 Letter::of(job, message, deadline, stop, about)?
             }

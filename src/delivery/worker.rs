@@ -199,19 +199,19 @@ impl<'a> Worker<'a> {
         let recipients: Vec<&Address> =
             batch.recipients.iter().filter_map(|&i| mail.envelope.recipients.get(i)).collect();
         let job = self.run.job;
-        let binary = job.body == Body::Binary;
+        let binary = job.transaction.body == Body::Binary;
         // With DATA, what is left is known before QUIT or another message stands behind the first.
         let few = recipients.len() > 1 && self.crowded.as_ref() == Some(&connection.server);
         let transaction = Transaction {
             reverse_path: &mail.envelope.reverse_path,
             recipients: &recipients,
             octets: if binary { letter.message.raw_octets() } else { letter.message.octets() },
-            smtputf8: job.smtputf8,
-            all_or_nothing: job.all_or_nothing,
-            verb: job.verb,
-            body: job.body,
-            chunking: job.chunking && !few,
-            confirm_envelope: job.confirm_envelope,
+            smtputf8: job.transaction.smtputf8,
+            all_or_nothing: job.transaction.all_or_nothing,
+            verb: job.transaction.verb,
+            body: job.transaction.body,
+            chunking: job.transaction.chunking && !few,
+            confirm_envelope: job.transaction.confirm_envelope,
             mail: &connection.parameters.mail,
             rcpt: &connection.parameters.rcpt,
         };
@@ -252,7 +252,7 @@ impl<'a> Worker<'a> {
         let refusal = connection.parameters.refusal.clone().or_else(|| {
             let text =
                 format!("all or nothing: the server takes at most {limit} recipients in a transaction");
-            (too_many && self.run.job.all_or_nothing)
+            (too_many && self.run.job.transaction.all_or_nothing)
                 .then(|| Reply::new(452, EnhancedCode::new(4, 5, 3), &text))
         });
         if let Some(refusal) = refusal {
@@ -280,7 +280,8 @@ impl<'a> Worker<'a> {
         match opening::first(self.run.job, mail.deadline, self.run.stop, self.reporter) {
             Ok((session, server)) => {
                 let greeting = session.greeting().text();
-                let parameters = self.run.job.parameters.for_server(session.extensions(), &greeting);
+                let parameters =
+                    self.run.job.transaction.parameters.for_server(session.extensions(), &greeting);
                 parameters.left_out.iter().for_each(|text| self.reporter.warning(text));
                 let pipeline = Pipeline::new(session);
                 self.connection = Some(Connection { pipeline, server, parameters, begun: HashMap::new() });

@@ -16,6 +16,7 @@ pub use bulk::{Bulk, no_recipients_for};
 pub use own_name::{full_name, host_name, own_address};
 pub use parameters::{Parameters, ServerParameters};
 pub use questions::{Questions, Thresholds};
+use security::Security;
 pub use security::{Credentials, Start};
 pub use submission::Submission;
 
@@ -36,6 +37,46 @@ pub const DEADLINE: Duration = Duration::from_secs(900);
 /// All that a run is to do.
 #[derive(Debug)]
 pub struct Job {
+    /// How a session comes about.
+    pub session: SessionTerms,
+    /// What each transaction is like.
+    pub transaction: TransactionTerms,
+    /// For each message.
+    pub deadline: Duration,
+    /// The reverse-path; `None`: from the headers.
+    pub from: Option<ReversePath>,
+    /// The recipients; none: from the headers.
+    pub to: Vec<Address>,
+    /// The message is handed in as it is to sendmail.
+    pub submission: Option<Submission>,
+    /// What is asked in place of a delivery.
+    pub questions: Questions,
+    /// What is worth knowing and no failure.
+    pub warnings: Vec<String>,
+    /// Which messages.
+    pub messages: Messages,
+    /// How many messages are sent, how fast, and what follows a failure.
+    pub bulk: Bulk,
+    /// How outcomes become exit codes.
+    pub policy: Policy,
+    /// What is told, and where.
+    pub output: Output,
+}
+
+/// Which messages, and what is left in them.
+#[derive(Debug)]
+pub struct Messages {
+    /// The messages; `-` is standard input.
+    pub inputs: Vec<PathBuf>,
+    /// A message of our own is sent, about that.
+    pub test: Option<Option<String>>,
+    /// Leave Bcc in the message.
+    pub keep_bcc: bool,
+}
+
+/// How a session comes about: where to, how, and as whom.
+#[derive(Debug)]
+pub struct SessionTerms {
     /// Tried in order.
     pub destinations: Vec<Destination>,
     /// How TCP connections are made.
@@ -46,16 +87,21 @@ pub struct Job {
     pub timeout: Duration,
     /// For the replies to the message.
     pub data_timeout: Duration,
-    /// For each message.
-    pub deadline: Duration,
-    /// The reverse-path; `None`: from the headers.
-    pub from: Option<ReversePath>,
-    /// The recipients; none: from the headers.
-    pub to: Vec<Address>,
-    /// The message is handed in as it is to sendmail.
-    pub submission: Option<Submission>,
-    /// Leave Bcc in the message.
-    pub keep_bcc: bool,
+    /// PIPELINING is made use of.
+    pub pipelining: bool,
+    /// For whom the session is, where the PROXY protocol says so.
+    pub proxy: Option<Proxy>,
+    /// XCLIENT's attributes.
+    pub xclient: Vec<String>,
+    /// When TLS begins, and how.
+    pub tls: Option<(Start, Tls)>,
+    /// Who we are to the server.
+    pub credentials: Option<Credentials>,
+}
+
+/// What each transaction is like.
+#[derive(Debug)]
+pub struct TransactionTerms {
     /// A refused recipient cancels the transaction.
     pub all_or_nothing: bool,
     /// SMTPUTF8 whatever the addresses are.
@@ -70,30 +116,6 @@ pub struct Job {
     pub confirm_envelope: bool,
     /// ESMTP parameters.
     pub parameters: Parameters,
-    /// What is asked in place of a delivery.
-    pub questions: Questions,
-    /// PIPELINING is made use of.
-    pub pipelining: bool,
-    /// For whom the session is, where the PROXY protocol says so.
-    pub proxy: Option<Proxy>,
-    /// XCLIENT's attributes.
-    pub xclient: Vec<String>,
-    /// When TLS begins, and how.
-    pub tls: Option<(Start, Tls)>,
-    /// Who we are to the server.
-    pub credentials: Option<Credentials>,
-    /// What is worth knowing and no failure.
-    pub warnings: Vec<String>,
-    /// A message of our own is sent, about that.
-    pub test: Option<Option<String>>,
-    /// The messages; `-` is standard input.
-    pub inputs: Vec<PathBuf>,
-    /// How many messages are sent, how fast, and what follows a failure.
-    pub bulk: Bulk,
-    /// How outcomes become exit codes.
-    pub policy: Policy,
-    /// What is told, and where.
-    pub output: Output,
 }
 
 /// What is told, and where.
@@ -169,37 +191,89 @@ impl Job {
     ///
     /// [`LocalError`] naming the address, host or name that is none.
     pub fn new(args: &Args, stop: &Stop) -> Result<Self, LocalError> {
-        let Args { usual, protocol: options, bulk, settings, warnings, .. } = args;
+        let Args { usual, protocol: options, settings, .. } = args;
         if let Some((option, text)) = args.not_utf8() {
             return Err(envelope(option, &format!("'{text}' is not UTF-8")));
         }
-        let timeout = usual.timeout.unwrap_or(TIMEOUT);
-        let data_timeout = usual.data_timeout.or(usual.timeout).unwrap_or(DATA_TIMEOUT);
-        let output = output(args);
-        let policy = policy(usual);
         let questions = Questions::new(options)?;
-        questions::monitored(&questions, policy.style)?;
+        questions::monitored(&questions, policy(usual).style)?;
         let now = Instant::now();
+        let timeout = usual.timeout.unwrap_or(TIMEOUT);
         let until = now.checked_add(timeout.min(deadline(usual))).unwrap_or(now);
         let (protocol, _copies) = security::without_fifos(options, until, stop)?;
         let (tls, warning) = security::tls(&protocol, settings)?;
         let submission = Submission::new(args, until, stop)?;
-        let mut job = Self {
+        let session = SessionTerms::new(args, tls, until, stop)?;
+        let mut job = Self::of(args, session, submission, questions)?;
+        job.warnings.extend(warning);
+        if job.messages.test.is_some() && job.to.is_empty() {
+            return Err(LocalError::input(Kind::Usage, "--test goes to nobody: give --to"));
+        }
+        if let Some(submission) = job.submission.as_ref().filter(|_| job.questions.probe) {
+            job.to = submission.completed(job.to)?;
+        }
+        if job.to.is_empty() && job.questions.is_empty() {
+            job.bulk.check_recipients(&job.messages.inputs)?;
+        }
+        // Last: a password is not asked for in vain.
+        let (credentials, warning) = security::credentials(options, until, stop)?;
+        job.session.credentials = credentials;
+        job.warnings.extend(warning);
+        Ok(job)
+    }
+
+    fn of(
+        args: &Args,
+        session: SessionTerms,
+        submission: Option<Submission>,
+        questions: Questions,
+    ) -> Result<Self, LocalError> {
+        let (usual, output) = (&args.usual, output(args));
+        let from = usual.from.as_deref().map(ReversePath::parse).transpose();
+        Ok(Self {
+            session,
+            deadline: deadline(usual),
+            from: from.map_err(|e| envelope("--from", &e))?,
+            to: if submission.is_some() { submission::arguments(&usual.to)? } else { recipients(&usual.to)? },
+            submission,
+            transaction: TransactionTerms::new(args)?,
+            questions,
+            warnings: args.warnings.clone(),
+            messages: Messages {
+                inputs: inputs(args),
+                test: args.protocol.test.clone(),
+                keep_bcc: usual.keep_bcc,
+            },
+            bulk: Bulk::new(&args.bulk, &output, &usual.files),
+            policy: policy(usual),
+            output,
+        })
+    }
+}
+
+impl SessionTerms {
+    /// What the arguments say of it, without the credentials.
+    fn new(args: &Args, tls: Security, until: Instant, stop: &Stop) -> Result<Self, LocalError> {
+        let Args { usual, protocol: options, .. } = args;
+        Ok(Self {
             destinations: destination::destinations(usual)?,
             network: Network { ipv6: (usual.ipv4 || usual.ipv6).then_some(usual.ipv6), bind: usual.bind },
             lhlo: own_name::lhlo(usual.lhlo.clone().or_else(|| of_sink(usual)), until, stop)?,
-            timeout,
-            data_timeout,
-            deadline: deadline(usual),
-            from: usual
-                .from
-                .as_deref()
-                .map(ReversePath::parse)
-                .transpose()
-                .map_err(|e| envelope("--from", &e))?,
-            to: if submission.is_some() { submission::arguments(&usual.to)? } else { recipients(&usual.to)? },
-            submission,
-            keep_bcc: usual.keep_bcc,
+            timeout: usual.timeout.unwrap_or(TIMEOUT),
+            data_timeout: usual.data_timeout.or(usual.timeout).unwrap_or(DATA_TIMEOUT),
+            pipelining: !options.no_pipelining,
+            proxy: options.proxy,
+            xclient: xclient(&options.xclient)?,
+            tls,
+            credentials: None,
+        })
+    }
+}
+
+impl TransactionTerms {
+    fn new(args: &Args) -> Result<Self, LocalError> {
+        let Args { usual, protocol: options, .. } = args;
+        Ok(Self {
             all_or_nothing: usual.all_or_nothing,
             smtputf8: usual.smtputf8,
             verb: verb(options.verb),
@@ -207,33 +281,7 @@ impl Job {
             chunking: !options.no_chunking,
             confirm_envelope: options.transid.is_some(),
             parameters: Parameters::new(options)?,
-            questions,
-            pipelining: !options.no_pipelining,
-            proxy: options.proxy,
-            xclient: xclient(&options.xclient)?,
-            tls,
-            credentials: None,
-            warnings: warnings.iter().cloned().chain(warning).collect(),
-            test: options.test.clone(),
-            inputs: inputs(args),
-            bulk: Bulk::new(bulk, &output, &usual.files),
-            policy,
-            output,
-        };
-        if job.test.is_some() && job.to.is_empty() {
-            return Err(LocalError::input(Kind::Usage, "--test goes to nobody: give --to"));
-        }
-        if let Some(submission) = job.submission.as_ref().filter(|_| job.questions.probe) {
-            job.to = submission.completed(job.to)?;
-        }
-        if job.to.is_empty() && job.questions.is_empty() {
-            job.bulk.check_recipients(&job.inputs)?;
-        }
-        // Last: a password is not asked for in vain.
-        let (credentials, warning) = security::credentials(options, until, stop)?;
-        job.credentials = credentials;
-        job.warnings.extend(warning);
-        Ok(job)
+        })
     }
 }
 
