@@ -38,14 +38,16 @@ fn main() -> ExitCode {
         Ok(stop) => (Arc::new(stop), None),
         Err(e) => (Arc::new(Stop::uncaught(code)), Some(e)),
     };
-    ExitCode::from(match cli::parse(&argv, &Sources::of_this_process()) {
+    let sources = Sources::of_this_process();
+    ExitCode::from(match cli::parse(&argv, &sources) {
         Ok(args) => run(&args, &stop, uncaught),
         Err(Unparsed::Answer(text)) => report::print(&text, &stop).map_or(exit::TEMPFAIL, |()| exit::OK),
         Err(Unparsed::Error(text)) => {
-            report::usage(typed.style, text.trim_end(), &stop);
-            typed.styled(exit::USAGE)
+            let policy = Policy { style: exit_style(&argv, &sources), ..typed };
+            report::usage(policy.style, text.trim_end(), &stop);
+            policy.styled(exit::USAGE)
         }
-        Err(Unparsed::Config(text)) => misconfigured(&argv, &text, &stop),
+        Err(Unparsed::Config(text)) => misconfigured(&argv, exit_style(&argv, &sources), &text, &stop),
     })
 }
 
@@ -53,6 +55,11 @@ fn main() -> ExitCode {
 fn typed_policy(argv: &[OsString]) -> Policy {
     let (style, soft_bounce) = cli::exit_wishes(argv);
     Policy { style: style.unwrap_or(ExitStyle::Mta), uncertain: Uncertain::Defer, soft_bounce }
+}
+
+/// Whom the exit code is for where the command line or the settings cannot be understood.
+fn exit_style(argv: &[OsString], sources: &Sources) -> ExitStyle {
+    cli::exit_style(argv, sources).unwrap_or(ExitStyle::Mta)
 }
 
 fn run(args: &Args, stop: &Arc<Stop>, uncaught: Option<io::Error>) -> u8 {
@@ -117,12 +124,15 @@ fn deliver(args: &Args, terms: Terms) -> Result<u8, LocalError> {
 }
 
 /// A variable or a configuration file cannot be understood: what was typed says how that is told.
-fn misconfigured(argv: &[OsString], text: &str, stop: &Arc<Stop>) -> u8 {
+fn misconfigured(argv: &[OsString], style: ExitStyle, text: &str, stop: &Arc<Stop>) -> u8 {
     let error = LocalError::input(Kind::Config, text);
     match cli::typed_only(argv) {
-        Ok(args) => never_begun(&args, &error, stop),
+        Ok(mut args) => {
+            args.usual.exit_style = Some(style);
+            never_begun(&args, &error, stop)
+        }
         Err(_) => {
-            let (policy, output) = (typed_policy(argv), Output::default());
+            let (policy, output) = (Policy { style, ..typed_policy(argv) }, Output::default());
             let terms =
                 Terms { policy, output, deadline: job::DEADLINE, stop: Arc::clone(stop), progress: None };
             report::never_begun(terms, &error, &["-".into()], "", &[])

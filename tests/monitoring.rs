@@ -322,6 +322,69 @@ fn monitoring_is_told_of_every_failure() {
     }
 }
 
+/// What cannot be understood ends as the style has it wherever that is said, and soft bounces only where they are typed.
+#[test]
+fn what_cannot_be_understood_ends_in_the_style_of_the_settings() {
+    let home = tempfile::tempdir().unwrap();
+    let file = |text: &str| {
+        let path = home.path().join("config.toml");
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let profiled = "[profile.watch]\nexit-style = 'monitor'\n";
+    for (settings, style, words, code) in [
+        ("", "monitor", "--probe --no-such-option", 3),
+        ("", "monitor", "--probe --warning 3 --critical 2", 3),
+        ("", "qmail", "--no-such-option", 100),
+        ("", "shell", "--no-such-option", 64),
+        ("exit-style = 'monitor'\n", "", "--probe --no-such-option", 3),
+        ("exit-style = 'qmail'\n", "monitor", "--probe --no-such-option", 3),
+        ("exit-style = 'qmail'\n", "", "--exit-style mta --no-such-option", 64),
+        ("exit-style = 'shell'\nnonsense = 1\n", "", "", 78),
+        ("exit-style = 'qmail'\nnonsense = 1\n", "", "", 111),
+        ("exit-style = 'monitor'\nnonsense = 1\n", "", "--probe", 3),
+        ("exit-style = 'shell'\nport = \n", "", "", 78),
+        (profiled, "", "--profile watch --probe --no-such-option", 3),
+        ("soft-bounce = true\n", "", "--no-such-option", 64),
+        ("", "", "--soft-bounce --no-such-option", 75),
+    ] {
+        let server = Server::unused();
+        let mut client = Client::to(&server).args(["--config", &file(settings)]).typed(words);
+        if !style.is_empty() {
+            client = client.env("LMTP_SEND_EXIT_STYLE", style);
+        }
+        let ran = client.run();
+        server.finish();
+        assert_eq!(ran.code(), code, "{settings} {style} {words}: {} {}", ran.stdout, ran.stderr);
+        if code == 3 {
+            told(&ran, 3, "LMTP UNKNOWN - ");
+        }
+    }
+}
+
+#[test]
+fn thresholds_are_for_monitoring() {
+    for (words, said) in [
+        ("--probe --warning 1", "go with --probe --exit-style monitor"),
+        ("--probe --warning-days 9", "go with --probe --exit-style monitor"),
+        ("-t a@example.net --critical 1", "go with --probe --exit-style monitor"),
+    ] {
+        let server = Server::unused();
+        let ran = Client::to(&server).typed(words).run().exits(64);
+        server.finish();
+        assert!(ran.stderr.contains(said), "{words}: {}", ran.stderr);
+    }
+    let server = Server::unused();
+    let ran = Client::to(&server).typed("--probe --exit-style monitor --warning 3 --critical 2").run();
+    server.finish();
+    told(&ran, 3, "LMTP UNKNOWN - --warning: it is above --critical");
+    // The settings may hold them for other runs.
+    let server = Server::tcp(nobody_asked);
+    let ran = Client::to(&server).env("LMTP_SEND_WARNING", "1").typed("--probe").run().exits(0);
+    server.finish();
+    assert!(ran.stdout.contains("greeting"), "{}", ran.stdout);
+}
+
 #[test]
 fn monitoring_looks_at_the_certificate() {
     for (options, code, line) in [

@@ -192,6 +192,17 @@ fn take<T: FromArgMatches>(command: Command, argv: &[OsString]) -> Result<T, cla
     T::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))
 }
 
+/// The style of exit codes for a command line, a variable or a file that cannot be understood: as it was typed, else
+/// as the environment or a file has it, as far as that can be read.
+#[must_use]
+pub fn exit_style(argv: &[OsString], sources: &Sources) -> Option<ExitStyle> {
+    let elsewhere = || {
+        let style = settings::exit_style(sources, &Schema::of(&Args::command()).typed(argv))?;
+        ExitStyle::from_str(&style, false).ok()
+    };
+    exit_wishes(argv).0.or_else(elsewhere)
+}
+
 /// How a usage error is to exit: the style, and whether every error is temporary (`--soft-bounce`). The words
 /// could not be parsed, so they are only searched.
 #[must_use]
@@ -226,7 +237,8 @@ impl Args {
             1 => self
                 .protocol
                 .contradiction(!files.is_empty() || self.has_two_messages(), !to.is_empty())
-                .or_else(|| self.bulk.contradiction(files, !to.is_empty())),
+                .or_else(|| self.bulk.contradiction(files, !to.is_empty()))
+                .or_else(|| self.thresholds_in_vain()),
             _ => Some(Contradiction {
                 kind: ErrorKind::ArgumentConflict,
                 options: &["host", "socket", "exec", "sink"],
@@ -237,6 +249,27 @@ impl Args {
 }
 
 impl Args {
+    /// Thresholds that nobody would look at, or that cannot both be meant. Settings may hold them for other runs.
+    fn thresholds_in_vain(&self) -> Option<Contradiction> {
+        let Protocol { warning, critical, warning_days, probe, .. } = &self.protocol;
+        let kind = ErrorKind::ArgumentConflict;
+        if let (Some(warning), Some(critical)) = (warning, critical)
+            && warning > critical
+        {
+            let why = "--warning: it is above --critical, so it would never be reached first";
+            return Some(Contradiction { kind, options: &["warning", "critical"], why });
+        }
+        let monitors = *probe && self.usual.exit_style == Some(ExitStyle::Monitor);
+        let given = [
+            ("warning", warning.is_some()),
+            ("critical", critical.is_some()),
+            ("warning-days", warning_days.is_some()),
+        ];
+        let typed = given.iter().any(|(option, given)| *given && self.settings.origin(option).is_none());
+        let why = "--warning, --critical and --warning-days go with --probe --exit-style monitor";
+        (typed && !monitors).then_some(Contradiction { kind, options: &[], why })
+    }
+
     /// A message of our own is to be sent, and others as well.
     fn has_two_messages(&self) -> bool {
         self.protocol.test.is_some() && (self.bulk.mbox || self.bulk.files_from.is_some())

@@ -63,6 +63,18 @@ pub fn read_all(
     Ok(files)
 }
 
+/// The text that `option` has in the profile `name` of the file, else outside of the profiles, whatever else is wrong
+/// with the file.
+pub fn peek(path: &Path, name: Option<&str>, option: &str) -> Option<String> {
+    let text = contents(path).ok()?;
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let table = table.into_inner();
+    let value = |table: &DeTable<'_>| Some(table.get(option)?.get_ref().as_str()?.to_owned());
+    let profile =
+        || table.get(PROFILE)?.get_ref().as_table()?.get(name?)?.get_ref().as_table().and_then(value);
+    profile().or_else(|| value(&table))
+}
+
 /// The settings of the profile `name`, a layer for each of `files` that has it.
 ///
 /// # Errors

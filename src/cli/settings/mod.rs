@@ -167,6 +167,25 @@ pub fn gather(sources: &Sources, schema: &Schema, typed: &Typed) -> Result<Found
     Ok(Found { settings: Settings::merged(typed, layers), files: paths, warnings })
 }
 
+/// The exit style that the environment or a file asks for, as far as that can be known where something else in them,
+/// or on the command line, cannot be understood.
+#[must_use]
+pub fn exit_style(sources: &Sources, typed: &Typed) -> Option<String> {
+    let variable = |option: &str| {
+        let set = sources.variables.iter().find(|(name, value)| name == option && !value.is_empty());
+        set.map(|(_, value)| value.clone())
+    };
+    if let Some(style) = variable("EXIT_STYLE") {
+        return style.into_string().ok();
+    }
+    let named = |option: &str| {
+        typed.value(option).map(OsStr::to_owned).or_else(|| variable(&option.to_ascii_uppercase()))
+    };
+    let files = named("config").map_or_else(|| sources.files.clone(), |file| vec![file.into()]);
+    let profile = named("profile").and_then(|name| name.into_string().ok());
+    files.iter().find_map(|file| file::peek(file, profile.as_deref(), "exit-style"))
+}
+
 /// The value of an option that decides where to look on.
 fn chosen(option: &str, typed: &Typed, variables: &[Setting]) -> Option<OsString> {
     let variable = || variables.iter().find(|setting| setting.option == option)?.words.last();
