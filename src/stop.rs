@@ -162,8 +162,13 @@ impl Stop {
 
     /// Says that this thread waits for `what`, as long as the result lives.
     pub fn waiting(&self, what: impl FnOnce() -> String) -> Waiting<'_> {
+        self.wait_of(|| Wait::new(what()))
+    }
+
+    /// As [`Stop::waiting`], for a wait that may have begun before.
+    pub fn wait_of(&self, wait: impl FnOnce() -> Wait) -> Waiting<'_> {
         let watcher = self.watcher();
-        let before = watcher.and_then(|watcher| watcher.set(Some(Wait::new(what()))));
+        let before = watcher.and_then(|watcher| watcher.set(Some(wait())));
         Waiting { watcher, before }
     }
 

@@ -18,6 +18,7 @@ use super::{Conclusion, Measure, input, test_message};
 use crate::exit::Kind;
 use crate::job::no_recipients_for;
 use crate::local_error::LocalError;
+use crate::stop::Wait;
 
 /// A pause that a session stands without harm.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -103,10 +104,15 @@ impl Worker<'_> {
         if !self.queue.is_empty() {
             return;
         }
-        let _waiting = self.run.stop.waiting(|| {
-            let again = self.queue.next_due().is_some();
-            let what = if again { "the next attempt" } else { "the next message (--rate)" };
-            format!("waiting for {what}")
+        let _waiting = self.run.stop.wait_of(|| {
+            let (what, since) = match (self.queue.next_due(), self.taken) {
+                (Some(_), Some((_, since))) => {
+                    ("another run that is busy with the message (--ledger)", since)
+                }
+                (Some(_), None) => ("the next attempt", Instant::now()),
+                (None, _) => ("the next message (--rate)", Instant::now()),
+            };
+            Wait { what: format!("waiting for {what}"), since }
         });
         let waited = self.run.stop.wait(None, None, at);
         if waited.is_err_and(|e| e.kind() == ErrorKind::Interrupted) {

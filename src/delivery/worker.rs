@@ -43,6 +43,8 @@ pub struct Worker<'a> {
     pub(super) connection: Option<Connection>,
     /// The server that was found to take fewer recipients in a transaction than were offered.
     pub(super) crowded: Option<Arc<str>>,
+    /// The mail that another run is busy with, and since when that is waited for.
+    pub(super) taken: Option<(usize, Instant)>,
 }
 
 /// A session and what was begun in it.
@@ -88,6 +90,7 @@ impl<'a> Worker<'a> {
             next: None,
             connection: None,
             crowded: None,
+            taken: None,
         }
     }
 
@@ -134,6 +137,7 @@ impl<'a> Worker<'a> {
             Ok(Some(have)) => have,
             Ok(None) if Instant::now() < mail.deadline => {
                 let at = Instant::now() + BUSY;
+                self.taken.get_or_insert((batch.mail, Instant::now()));
                 batch.recipients.iter().for_each(|&i| self.queue.push_later(batch.mail, i, at));
                 return None;
             }
@@ -148,6 +152,7 @@ impl<'a> Worker<'a> {
                 return None;
             }
         };
+        self.taken.take_if(|(taken, _)| *taken == batch.mail);
         let (served, rest) = batch.recipients.into_iter().partition(|i| have.get(*i) == Some(&true));
         batch.recipients = rest;
         self.conclude_all(&Batch { mail: batch.mail, recipients: served }, &Conclusion::Earlier, None);

@@ -122,6 +122,31 @@ fn a_socket_whose_server_takes_nobody_is_waited_for_as_well() {
 }
 
 #[test]
+fn another_run_that_is_busy_with_the_message_is_waited_for_by_that_name() {
+    let home = tempfile::tempdir().unwrap();
+    let ledger = home.path().join("ledger");
+    let (reached, there) = std::sync::mpsc::channel();
+    let server = Server::unix(move |peer| {
+        peer.session(&["PIPELINING"])?;
+        peer.envelope(1)?;
+        peer.message()?;
+        reached.send(()).ok();
+        peer.pause(Duration::from_millis(4000));
+        peer.expect("QUIT")?;
+        peer.say_all(&["250 delivered", "221 bye"])?;
+        peer.end()
+    });
+    let busy = Client::to(&server).typed(PLAIN).arg("--ledger", &ledger).start();
+    there.recv_timeout(crate::scripted::PATIENCE).unwrap();
+    let client = Client::to(&server).typed(PLAIN).typed("--deadline 3.2").arg("--ledger", &ledger);
+    let (shown, code) = shown(client);
+    busy.wait().exits(0);
+    server.finish();
+    let expected = "waiting for another run that is busy with the message (--ledger)";
+    assert!(code == 75 && shown.contains(expected), "{shown:?}");
+}
+
+#[test]
 fn a_directory_is_counted_by_its_messages() {
     let dir = tempfile::tempdir().unwrap();
     let messages = dir.path().join("messages");
