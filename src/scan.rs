@@ -7,7 +7,6 @@ use memchr::{memchr, memchr_iter};
 
 /// Pieces of at least so many octets are worth the questions. Shorter ones are searched with what every
 /// processor has.
-#[cfg(any(test, target_arch = "x86_64"))]
 pub const LONG: usize = 16 * 1024;
 
 /// Where `octet` is first.
@@ -24,11 +23,12 @@ pub fn find(octet: u8, octets: &[u8]) -> Option<usize> {
 
 /// How often `octet` is there.
 pub fn count(octet: u8, octets: &[u8]) -> usize {
-    #[cfg(target_arch = "x86_64")]
-    if octets.len() < LONG
-        && let Some(search) = memchr::arch::x86_64::sse2::memchr::One::new(octet)
-    {
-        return search.count(octets);
+    if octets.len() < LONG {
+        // So many at a time that their number is an octet too: of those, any processor adds up many at once.
+        let (parts, rest) = octets.as_chunks::<240>();
+        let count =
+            |part: &[u8]| part.iter().fold(0, |found: u8, &o| found.wrapping_add(u8::from(o == octet)));
+        return parts.iter().map(|part| usize::from(count(part))).sum::<usize>() + usize::from(count(rest));
     }
     memchr_iter(octet, octets).count()
 }

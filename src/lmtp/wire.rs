@@ -94,15 +94,17 @@ impl Encoder {
         {
             use memchr::arch::x86_64::avx2::memchr::{One, Two};
             use memchr::arch::x86_64::sse2;
-            if let Some(search) = sse2::memchr::Two::new(CR, LF).filter(|_| raw.len() < scan::LONG) {
-                return self.encode_lines(raw, out, |rest| Break::at(rest, search.find(rest)?));
-            }
             let has_cr = scan::find(CR, raw).is_some();
+            if raw.len() < scan::LONG {
+                if let Some(search) = sse2::memchr::One::new(LF).filter(|_| !has_cr) {
+                    return self.encode_lines(raw, out, |rest| line(rest, search.find(rest)?));
+                }
+                if let Some(search) = sse2::memchr::Two::new(CR, LF) {
+                    return self.encode_lines(raw, out, |rest| Break::at(rest, search.find(rest)?));
+                }
+            }
             if let Some(search) = One::new(LF).filter(|_| !has_cr) {
-                return self.encode_lines(raw, out, |rest| {
-                    let (line, after) = rest.split_at_checked(search.find(rest)?)?;
-                    Some((line, Break::LineEnd, after.get(1..)?))
-                });
+                return self.encode_lines(raw, out, |rest| line(rest, search.find(rest)?));
             }
             if let Some(search) = Two::new(CR, LF) {
                 return self.encode_lines(raw, out, |rest| Break::at(rest, search.find(rest)?));
@@ -160,6 +162,14 @@ impl Encoder {
         self.line_start = after.is_some();
         after.unwrap_or(raw)
     }
+}
+
+/// The line that ends in the LF at `at`, without a CR before it, and what follows.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn line(octets: &[u8], at: usize) -> Option<(&[u8], Break, &[u8])> {
+    let (line, after) = octets.split_at_checked(at)?;
+    Some((line, Break::LineEnd, after.get(1..)?))
 }
 
 /// What ends a run of ordinary octets.
