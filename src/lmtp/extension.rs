@@ -81,7 +81,7 @@ impl Extensions {
     /// smaller holds.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        let words = self.argument("LIMITS").unwrap_or_default();
+        let Some(words) = self.argument("LIMITS") else { return Limits::default() };
         let value = |name: &str| {
             let named = words.split(' ').filter_map(|w| w.split_once('='));
             let named = named.filter(|(n, _)| n.eq_ignore_ascii_case(name));

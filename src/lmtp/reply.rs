@@ -32,17 +32,21 @@ impl EnhancedCode {
 
     /// The code that `text` begins with, and what follows it.
     fn split(text: &str) -> Option<(Self, &str)> {
-        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
-        let mut parts = word.split('.');
-        let mut number = || {
-            let part = parts.next()?;
-            let plain = (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
-            plain.then(|| part.parse::<u16>().ok())?
-        };
-        let (class, subject, detail) = (number()?, number()?, number()?);
+        let (class, rest) = number(text)?;
+        let (subject, rest) = number(rest.strip_prefix('.')?)?;
+        let (detail, rest) = number(rest.strip_prefix('.')?)?;
         let class = u8::try_from(class).ok().filter(|c| matches!(c, 2 | 4 | 5))?;
-        parts.next().is_none().then_some((Self { class, subject, detail }, rest))
+        let rest = if rest.is_empty() { rest } else { rest.strip_prefix(' ')? };
+        Some((Self { class, subject, detail }, rest))
     }
+}
+
+/// The number of one to three digits that `text` begins with, and what follows it.
+fn number(text: &str) -> Option<(u16, &str)> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).take(4).count();
+    let (digits, rest) =
+        text.split_at_checked(digits).filter(|(digits, _)| (1..=3).contains(&digits.len()))?;
+    Some((digits.bytes().fold(0, |number, digit| 10 * number + u16::from(digit - b'0')), rest))
 }
 
 impl fmt::Display for EnhancedCode {
@@ -248,12 +252,13 @@ fn take_line(partial: &mut Option<Partial>, line: &[u8], octets: usize) -> Resul
     let text = printable(text);
     let enhanced = EnhancedCode::split(&text).filter(|(e, _)| u16::from(e.class) == code / 100);
     let now = match partial.take() {
-        None => Partial {
-            code,
-            octets,
-            enhanced: enhanced.map(|e| e.0),
-            text: enhanced.map_or(text.as_str(), |e| e.1).to_owned(),
-        },
+        None => {
+            let (enhanced, rest) =
+                enhanced.map_or((None, text.len()), |(code, rest)| (Some(code), rest.len()));
+            let mut text = text;
+            text.drain(..text.len() - rest);
+            Partial { code, octets, enhanced, text }
+        }
         Some(so_far) if so_far.code != code => {
             let text = format!("{} {text}", so_far.text.replace('\n', " ")).trim().to_owned();
             return Err(Malformed::MixedCodes { first: so_far.code, then: code, text });

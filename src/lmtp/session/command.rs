@@ -11,7 +11,10 @@ pub(super) fn mail(transaction: &Transaction<'_>, extensions: &Extensions) -> St
         Verb::Soml => "SOML",
         Verb::Saml => "SAML",
     };
-    let mut line = format!("{verb} FROM:<{}>", transaction.reverse_path);
+    let sender = transaction.reverse_path.as_str();
+    // Room for most of what may follow, too.
+    let mut line = String::with_capacity(sender.len() + 64);
+    [verb, " FROM:<", sender, ">"].iter().for_each(|part| line.push_str(part));
     if extensions.offers("SIZE") {
         line.push_str(&format!(" SIZE={}", transaction.octets));
     }
@@ -29,7 +32,7 @@ pub(super) fn mail(transaction: &Transaction<'_>, extensions: &Extensions) -> St
 
 /// RCPT (RFC 5321 §4.1.1.3).
 pub(super) fn rcpt(recipient: &Address, parameters: &[Parameter]) -> String {
-    with_parameters(format!("RCPT TO:<{recipient}>"), parameters)
+    with_parameters(["RCPT TO:<", recipient.as_str(), ">"].concat(), parameters)
 }
 
 /// BDAT (RFC 3030 §2).

@@ -12,6 +12,8 @@ pub(super) struct Link<T> {
     pub reader: ReplyReader,
     /// Where octets are read to, made once.
     input: Vec<u8>,
+    /// Where a message's octets are read to, made once.
+    pub block: Vec<u8>,
     /// Commands and message octets not handed over yet; those before `at` are.
     pub out: Vec<u8>,
     at: usize,
@@ -24,7 +26,8 @@ pub(super) struct Link<T> {
 impl<T: Transport> Link<T> {
     pub fn new(transport: T) -> Self {
         let (reader, input) = (ReplyReader::default(), vec![0; READ]);
-        Self { transport, reader, input, out: Vec::new(), at: 0, sent: 0, write_error: None }
+        let (block, out) = (Vec::new(), Vec::new());
+        Self { transport, reader, input, block, out, at: 0, sent: 0, write_error: None }
     }
 
     /// Queues a line.

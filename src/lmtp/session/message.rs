@@ -1,5 +1,7 @@
 //! The message, by DATA or in chunks, and its end.
 
+use std::mem;
+
 use super::super::content::Content;
 use super::super::wire::{Encoder, Form};
 use super::super::{Cause, SessionError, Stage, TransactionId, Transport};
@@ -27,9 +29,10 @@ impl<T: Transport, O: Observer> Session<T, O> {
         let as_it_is = chunks == Some(Form::Binary) || (chunks.is_some() && content.is_wire_form());
         let form = if as_it_is { Form::Binary } else { chunks.unwrap_or(Form::Data) };
         let counted = if as_it_is { content.raw_octets() } else { content.octets() };
-        let mut sending = Sending { id, chunked: chunks.is_some(), counted, announced: 0, timed: 0 };
+        let sent = self.link.sent;
+        let mut sending = Sending { id, chunked: chunks.is_some(), counted, announced: 0, timed: 0, sent };
         let mut encoder = Encoder::new(form);
-        let mut raw = vec![0; BLOCK.min(usize::try_from(counted).unwrap_or(BLOCK)).max(1)];
+        let mut raw = self.block(counted);
         content.rewind().map_err(unreadable)?;
         let mut from_file = as_it_is && self.link.transport.sends_files();
         loop {
@@ -70,8 +73,16 @@ impl<T: Transport, O: Observer> Session<T, O> {
         if found != counted {
             return Err(changed(counted, found));
         }
+        self.link.block = raw;
         self.observer.observe(Event::SentMessage(found));
-        self.end_message(id)
+        self.end_message(&sending)
+    }
+
+    /// Room for what is read at a time of a message of `octets`: to be given back.
+    fn block(&mut self, octets: u64) -> Vec<u8> {
+        let room = BLOCK.min(usize::try_from(octets).unwrap_or(BLOCK)).max(1);
+        let block = mem::take(&mut self.link.block);
+        if block.len() < room { vec![0; room] } else { block }
     }
 
     /// Sends the message's octets from `done` on, as many as are taken and not the last ones, from the file in
@@ -124,11 +135,14 @@ impl<T: Transport, O: Observer> Session<T, O> {
     }
 
     /// The final dot: from here on the message counts as sent as soon as the dot is handed over.
-    fn end_message(&mut self, id: TransactionId) -> Result<(), SessionError> {
-        let chunked = self.progress(id).is_some_and(Progress::in_chunks);
-        if !chunked {
+    fn end_message(&mut self, sending: &Sending) -> Result<(), SessionError> {
+        let id = sending.id;
+        if !sending.chunked {
             self.link.transport.enter(Stage::Data);
-            self.link.take_pending(Stage::Data)?;
+            // A message that is still here whole has not been answered.
+            if self.link.sent > sending.sent {
+                self.link.take_pending(Stage::Data)?;
+            }
             if self.link.reader.has_input() {
                 return Err(self.heard_early(None, SessionError { stage: Stage::Data, cause: Cause::Closed }));
             }
@@ -153,6 +167,8 @@ struct Sending {
     announced: u64,
     /// The time limit that runs is for the octets before this one.
     timed: u64,
+    /// Octets that had been handed over in this session before the message.
+    sent: u64,
 }
 
 fn unreadable(error: std::io::Error) -> SessionError {
