@@ -45,10 +45,15 @@ pub fn open(path: &Path) -> Result<Opened<'_>, LocalError> {
     Ok(Opened { path, file, metadata })
 }
 
+/// Whether `path` names what comes by standard input.
+pub fn is_standard_input(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
 impl Opened<'_> {
     /// Whether it is a directory, which may hold messages.
     pub fn is_directory(&self) -> bool {
-        self.metadata.as_ref().is_some_and(Metadata::is_dir) && self.path != Path::new("-")
+        self.metadata.as_ref().is_some_and(Metadata::is_dir) && !is_standard_input(self.path)
     }
 
     /// The file, and what is known of it.
@@ -58,12 +63,13 @@ impl Opened<'_> {
 
     /// Whether it can be read in a moment, without waiting for whoever writes it.
     pub fn is_at_hand(&self) -> bool {
-        self.metadata.as_ref().is_some_and(|m| m.is_file() && m.len() <= SHORT) && self.path != Path::new("-")
+        self.metadata.as_ref().is_some_and(|m| m.is_file() && m.len() <= SHORT)
+            && !is_standard_input(self.path)
     }
 
     /// What it is known by when it is to be read again; `None` where it cannot be.
     pub fn identity(&self) -> Option<Identity> {
-        let file = self.metadata.as_ref().filter(|m| m.is_file() && self.path != Path::new("-"));
+        let file = self.metadata.as_ref().filter(|m| m.is_file() && !is_standard_input(self.path));
         file.map(Identity::of)
     }
 
@@ -95,7 +101,7 @@ impl Opened<'_> {
 
 /// Opens without waiting for a writer where `path` is a named pipe.
 fn open_file(path: &Path) -> io::Result<File> {
-    if path == Path::new("-") {
+    if is_standard_input(path) {
         if was_closed(rustix::stdio::stdin(), Access::Read) {
             return Err(io::Error::other("standard input is closed"));
         }
@@ -106,7 +112,7 @@ fn open_file(path: &Path) -> io::Result<File> {
 }
 
 fn not_opened(path: &Path, error: &io::Error) -> String {
-    if path == Path::new("-") {
+    if is_standard_input(path) {
         return words(error);
     }
     let hint = if error.kind() == io::ErrorKind::NotFound && path.to_string_lossy().contains('@') {
@@ -118,7 +124,7 @@ fn not_opened(path: &Path, error: &io::Error) -> String {
 }
 
 fn missing(path: &Path, error: &io::Error) -> Kind {
-    if path == Path::new("-") {
+    if is_standard_input(path) {
         return Kind::InputOutput;
     }
     match Errno::from_io_error(error) {
@@ -131,7 +137,7 @@ fn missing(path: &Path, error: &io::Error) -> Kind {
 
 /// What is wrong with the message or the file `path` that cannot be read to its end.
 pub fn unreadable(path: &Path, error: &Unreadable) -> LocalError {
-    let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
+    let name = if is_standard_input(path) { "standard input".into() } else { path.display().to_string() };
     let kind = match error {
         Unreadable::Empty | Unreadable::NotMbox => Kind::Message,
         Unreadable::Spool(_) => Kind::Exhausted,
@@ -152,7 +158,7 @@ pub fn unreadable(path: &Path, error: &Unreadable) -> LocalError {
 
 /// A person who types the message knows, and is not disturbed.
 fn what_is_waited_for(path: &Path, file: &File) -> String {
-    if path != Path::new("-") {
+    if !is_standard_input(path) {
         format!("reading {}", path.display())
     } else if file.is_terminal() {
         String::new()

@@ -13,7 +13,7 @@ use lmtp_send::message::Message;
 
 use super::mail::Letter;
 use super::shard::Shard;
-use super::sources;
+use super::{input, sources};
 use crate::job::Job;
 use crate::local_error::LocalError;
 use crate::stop::Stop;
@@ -134,7 +134,7 @@ impl Input {
 
     /// Whether it is what comes by standard input, from whoever writes there.
     pub fn is_standard_input(&self) -> bool {
-        matches!(&self.place, Place::File(path) if **path == *Path::new("-"))
+        matches!(&self.place, Place::File(path) if input::is_standard_input(path))
     }
 
     /// The letter, if it was read for another copy. Whoever finds none is to read it, and to

@@ -97,7 +97,7 @@ impl Stream {
     fn ahead(&self) -> Ahead {
         match &self.file {
             _ if self.is_over => Ahead::AtHand,
-            None if *self.path == *Path::new("-") => Ahead::Wait,
+            None if input::is_standard_input(&self.path) => Ahead::Wait,
             None => Ahead::Read,
             Some(_) if self.is_regular => Ahead::Read,
             Some(_) => Ahead::Wait,
@@ -142,7 +142,7 @@ impl Source for Listed {
         let file = self.stream.file.as_ref()?;
         match self.names.next(&mut input::waiting(file, patience)) {
             // Where standard input is the list, it is no message.
-            Ok(Some(name)) if name == Path::new("-") => Some(Input::at(Path::new(".").join(name))),
+            Ok(Some(name)) if input::is_standard_input(&name) => Some(Input::at(Path::new(".").join(name))),
             Ok(name) => name.map(Input::at),
             Err(e) => {
                 let error = input::unreadable(&self.stream.path, &Unreadable::Input(e));
@@ -160,7 +160,7 @@ struct Archive {
 impl Archive {
     fn open(&mut self) -> Result<(), LocalError> {
         let identity = self.stream.open()?;
-        if *self.stream.path != *Path::new("-") && self.stream.path.is_dir() {
+        if !input::is_standard_input(&self.stream.path) && self.stream.path.is_dir() {
             let text = format!("{}: is a directory, and no mbox", self.stream.path.display());
             return Err(LocalError::input(Kind::NoInput, text));
         }

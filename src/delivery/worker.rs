@@ -4,7 +4,7 @@
 //! other. A mail belongs to the worker that took it. The end of a message never waits for another message: it is
 //! handed over before the next is opened, and a message that has to be waited for is waited for without a session.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ pub struct Worker<'a> {
     pub(super) run: &'a Run<'a>,
     pub(super) reporter: &'a mut dyn Reporter,
     /// By number: the mails that are not told.
-    pub(super) mails: HashMap<usize, Mail>,
+    pub(super) mails: BTreeMap<usize, Mail>,
     /// How many mails there were.
     pub(super) count: usize,
     pub(super) queue: Queue,
@@ -54,7 +54,7 @@ pub(super) struct Connection {
     /// The parameters that this server is told.
     parameters: ServerParameters,
     /// By transaction, as long as it is not settled.
-    pub(super) begun: HashMap<TransactionId, Begun>,
+    pub(super) begun: BTreeMap<TransactionId, Begun>,
 }
 
 /// A transaction.
@@ -83,7 +83,7 @@ impl<'a> Worker<'a> {
         Self {
             run,
             reporter,
-            mails: HashMap::new(),
+            mails: BTreeMap::new(),
             count: 0,
             queue: Queue::default(),
             resting: Vec::new(),
@@ -289,7 +289,7 @@ impl<'a> Worker<'a> {
                     self.run.job.transaction.parameters.for_server(session.extensions(), &greeting);
                 parameters.left_out.iter().for_each(|text| self.reporter.warning(text));
                 let pipeline = Pipeline::new(session);
-                self.connection = Some(Connection { pipeline, server, parameters, begun: HashMap::new() });
+                self.connection = Some(Connection { pipeline, server, parameters, begun: BTreeMap::new() });
                 self.measure(Measure::Session);
                 Ok(())
             }
