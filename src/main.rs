@@ -57,7 +57,7 @@ fn typed_policy(argv: &[OsString]) -> Policy {
     Policy { style: style.unwrap_or(ExitStyle::Mta), uncertain: Uncertain::Defer, soft_bounce }
 }
 
-/// Whom the exit code is for where the command line or the settings cannot be understood.
+/// The exit style where the command line or the settings cannot be understood.
 fn exit_style(argv: &[OsString], sources: &Sources) -> ExitStyle {
     cli::exit_style(argv, sources).unwrap_or(ExitStyle::Mta)
 }

@@ -230,7 +230,7 @@ pub enum Uncertain {
     Fail,
 }
 
-/// Whom the exit code is for.
+/// Who reads the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExitStyle {
     /// Mail systems: what is not the recipient's fault is 75.
