@@ -30,7 +30,7 @@ pub use bulk::{Bulk, SummaryFormat};
 pub use configuration::Configuration;
 use parse::Contradiction;
 pub use parse::{Unparsed, exit_style, exit_wishes, parse, typed_only};
-pub use protocol::{Body, Facility, Mechanism, Notify, Protocol, Ret, TlsMode, Verb};
+pub use protocol::{Body, Facility, MechanismName, Notify, Protocol, Ret, TlsMode, Verb};
 use sendmail::Submission;
 pub use settings::{Settings, Sources};
 pub use value::Proxy;

@@ -327,7 +327,7 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
-    use super::super::{Body, Mechanism, Notify, Ret};
+    use super::super::{Body, MechanismName, Notify, Ret};
     use super::*;
 
     fn owned(first: &[&str], more: &[&str]) -> Vec<OsString> {
@@ -490,7 +490,7 @@ mod tests {
     fn mechanisms_and_parameters_are_named_as_their_rfcs_do() {
         let args =
             with(&["--auth", "SCRAM-SHA-256", "--body", "8BITMIME", "--notify", "SUCCESS,DELAY"]).unwrap();
-        assert_eq!(args.protocol.auth, Some(Mechanism::ScramSha256));
+        assert_eq!(args.protocol.auth, Some(MechanismName::ScramSha256));
         assert_eq!(args.protocol.body, Some(Body::EightBitMime));
         assert_eq!(args.protocol.notify, [Notify::Success, Notify::Delay]);
     }

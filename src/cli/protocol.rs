@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 
+use lmtp_send::lmtp::auth::Mechanism;
+
 use super::value::Proxy;
 use super::{Contradiction, text, value};
 
@@ -138,7 +140,7 @@ pub struct Protocol {
     /// SASL mechanism, as plain [default: the strongest offered]
     #[arg(long, value_name = "MECH", ignore_case = true, hide_possible_values = true)]
     #[arg(allow_hyphen_values = true, help_heading = AUTHENTICATION)]
-    pub auth: Option<Mechanism>,
+    pub auth: Option<MechanismName>,
 
     /// Allow PLAIN and LOGIN over TCP without TLS
     #[arg(long, help_heading = AUTHENTICATION)]
@@ -333,9 +335,9 @@ pub enum TlsMode {
     Implicit,
 }
 
-/// A SASL mechanism.
+/// The name of a SASL mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Mechanism {
+pub enum MechanismName {
     /// RFC 7677.
     #[value(name = "scram-sha-256")]
     ScramSha256,
@@ -351,4 +353,19 @@ pub enum Mechanism {
     Login,
     /// The identity that TLS or the socket has shown (RFC 4422 appendix A).
     External,
+}
+
+impl MechanismName {
+    /// The mechanism of this name.
+    #[must_use]
+    pub fn mechanism(self) -> Mechanism {
+        match self {
+            Self::ScramSha256 => Mechanism::ScramSha256,
+            Self::ScramSha1 => Mechanism::ScramSha1,
+            Self::CramMd5 => Mechanism::CramMd5,
+            Self::Plain => Mechanism::Plain,
+            Self::Login => Mechanism::Login,
+            Self::External => Mechanism::External,
+        }
+    }
 }

@@ -232,15 +232,9 @@ fn authenticate(
 ) -> Result<(), SessionError> {
     let offer = session.extensions().argument("AUTH").map(str::to_owned);
     let Some(offer) = offer else { return Err(impossible("the server does not offer AUTH".into())) };
-    let may = |mechanism: Mechanism| !clear || !mechanism.is_clear();
-    let is_usable = |name: &&str| Mechanism::parse(name).is_some_and(may);
-    let usable: Vec<&str> = offer.split_whitespace().filter(is_usable).collect();
-    let chosen = match login.mechanism {
-        None => Mechanism::strongest(&usable),
-        wanted => wanted.filter(|wanted| usable.iter().any(|name| Mechanism::parse(name) == Some(*wanted))),
-    };
-    let none = || impossible(format!("no mechanism may be used of those that the server offers: {offer}"));
-    session.authenticate(chosen.ok_or_else(none)?, &login.user, &login.password)
+    let none = |_| impossible(format!("no mechanism may be used of those that the server offers: {offer}"));
+    let chosen = Mechanism::choose(&offer, login.mechanism, !clear).map_err(none)?;
+    session.authenticate(chosen, &login.user, &login.password)
 }
 
 fn impossible(why: String) -> SessionError {

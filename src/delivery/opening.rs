@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use lmtp_send::lmtp::auth::Mechanism;
+use lmtp_send::lmtp::auth::{Mechanism, NoMechanism};
 use lmtp_send::lmtp::{Cause, Event, Insecure, Session, SessionError, Stage, Transport};
 
 pub use super::findings::Findings;
@@ -357,25 +357,17 @@ fn authenticate(
     let Some(offer) = session.extensions().argument("AUTH").map(str::to_owned) else {
         return Err(impossible("authentication is asked for, and the server does not offer AUTH".into()));
     };
-    let offered: Vec<&str> = offer.split_whitespace().collect();
-    let clear = session.transport().is_clear() && !credentials.insecure;
-    let may = |mechanism: Mechanism| !clear || !mechanism.is_clear();
-    let usable: Vec<&str> = offered.iter().copied().filter(|m| Mechanism::parse(m).is_none_or(may)).collect();
-    let mechanism = match credentials.mechanism {
-        None => Mechanism::strongest(&usable),
-        Some(wanted) if !offered.iter().any(|m| Mechanism::parse(m) == Some(wanted)) => {
-            return Err(impossible(format!(
-                "the server does not offer AUTH {}: it offers {offer}",
-                wanted.name()
-            )));
+    let may_be_clear = credentials.insecure || !session.transport().is_clear();
+    let none = |why| match why {
+        NoMechanism::NotOffered(wanted) => {
+            format!("the server does not offer AUTH {}: it offers {offer}", wanted.name())
         }
-        Some(wanted) => Some(wanted).filter(|m| may(*m)),
+        NoMechanism::Clear => {
+            "the password would be sent in clear: use --tls, or allow it by --auth-insecure".into()
+        }
+        NoMechanism::Unknown => format!("the server offers no mechanism that is known here: {offer}"),
     };
-    match mechanism {
-        Some(mechanism) => session.authenticate(mechanism, &credentials.user, &credentials.password),
-        None if usable.len() < offered.len() => Err(impossible(
-            "the password would be sent in clear: use --tls, or allow it by --auth-insecure".into(),
-        )),
-        None => Err(impossible(format!("the server offers no mechanism that is known here: {offer}"))),
-    }
+    let chosen = Mechanism::choose(&offer, credentials.mechanism, may_be_clear);
+    let mechanism = chosen.map_err(|why| impossible(none(why)))?;
+    session.authenticate(mechanism, &credentials.user, &credentials.password)
 }

@@ -13,7 +13,7 @@ use lmtp_send::io_error::words;
 use lmtp_send::lmtp::auth::Mechanism;
 use lmtp_send::lmtp::{Secret, Stage, printable};
 
-use crate::cli::{self, Protocol, Settings, TlsMode};
+use crate::cli::{MechanismName, Protocol, Settings, TlsMode};
 use crate::exit::Kind;
 use crate::local_error::LocalError;
 use crate::process;
@@ -187,7 +187,7 @@ pub fn credentials(
     until: Instant,
     stop: &Stop,
 ) -> Result<(Option<Credentials>, Option<String>), LocalError> {
-    let mechanism = options.auth.map(mechanism);
+    let mechanism = options.auth.map(MechanismName::mechanism);
     let user = options.user.clone().unwrap_or_default();
     if mechanism == Some(Mechanism::External) {
         let password = Secret::from(Vec::new());
@@ -267,17 +267,6 @@ fn readable_by_others(path: &Path) -> Option<String> {
     let mode = fs::metadata(path).ok()?.permissions().mode();
     (mode & 0o044 != 0)
         .then(|| format!("{}: others can read this file of a password (chmod 600)", path.display()))
-}
-
-fn mechanism(option: cli::Mechanism) -> Mechanism {
-    match option {
-        cli::Mechanism::ScramSha256 => Mechanism::ScramSha256,
-        cli::Mechanism::ScramSha1 => Mechanism::ScramSha1,
-        cli::Mechanism::CramMd5 => Mechanism::CramMd5,
-        cli::Mechanism::Plain => Mechanism::Plain,
-        cli::Mechanism::Login => Mechanism::Login,
-        cli::Mechanism::External => Mechanism::External,
-    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use data_encoding::BASE64;
 use super::Secret;
 
 pub use line::{CANCEL, MAX_AUTH_LINE, decode, encode, encode_initial, stems};
-pub use mechanism::{Mechanism, UnknownMechanism};
+pub use mechanism::{Mechanism, NoMechanism, UnknownMechanism};
 
 /// One authentication in progress.
 #[must_use = "a 235 is to be believed only when `finish` agrees"]

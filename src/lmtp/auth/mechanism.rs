@@ -75,6 +75,40 @@ impl Mechanism {
         let is_offered = |mechanism: &Self| offered.iter().any(|name| Self::parse(name) == Some(*mechanism));
         Self::PREFERRED.iter().copied().find(is_offered)
     }
+
+    /// The mechanism to be used with a server whose AUTH says `offer`: the one that is `wanted`, else the strongest.
+    /// One that sends the password itself is none unless that `may_be_clear`.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMechanism`] says why there is none.
+    pub fn choose(offer: &str, wanted: Option<Self>, may_be_clear: bool) -> Result<Self, NoMechanism> {
+        let may = |mechanism: Self| may_be_clear || !mechanism.is_clear();
+        let offered: Vec<&str> = offer.split_whitespace().collect();
+        let spoken = || offered.iter().filter_map(|name| Self::parse(name));
+        if let Some(wanted) = wanted {
+            if !spoken().any(|mechanism| mechanism == wanted) {
+                return Err(NoMechanism::NotOffered(wanted));
+            }
+            return if may(wanted) { Ok(wanted) } else { Err(NoMechanism::Clear) };
+        }
+        let usable: Vec<&str> =
+            offered.iter().copied().filter(|name| Self::parse(name).is_some_and(may)).collect();
+        let is_forbidden = spoken().any(|mechanism| !may(mechanism));
+        let why = if is_forbidden { NoMechanism::Clear } else { NoMechanism::Unknown };
+        Self::strongest(&usable).ok_or(why)
+    }
+}
+
+/// Why no mechanism can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoMechanism {
+    /// The server does not offer the one that is wanted.
+    NotOffered(Mechanism),
+    /// The password itself would be sent over a connection that others could overhear.
+    Clear,
+    /// None of those that are offered is spoken here, or chosen without being asked for.
+    Unknown,
 }
 
 impl FromStr for Mechanism {
@@ -116,6 +150,24 @@ mod tests {
         ] {
             let names: Vec<&str> = offered.split(' ').collect();
             assert_eq!(Mechanism::strongest(&names), chosen, "{offered}");
+        }
+    }
+
+    #[test]
+    fn a_mechanism_is_chosen_or_it_is_said_why_not() {
+        let plain = Some(Mechanism::Plain);
+        for (offer, wanted, may_be_clear, chosen) in [
+            ("PLAIN CRAM-MD5", None, false, Ok(Mechanism::CramMd5)),
+            ("PLAIN LOGIN", None, true, Ok(Mechanism::Plain)),
+            ("PLAIN GSSAPI", None, false, Err(NoMechanism::Clear)),
+            ("GSSAPI", None, true, Err(NoMechanism::Unknown)),
+            ("", None, true, Err(NoMechanism::Unknown)),
+            ("CRAM-MD5 plain", plain, true, Ok(Mechanism::Plain)),
+            ("CRAM-MD5 plain", plain, false, Err(NoMechanism::Clear)),
+            ("CRAM-MD5", plain, true, Err(NoMechanism::NotOffered(Mechanism::Plain))),
+            ("EXTERNAL", Some(Mechanism::External), false, Ok(Mechanism::External)),
+        ] {
+            assert_eq!(Mechanism::choose(offer, wanted, may_be_clear), chosen, "{offer} {wanted:?}");
         }
     }
 
