@@ -3,8 +3,16 @@
 use super::settings::Schema;
 
 /// What users of swaks, msmtp, sendmail, curl and others type, and what they are to type here.
-const ELSEWHERE: [(&[&str], &str); 19] = [
-    (&["server", "smtp-server", "hostname", "s"], "a host is given with --host HOST[:PORT]"),
+const ELSEWHERE: [(&[&str], &str); 21] = [
+    (&["tlso", "tls-optional", "tlsos"], "TLS where it is offered is --tls opportunistic"),
+    (
+        &["connect-timeout", "timeout-connect", "max-time"],
+        "time limits are --timeout for the connection and each reply, and --deadline for all of it",
+    ),
+    (
+        &["server", "smtp-server", "smtp-host", "url", "hostname", "s"],
+        "a host is given with --host HOST[:PORT]",
+    ),
     (&["unix", "unix-socket", "path"], "a Unix-domain socket is given with --socket PATH"),
     (&["pipe", "command", "copy-routing"], "a program that speaks LMTP is given with --exec COMMAND"),
     (
@@ -19,7 +27,10 @@ const ELSEWHERE: [(&[&str], &str); 19] = [
     ),
     (&["helo", "ehlo", "hello"], "the name in LHLO is given with --lhlo NAME"),
     (&["recipient", "rcpt", "rcpt-to", "mail-rcpt", "cc", "bcc"], "recipients are given with --to ADDR"),
-    (&["sender", "mail-from", "return-path", "envelope-from"], "the sender is given with --from ADDR"),
+    (
+        &["sender", "mail-from", "from-address", "return-path", "envelope-from"],
+        "the sender is given with --from ADDR",
+    ),
     (
         &["read-recipients", "read-envelope-from", "no-to"],
         "sender and recipients are read from the header where --from and --to are not given",
@@ -80,6 +91,9 @@ mod tests {
             ("--password", "LMTP_SEND_PASSWORD"),
             ("--quit-after", "--probe"),
             ("--tlsc", "--tls implicit"),
+            ("--tlso", "--tls opportunistic"),
+            ("--max-time=3", "--deadline"),
+            ("--smtp-host", "--host HOST"),
             ("--tiemout", "--timeout"),
             ("--sockte=/x", "--socket"),
         ] {
