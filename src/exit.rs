@@ -58,6 +58,8 @@ pub enum Kind {
     Exhausted,
     /// Stopped by a signal.
     Stopped,
+    /// A signal ended the run of several messages before this one's turn came.
+    NotBegun,
 }
 
 impl Kind {
@@ -77,7 +79,7 @@ impl Kind {
             Kind::Denied => (TEMPFAIL, NOPERM, 7, 0),
             Kind::InputOutput => (TEMPFAIL, IOERR, 3, 0),
             Kind::Exhausted => (TEMPFAIL, OSERR, 3, 0),
-            Kind::Stopped => (TEMPFAIL, TEMPFAIL, 3, 0),
+            Kind::Stopped | Kind::NotBegun => (TEMPFAIL, TEMPFAIL, 3, 0),
         }
     }
 
@@ -95,7 +97,8 @@ impl Kind {
             | Kind::Bug
             | Kind::InputOutput
             | Kind::Exhausted
-            | Kind::Stopped => State::Unknown,
+            | Kind::Stopped
+            | Kind::NotBegun => State::Unknown,
         }
     }
 
@@ -435,6 +438,7 @@ mod tests {
             (Kind::InputOutput, 75, 74, "4.3.0"),
             (Kind::Exhausted, 75, 71, "4.3.0"),
             (Kind::Stopped, 75, 75, "4.3.0"),
+            (Kind::NotBegun, 75, 75, "4.3.0"),
         ] {
             let judgement = MTA.judge_local_error(kind, None);
             assert_eq!((judgement.exit, judgement.status.to_string().as_str()), (mta, status), "{kind:?}");

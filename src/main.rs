@@ -113,7 +113,7 @@ fn deliver(args: &Args, terms: Terms) -> Result<u8, LocalError> {
     let stop = &Arc::clone(&terms.stop);
     let job = Job::new(args, stop)?;
     let mut report = Report::open(terms, is_of_several(args, &job))?;
-    let mut summary = None;
+    let (mut summary, has_ledger) = (None, job.bulk.ledger.is_some());
     if job.questions.is_empty()
         && !job.output.quiet
         && job.messages.inputs.iter().any(|input| input == Path::new("-"))
@@ -125,11 +125,11 @@ fn deliver(args: &Args, terms: Terms) -> Result<u8, LocalError> {
     } else if job.bulk.is_measured() {
         let mut tally = Tally::new(&mut report);
         delivery::run(&job, stop, &mut tally)?;
-        summary = tally.finish(job.bulk.summary);
+        summary = tally.finish(job.bulk.summary.format, has_ledger);
     } else {
         delivery::run(&job, stop, &mut report)?;
     }
-    Ok(report.finish(summary))
+    Ok(report.finish(summary, has_ledger))
 }
 
 /// A variable or a configuration file cannot be understood: what was typed says how that is told.

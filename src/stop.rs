@@ -1,7 +1,8 @@
 //! SIGINT, SIGTERM and SIGHUP: the run ends in an orderly way, wherever it waits. And the children of this process.
 //!
 //! The signals write into a pipe that every wait listens to. Death by a signal would be a bounce for some
-//! mail systems (qmail and others), and would lose the outcomes already known. A second signal ends the run at once.
+//! mail systems (qmail and others), and would lose the outcomes already known. A message whose end has been sent has
+//! a short grace to get its replies. A second signal ends the run at once.
 //! A signal that was ignored at the start stays ignored: `nohup` and `trap '' HUP` mean it.
 
 use std::ffi::OsStr;
@@ -10,7 +11,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ pub struct Stop {
     caught: Vec<i32>,
     /// When the first signal was noticed.
     noticed: OnceLock<Instant>,
+    /// How long after the first signal something was still waited for, in milliseconds.
+    grace_used: AtomicU64,
     /// The exit code of a second signal.
     code: AtomicU8,
     /// Whether children can be waited for.
@@ -130,6 +133,7 @@ impl Stop {
             flag: Arc::default(),
             caught: Vec::new(),
             noticed: OnceLock::new(),
+            grace_used: AtomicU64::new(0),
             code: AtomicU8::new(code),
             children: OnceLock::new(),
             watcher: OnceLock::new(),
@@ -190,7 +194,14 @@ impl Stop {
     /// When the run has to be silent, once a signal has come: until then what is known may be written.
     #[must_use]
     pub fn last_words(&self) -> Option<Instant> {
-        self.is_requested().then(|| self.notice() + LAST_WORDS)
+        let used = Duration::from_millis(self.grace_used.load(Ordering::Relaxed));
+        self.is_requested().then(|| self.notice() + used + LAST_WORDS)
+    }
+
+    /// Whether a signal has come, and what may be waited for all the same for `grace` after it has had that time.
+    #[must_use]
+    pub fn is_over(&self, grace: Duration) -> bool {
+        self.is_requested() && (grace.is_zero() || self.notice().elapsed() >= grace)
     }
 
     /// When the first signal was noticed. From then on another one ends the run at once.
@@ -240,6 +251,55 @@ impl Stop {
             Err(io::ErrorKind::Interrupted.into())
         } else {
             Ok(Ready { input: read && input.is_some(), output: write && output.is_some() })
+        }
+    }
+
+    /// As [`Stop::wait`], but a signal leaves it `grace` from when it came: what is on its way may still be known.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stop::wait`].
+    pub fn wait_with_grace(
+        &self,
+        input: Option<BorrowedFd<'_>>,
+        output: Option<BorrowedFd<'_>>,
+        until: Instant,
+        grace: Duration,
+    ) -> io::Result<Ready> {
+        if !self.is_requested() {
+            match self.wait(input, output, until) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted && !self.is_over(grace) => {}
+                waited => return waited,
+            }
+        }
+        self.wait_after_signal(input, output, until, grace)
+    }
+
+    fn wait_after_signal(
+        &self,
+        input: Option<BorrowedFd<'_>>,
+        output: Option<BorrowedFd<'_>>,
+        until: Instant,
+        grace: Duration,
+    ) -> io::Result<Ready> {
+        let noticed = self.notice();
+        let end = noticed + grace;
+        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(2);
+        fds.extend(input.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        fds.extend(output.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)));
+        let polled = self.poll(&mut fds, until.min(end));
+        let used = u64::try_from(noticed.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.grace_used.fetch_max(used, Ordering::Relaxed);
+        match polled {
+            Err(e) if e.kind() == io::ErrorKind::TimedOut && end < until => {
+                Err(io::ErrorKind::Interrupted.into())
+            }
+            Err(e) => Err(e),
+            Ok(()) => {
+                let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+                let input = input.is_some() && ready.next().unwrap_or(false);
+                Ok(Ready { input, output: output.is_some() && ready.next().unwrap_or(false) })
+            }
         }
     }
 

@@ -17,6 +17,7 @@ mod reach;
 mod replies;
 mod resources;
 mod slow;
+mod stopped;
 mod terminal;
 pub mod tls;
 mod waiting;

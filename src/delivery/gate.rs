@@ -3,7 +3,7 @@
 //! Whatever hangs on an outcome hangs on [`Worker::conclude`]: further attempts, `--fail-fast`, the report.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lmtp_send::io_error::words;
 use lmtp_send::lmtp::{Cause, EnhancedCode, Outcome, Reply, SessionError, Settlement, Stage};
@@ -44,6 +44,11 @@ impl Worker<'_> {
             self.conclude(mail, recipient, Conclusion::Outcome(outcome), Some(server));
         }
         self.queue.push_all_first(&again);
+        if let Some(connection) = &mut self.connection
+            && !connection.pipeline.is_pending()
+        {
+            connection.pipeline.transport().set_grace(Duration::ZERO);
+        }
     }
 
     /// `outcome`; but nobody knows what was accepted where the file was written to while its octets were on the way.

@@ -196,6 +196,11 @@ impl Mail {
         Ok(())
     }
 
+    /// How the report calls it.
+    pub fn name(&self) -> &str {
+        &self.about.name
+    }
+
     /// What the ledger knows it by, if it is in hand.
     pub fn id(&self) -> Option<&MessageId> {
         self.id.as_ref()

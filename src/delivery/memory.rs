@@ -33,10 +33,10 @@ impl Memory {
     ///
     /// It cannot be made or written to.
     pub fn open(job: &Job) -> Result<Self, LocalError> {
-        let Some(path) = &job.bulk.ledger else {
+        let Some((path, keep)) = &job.bulk.ledger else {
             return Ok(Self { ledger: None, again: AtomicBool::new(false) });
         };
-        let ledger = Ledger::open(path, job.bulk.ledger_keep).map_err(|e| {
+        let ledger = Ledger::open(path, *keep).map_err(|e| {
             LocalError::input(kind(&e, Kind::Config), format!("--ledger {}", unusable(path, &e)))
         })?;
         Ok(Self { ledger: Some(Mutex::new(ledger)), again: AtomicBool::new(false) })

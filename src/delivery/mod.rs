@@ -58,6 +58,13 @@ use intake::{Ahead, Intake, Next, Patience};
 use memory::Memory;
 use worker::Worker;
 
+/// How long the replies to what was sent are waited for once a signal has come, in a run of several messages.
+const GRACE: Duration = Duration::from_secs(3);
+/// The same for a single one: whoever stopped it waits for the end.
+const GRACE_OF_ONE: Duration = Duration::from_secs(1);
+/// Why a message was not begun.
+const STOPPED: &str = "stopped by a signal";
+
 /// What became of a recipient, in a session or short of one.
 #[derive(Clone, Debug)]
 pub enum Conclusion {
@@ -149,6 +156,8 @@ struct Run<'a> {
     /// The holder of the intake waits for somebody.
     intake_waits: AtomicBool,
     memory: Memory,
+    /// There is more than one message.
+    several: AtomicBool,
     report_lost: AtomicBool,
     ledger_lost: AtomicBool,
     /// No further message is taken.
@@ -168,6 +177,7 @@ pub fn run(job: &Job, stop: &Arc<Stop>, reporter: &mut dyn Reporter) -> Result<(
         intake: Mutex::new(Intake::new(job)),
         intake_waits: AtomicBool::new(false),
         memory: Memory::open(job)?,
+        several: AtomicBool::new(job.bulk.several),
         report_lost: AtomicBool::new(false),
         ledger_lost: AtomicBool::new(false),
         ended: AtomicBool::new(false),
@@ -205,7 +215,23 @@ impl Run<'_> {
 
     /// What was taken for a message is a directory: its messages are.
     fn expand(&self, directory: &Path) -> Result<(), LocalError> {
+        self.several.store(true, Ordering::Relaxed);
         self.intake.lock().unwrap_or_else(PoisonError::into_inner).expand(directory)
+    }
+
+    fn is_of_several(&self) -> bool {
+        self.several.load(Ordering::Relaxed)
+    }
+
+    /// How long the replies to what was sent are waited for once a signal has come.
+    fn grace(&self) -> Duration {
+        if self.is_of_several() { GRACE } else { GRACE_OF_ONE }
+    }
+
+    /// A signal has come before the message `name` was begun.
+    fn not_begun(&self, name: &str) -> LocalError {
+        let kind = if self.is_of_several() { Kind::NotBegun } else { Kind::Stopped };
+        LocalError::input(kind, format!("{name}: {STOPPED}"))
     }
 
     /// How many messages there are, where that is known.
@@ -244,9 +270,10 @@ impl Run<'_> {
 
     /// Why the message `name` is not taken in, if it is not.
     fn hindrance(&self, name: &str) -> Option<LocalError> {
-        let why = if self.stop.is_requested() {
-            "stopped by a signal"
-        } else if self.is_ledger_lost() {
+        if self.stop.is_requested() {
+            return Some(self.not_begun(name));
+        }
+        let why = if self.is_ledger_lost() {
             "not sent, since the ledger cannot be kept"
         } else if self.is_over() {
             "not sent, since --fail-fast ended the run"

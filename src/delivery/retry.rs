@@ -65,7 +65,9 @@ pub fn is_worth_another(policy: &Policy, conclusion: &Conclusion) -> bool {
         Conclusion::Earlier => false,
         Conclusion::LocalError(error) => {
             let again = policy.judge_local_error(error.kind, error.reply.as_ref()).class == Class::Deferred;
-            again && error.stage != Stage::Input && !matches!(error.kind, Kind::Stopped | Kind::Bug)
+            again
+                && error.stage != Stage::Input
+                && !matches!(error.kind, Kind::Stopped | Kind::NotBegun | Kind::Bug)
         }
     }
 }

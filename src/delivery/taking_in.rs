@@ -29,6 +29,10 @@ impl Worker<'_> {
     pub(super) fn next_batch(&mut self) -> Option<Batch> {
         loop {
             self.let_rest();
+            if self.run.stop.is_requested() {
+                // What is in flight has little time left.
+                self.hang_up();
+            }
             if let Some(batch) = self.queue.pop(Instant::now) {
                 return Some(batch);
             }
@@ -162,7 +166,9 @@ impl Worker<'_> {
             Ok(None) => return,
             Ok(Some(letter)) => letter,
             Err(error) => {
-                self.measure(Measure::Message);
+                if error.kind != Kind::NotBegun {
+                    self.measure(Measure::Message);
+                }
                 return about.everyone(&job.to, &error).into_iter().for_each(|record| self.tell(record));
             }
         };
@@ -181,6 +187,9 @@ impl Worker<'_> {
         deadline: Instant,
         about: &mut About,
     ) -> Result<Option<Arc<Letter>>, LocalError> {
+        if let Place::Nowhere(error) = &input.place {
+            return Err(error.clone());
+        }
         if let Some(error) = self.run.hindrance(&input.name) {
             return Err(error);
         }

@@ -103,6 +103,9 @@ impl<'a> Worker<'a> {
     }
 
     fn deliver(&mut self, batch: Batch) {
+        if self.run.stop.is_requested() {
+            return self.leave(&batch);
+        }
         if let Err((error, server)) = self.wake(&batch) {
             return self.conclude_all(&batch, &Conclusion::LocalError(error), server);
         }
@@ -168,6 +171,7 @@ impl<'a> Worker<'a> {
         {
             self.collect();
         }
+        self.set_grace(Duration::ZERO);
         if self.run.is_ledger_lost() {
             self.break_off(batch, LEDGER_LOST);
             return Ok(());
@@ -176,7 +180,7 @@ impl<'a> Worker<'a> {
             self.break_off(batch, "not sent, since --fail-fast ended the run");
             return Ok(());
         }
-        match self.send(batch.mail, id)? {
+        match self.send(batch, id)? {
             DataReply::GoAhead | DataReply::Nothing => self.collect(),
             DataReply::Cancelled => {
                 self.collect();
@@ -230,16 +234,32 @@ impl<'a> Worker<'a> {
         pipeline.begin(&transaction).map(Some)
     }
 
-    fn send(&mut self, number: usize, id: TransactionId) -> Result<DataReply, SessionError> {
-        let Some(mail) = self.mails.get_mut(&number) else { return Ok(DataReply::Nothing) };
+    /// Sends the message, where the server waits for it and the run goes on. In a run of several a message that is on
+    /// its way is sent to its end when a signal comes; the only one is cut short, which leaves nobody in doubt.
+    fn send(&mut self, batch: &Batch, id: TransactionId) -> Result<DataReply, SessionError> {
+        let Some(mail) = self.mails.get_mut(&batch.mail) else { return Ok(DataReply::Nothing) };
         let Some(connection) = &mut self.connection else { return Ok(DataReply::Nothing) };
         connection.pipeline.transport().set_deadline(mail.deadline);
         let Some(letter) = mail.letter().cloned() else { return Ok(DataReply::Nothing) };
+        let reply = connection.pipeline.await_data_reply()?;
+        if reply != DataReply::GoAhead {
+            return Ok(reply);
+        }
+        if self.run.stop.is_requested() {
+            self.connection = None;
+            self.leave(batch);
+            return Ok(DataReply::Nothing);
+        }
+        let grace = self.run.grace();
+        if self.run.is_of_several() {
+            connection.pipeline.transport().set_grace(grace);
+        }
         let mut body = letter.message.open();
         let sent = connection.pipeline.send(&mut body);
         // Whoever waits for a reply is not to be told from a file that has changed.
         mail.from_file |= body.went_from_file();
         if matches!(sent, Ok(DataReply::GoAhead)) {
+            connection.pipeline.transport().set_grace(grace);
             if self.run.job.bulk.is_measured() {
                 connection.begun.get_mut(&id).into_iter().for_each(|begun| begun.sent = Some(Instant::now()));
             }
@@ -322,6 +342,22 @@ impl<'a> Worker<'a> {
     fn is_new(&self, batch: &Batch) -> bool {
         let tried = |&i: &usize| self.mails.get(&batch.mail).is_some_and(|mail| mail.tried(i).0 > 1);
         self.count == batch.mail + 1 && !batch.recipients.iter().any(tried)
+    }
+
+    /// From now on a signal leaves what is on its way so much time.
+    fn set_grace(&mut self, grace: Duration) {
+        self.connection.iter_mut().for_each(|c| c.pipeline.transport().set_grace(grace));
+    }
+
+    /// A signal has come before the message of `batch` was sent.
+    fn leave(&mut self, batch: &Batch) {
+        let Some(mail) = self.mails.get(&batch.mail) else { return };
+        let error = if batch.recipients.iter().any(|&i| mail.tried(i).0 > 1) {
+            LocalError::input(Kind::Stopped, "stopped by a signal before it was tried again")
+        } else {
+            self.run.not_begun(mail.name())
+        };
+        self.conclude_all(batch, &Conclusion::LocalError(error), None);
     }
 
     /// The run is over before the message of `batch`, which the server may wait for, was sent.

@@ -33,25 +33,33 @@ pub struct Bulk {
     pub header_recipients: bool,
     /// The part of the run that is done here.
     pub shard: Option<Shard>,
-    /// Where what was delivered is remembered.
-    pub ledger: Option<PathBuf>,
-    /// How long.
-    pub ledger_keep: Duration,
+    /// Where what was delivered is remembered, and how long.
+    pub ledger: Option<(PathBuf, Duration)>,
     /// Whether and when deferred recipients are tried again.
     pub retry: Retry,
-    /// The summary that was asked for.
-    pub summary: Option<SummaryFormat>,
-    /// A summary is shown to whoever sits at the terminal, or asked for many words.
-    pub summary_by_itself: bool,
+    /// How the run is summed up.
+    pub summary: Summing,
+    /// More than one message is to be expected, by what was typed.
+    pub several: bool,
+}
+
+/// How a run is summed up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Summing {
+    /// In the form that was asked for.
+    pub format: Option<SummaryFormat>,
+    /// It is shown to whoever sits at the terminal, or asked for many words.
+    pub by_itself: bool,
 }
 
 impl Bulk {
     /// What the options mean.
     #[must_use]
     pub fn new(options: &cli::Bulk, output: &Output, files: &[PathBuf]) -> Self {
-        let several = || files.len() > 1 || options.is_of_several() || files.iter().any(|file| file.is_dir());
+        let several = files.len() > 1 || options.is_of_several();
         let is_seen = || output.verbosity > 0 || (!output.quiet && std::io::stderr().is_terminal());
-        let by_itself = is_seen() && several();
+        let by_itself = is_seen() && (several || files.iter().any(|file| file.is_dir()));
+        let keep = Duration::from_secs(86_400) * options.ledger_days.unwrap_or(LEDGER_DAYS);
         Self {
             connections: options.connections.map_or(1, |n| usize::try_from(n).unwrap_or(1)),
             rate: options.rate,
@@ -61,11 +69,10 @@ impl Bulk {
             mbox: options.mbox,
             header_recipients: options.header_recipients,
             shard: options.shard.map(|(part, parts)| Shard { part, parts }),
-            ledger: options.ledger.clone(),
-            ledger_keep: Duration::from_secs(86_400) * options.ledger_days.unwrap_or(LEDGER_DAYS),
+            ledger: options.ledger.clone().map(|path| (path, keep)),
             retry: Retry { times: options.retry, within: options.retry_for },
-            summary: options.summary,
-            summary_by_itself: by_itself,
+            summary: Summing { format: options.summary, by_itself },
+            several,
         }
     }
 
@@ -82,7 +89,7 @@ impl Bulk {
     /// Whether what the summary is made of is counted.
     #[must_use]
     pub fn is_measured(&self) -> bool {
-        self.summary.is_some() || self.summary_by_itself
+        self.summary.format.is_some() || self.summary.by_itself
     }
 }
 

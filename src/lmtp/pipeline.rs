@@ -123,6 +123,17 @@ impl<T: Transport, O: Observer> Pipeline<T, O> {
         self.step_while(self.is_owed(self.earlier))
     }
 
+    /// Waits until it is known whether the server waits for the message of the transaction begun last;
+    /// [`send`](Self::send) does that too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::room`].
+    pub fn await_data_reply(&mut self) -> Result<DataReply, SessionError> {
+        while self.next_earlier_reply()? {}
+        self.session.await_data_reply()
+    }
+
     /// Sends the message of the transaction begun last, once the server waits for it. Its end is not written
     /// before more is called.
     ///
@@ -130,8 +141,7 @@ impl<T: Transport, O: Observer> Pipeline<T, O> {
     ///
     /// As [`Pipeline::room`]. A message that turns out not to be what was counted is cut short, never ended.
     pub fn send(&mut self, content: &mut dyn Content) -> Result<DataReply, SessionError> {
-        while self.next_earlier_reply()? {}
-        let reply = self.session.await_data_reply()?;
+        let reply = self.await_data_reply()?;
         if reply == DataReply::GoAhead {
             self.sent = true;
             self.session.send_message(content)?;

@@ -2,6 +2,7 @@
 
 mod answer;
 mod diagnostics;
+mod going_on;
 mod line;
 mod monitor;
 mod never_begun;
@@ -21,6 +22,7 @@ use lmtp_send::lmtp::printable;
 
 pub use answer::Answer;
 use diagnostics::Diagnostics;
+use going_on::NotBegun;
 pub use never_begun::never_begun;
 use never_begun::unknown;
 pub use probe::{Answered, Probe};
@@ -85,6 +87,8 @@ pub struct Report {
     /// What is said of messages some of whose recipients are still to come.
     begun: Vec<(Arc<str>, Diagnostics)>,
     warnings: Vec<String>,
+    /// Messages that a signal has left.
+    not_begun: NotBegun,
     several: bool,
     /// The exit code of a probe that monitoring has been told of; nothing else is said then.
     monitored: Option<u8>,
@@ -109,21 +113,33 @@ impl Report {
             at_the_end: Diagnostics::default(),
             begun: Vec::new(),
             warnings: Vec::new(),
+            not_begun: NotBegun::default(),
             several,
             monitored: None,
         })
     }
 
     /// Prints the diagnostics, the one that decides first, and behind them the `summary`; and returns the exit code.
-    pub fn finish(mut self, summary: Option<String>) -> u8 {
+    /// `has_ledger`: the run remembers who has what.
+    pub fn finish(mut self, summary: Option<String>, has_ledger: bool) -> u8 {
         if let Some(exit) = self.monitored {
             return exit;
+        }
+        let mut to_go_on = None;
+        if let Some((line, judgement, number)) = self.not_begun.diagnostic(&self.terms.policy) {
+            if let Some(facility) = self.terms.output.syslog {
+                self.log.get_or_insert_with(|| Log::open(facility)).write(judgement.class, &line);
+            }
+            self.at_the_end.add(Some(line), judgement, number);
+            let is_said = has_ledger && summary.is_some();
+            to_go_on = (!is_said).then(|| going_on::how(has_ledger));
         }
         let judgement = self.at_the_end.deciding.map(|deciding| deciding.judgement);
         let mut lines = Vec::new();
         if !self.terms.output.quiet {
             lines = self.at_the_end.into_lines();
             lines.append(&mut self.warnings);
+            lines.extend(to_go_on);
         }
         let until = self.until.max(Instant::now() + GRACE);
         self.terms.stop.clear_terminal();
@@ -283,6 +299,10 @@ impl Reporter for Report {
             .saturating_sub(Duration::try_from_secs_f64(record.seconds).unwrap_or_default());
         self.until = Instant::now().checked_add(left).unwrap_or(self.until);
         let judgement = self.judge(&record.conclusion);
+        if self.not_begun.takes(&record, judgement) {
+            self.write(&record, judgement);
+            return !self.lost;
+        }
         if let Some(progress) = &self.terms.progress {
             progress.count(judgement.exit == exit::OK, record.is_last);
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::Report;
+use super::{Report, going_on};
 use crate::cli::SummaryFormat;
 use crate::delivery::{Listener, Listeners, Measure, Record, Reporter};
 use crate::exit::Class;
@@ -25,6 +25,8 @@ struct Summary {
     failed: u64,
     uncertain: u64,
     latency: Latency,
+    /// The run remembers who has what.
+    has_ledger: bool,
 }
 
 /// How many replies took how long.
@@ -71,7 +73,8 @@ impl<'a> Tally<'a> {
     }
 
     /// The summary, in the form asked for, or for people where there were several messages.
-    pub fn finish(self, format: Option<SummaryFormat>) -> Option<String> {
+    pub fn finish(mut self, format: Option<SummaryFormat>, has_ledger: bool) -> Option<String> {
+        self.summary.has_ledger = has_ledger;
         let by_itself = (self.summary.messages > 1).then_some(SummaryFormat::Text);
         format.or(by_itself).map(|format| self.summary.lines(format, self.began.elapsed()))
     }
@@ -113,6 +116,7 @@ impl Default for Summary {
             failed: 0,
             uncertain: 0,
             latency,
+            has_ledger: false,
         }
     }
 }
@@ -203,9 +207,12 @@ impl Summary {
     fn to_go_on(&self) -> Option<String> {
         let left = self.deferred + self.uncertain;
         (left > 0).then(|| {
-            format!(
-                "left: {left} recipients, deferred or uncertain in the report; with --ledger DIR the same command goes on with them alone"
-            )
+            let left = format!("left: {left} recipients, deferred or uncertain in the report");
+            if self.has_ledger {
+                format!("{left}; {}", going_on::how(true))
+            } else {
+                format!("{left}; with --ledger DIR a command that is repeated goes on with them alone")
+            }
         })
     }
 }

@@ -19,13 +19,22 @@ pub struct Limits {
     deadline: Instant,
     stage: Stage,
     until: Instant,
+    /// How long replies are waited for once a signal has come.
+    grace: Duration,
 }
 
 impl Limits {
     /// The limits from now on, at the stage of connecting.
     #[must_use]
     pub fn new(timeout: Duration, data_timeout: Duration, deadline: Instant) -> Self {
-        let mut limits = Self { timeout, data_timeout, deadline, stage: Stage::Connect, until: deadline };
+        let mut limits = Self {
+            timeout,
+            data_timeout,
+            deadline,
+            stage: Stage::Connect,
+            until: deadline,
+            grace: Duration::ZERO,
+        };
         limits.enter(Stage::Connect);
         limits
     }
@@ -40,6 +49,17 @@ impl Limits {
     pub fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = deadline;
         self.enter(self.stage);
+    }
+
+    /// From now on a signal leaves what is on its way so much time.
+    pub fn set_grace(&mut self, grace: Duration) {
+        self.grace = grace;
+    }
+
+    /// How long what is on its way is waited for once a signal has come.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        self.grace
     }
 
     /// When the stage's time is over.

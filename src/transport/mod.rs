@@ -16,7 +16,7 @@ pub use stream::Ended;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use crate::cli::Proxy;
@@ -135,6 +135,16 @@ impl Link {
         }
     }
 
+    /// From now on a signal leaves what is on its way so much time.
+    pub fn set_grace(&mut self, grace: Duration) {
+        match &mut self.ends {
+            Ends::Stream(stream) => stream.set_grace(grace),
+            Ends::Secured(secured) => secured.stream().set_grace(grace),
+            Ends::Sink(local) => local.limits.set_grace(grace),
+            Ends::Insecure(_) | Ends::Gone => {}
+        }
+    }
+
     fn ends(&mut self) -> io::Result<&mut dyn Transport> {
         match &mut self.ends {
             Ends::Stream(stream) => Ok(stream),
@@ -179,7 +189,7 @@ impl Transport for Local {
     }
 
     fn exchange(&mut self, out: &[u8], input: &mut [u8]) -> io::Result<Moved> {
-        if self.stop.is_requested() {
+        if self.stop.is_over(self.limits.grace()) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         if Instant::now() >= self.limits.until() {

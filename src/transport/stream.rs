@@ -106,6 +106,11 @@ impl Stream {
         self.limits.set_deadline(deadline);
     }
 
+    /// From now on a signal leaves what is on its way so much time.
+    pub fn set_grace(&mut self, grace: Duration) {
+        self.limits.set_grace(grace);
+    }
+
     /// Sends what is taken of `stretch` without waiting, and without reading it; returns how much. The octets are
     /// not copied either: they are what stands in the file when the peer takes them.
     ///
@@ -148,7 +153,7 @@ impl Stream {
         input: &mut [u8],
     ) -> io::Result<Moved> {
         // A peer that takes all at once is never waited for; what it has said already counts.
-        if self.stop.is_requested() {
+        if self.stop.is_over(self.limits.grace()) {
             let heard = self.pending(input)?;
             return if heard.read > 0 { Ok(heard) } else { Err(io::ErrorKind::Interrupted.into()) };
         }
@@ -203,8 +208,9 @@ impl Stream {
                 (process.output.as_fd(), process.input.as_ref().map_or(process.output.as_fd(), AsFd::as_fd))
             }
         };
+        let (until, grace) = (self.limits.until(), self.limits.grace());
         self.stop
-            .wait(input.then_some(read), output.then_some(write), self.limits.until())
+            .wait_with_grace(input.then_some(read), output.then_some(write), until, grace)
             .map_err(|e| self.limits.name(e))
     }
 }

@@ -1,0 +1,216 @@
+//! A run of several messages that is told to stop: what is in flight is known, nothing new is begun, and one line says
+//! what is left.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::{ONE, TWO, large_message};
+use crate::scripted::{Client, PATIENCE, Ran, Running, Server, holds_final_dot};
+
+/// So many messages in files.
+fn files(home: &Path, count: usize) -> Vec<PathBuf> {
+    let write = |n: usize| {
+        let path = home.join(format!("{n}.eml"));
+        fs::write(&path, format!("Subject: {n}\n\n{n}\n")).unwrap();
+        path
+    };
+    (0..count).map(write).collect()
+}
+
+/// How often each outcome is in the report.
+fn counts(ran: &Ran) -> [usize; 3] {
+    let report = ran.report();
+    ["delivered", "deferred", "uncertain"]
+        .map(|outcome| report.iter().filter(|object| object["outcome"] == outcome).count())
+}
+
+/// A server that has taken the first message and the commands for the second, and waits for `word` before it answers
+/// with `replies`. The run, which has been told to stop by then.
+fn stopped(client: impl FnOnce(&Server) -> Client, replies: &'static [&str]) -> (Server, Running) {
+    let (reached, there) = channel();
+    let (go_on, word) = channel();
+    let server = Server::unix(move |peer| {
+        peer.session(&["PIPELINING"])?;
+        peer.envelope(1)?;
+        peer.message()?;
+        peer.flight(&["MAIL FROM:<me@example.net>", "RCPT TO:<a@example.net>", "DATA"])?;
+        reached.send(()).ok();
+        peer.hold(&word)?;
+        std::thread::sleep(Duration::from_millis(300));
+        peer.say_all(replies)?;
+        peer.silence()
+    });
+    let running = client(&server).start();
+    there.recv_timeout(PATIENCE).unwrap();
+    running.signal(Signal::INT);
+    go_on.send(()).ok();
+    (server, running)
+}
+
+#[test]
+fn told_to_stop_between_many_messages() {
+    let home = tempfile::tempdir().unwrap();
+    let files = files(home.path(), 1000);
+    let client = |server: &Server| Client::to(server).typed(ONE).args(&files);
+    let (server, running) = stopped(client, &["250 2.0.0 delivered", "250 ok", "250 ok", "354 go on"]);
+    let ran = running.wait();
+    let heard = server.finish().pop().unwrap();
+    let text = String::from_utf8_lossy(&heard.octets);
+    assert_eq!(text.matches("\r\n.\r\n").count(), 1, "the second message was not sent: {text}");
+    let ran = ran.exits(75).within(5.0);
+    assert_eq!(counts(&ran), [1, 999, 0]);
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", ran.stderr);
+    let expected =
+        format!("4.3.0 999 messages not begun, from {} on: stopped by a signal", files[1].display());
+    assert_eq!(lines[0], expected);
+    assert!(lines[1].starts_with("to go on: ") && lines[1].contains("--ledger"), "{}", lines[1]);
+    assert!(
+        ran.report()[1..]
+            .iter()
+            .all(|object| object["stage"] == "input" && object["attempts"] == 1 || object["attempts"] == 0)
+    );
+}
+
+#[test]
+fn told_to_stop_and_the_server_says_nothing() {
+    // What is in flight has a few seconds, and no more.
+    let home = tempfile::tempdir().unwrap();
+    let files = files(home.path(), 5);
+    let client = |server: &Server| Client::to(server).typed(ONE).args(&files);
+    let (server, running) = stopped(client, &[]);
+    let ran = running.wait().exits(75).within(8.0);
+    server.finish();
+    assert_eq!(counts(&ran), [0, 4, 1]);
+    assert!(ran.took > Duration::from_secs(2), "{:?}", ran.took);
+    assert!(ran.stderr.contains("the message may have been delivered"), "{}", ran.stderr);
+}
+
+#[test]
+fn told_to_stop_within_the_deadline_or_twice() {
+    let home = tempfile::tempdir().unwrap();
+    let files = files(home.path(), 5);
+    let client = |server: &Server| Client::to(server).typed(ONE).typed("--deadline 1").args(&files);
+    let (server, running) = stopped(client, &[]);
+    let ran = running.wait().exits(75).within(2.9);
+    server.finish();
+    assert_eq!(counts(&ran), [0, 4, 1]);
+
+    let client = |server: &Server| Client::to(server).typed(ONE).args(&files);
+    let (server, running) = stopped(client, &[]);
+    std::thread::sleep(Duration::from_millis(200));
+    running.signal(Signal::INT);
+    let ran = running.wait().within(2.5);
+    server.finish();
+    assert_eq!((ran.code(), ran.stderr.as_str()), (75, ""));
+}
+
+#[test]
+fn told_to_stop_with_a_ledger() {
+    let home = tempfile::tempdir().unwrap();
+    let files = files(home.path(), 6);
+    let ledger = home.path().join("the ledger");
+    let client = |server: &Server| {
+        Client::to(server).typed(ONE).args(&files).arg("--ledger", &ledger).typed("--summary json")
+    };
+    let (server, running) = stopped(client, &["250 2.0.0 delivered", "250 ok", "250 ok", "354 go on"]);
+    let socket = PathBuf::from(server.name());
+    let ran = running.wait().exits(75);
+    // What is said is run as it stands.
+    let summary: serde_json::Value = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
+    let words = summary["to_go_on"].as_str().unwrap();
+    let line = words.lines().last().unwrap().to_owned();
+    assert!(line.contains("'") && line.contains("the ledger"), "{line}");
+    server.finish();
+    fs::remove_file(&socket).ok();
+    let sink = line.replacen(&format!("--socket {}", socket.display()), "--sink sink", 1);
+    let output =
+        std::process::Command::new("sh").args(["-c", &sink]).current_dir(home.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{sink}: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read_dir(home.path().join("sink/a@example.net/new")).unwrap().count(), 5);
+}
+
+#[test]
+fn told_to_stop_while_one_of_several_is_sent() {
+    // It is in flight: it goes to its end, where the server takes it.
+    let home = tempfile::tempdir().unwrap();
+    let large = home.path().join("large.eml");
+    fs::write(&large, large_message()).unwrap();
+    let small = files(home.path(), 2);
+    let (reached, there) = channel();
+    let (go_on, word) = channel();
+    let server = Server::unix(move |peer| {
+        peer.session(&["PIPELINING"])?;
+        peer.envelope(2)?;
+        peer.octets(10_000)?;
+        reached.send(()).ok();
+        peer.hold(&word)?;
+        peer.message()?;
+        peer.say_all(&["250 2.0.0 delivered", "250 2.0.0 delivered"])?;
+        peer.expect("QUIT")?;
+        peer.say("221 bye")?;
+        peer.end()
+    });
+    let running = Client::to(&server).typed(TWO).args([&large]).args(&small).start();
+    there.recv_timeout(PATIENCE).unwrap();
+    running.signal(Signal::TERM);
+    go_on.send(()).ok();
+    let ran = running.wait();
+    assert!(holds_final_dot(&server.finish().pop().unwrap().octets));
+    let ran = ran.exits(75).within(6.0);
+    assert_eq!(counts(&ran), [2, 4, 0]);
+    assert!(ran.stderr.starts_with("4.3.0 2 messages not begun, from "), "{}", ran.stderr);
+}
+
+#[test]
+fn told_to_stop_when_the_reply_to_the_only_message_is_due() {
+    let (reached, there) = channel();
+    let (go_on, word) = channel();
+    let server = Server::unix(move |peer| {
+        peer.session(&["PIPELINING"])?;
+        peer.envelope(1)?;
+        peer.message()?;
+        peer.expect("QUIT")?;
+        reached.send(()).ok();
+        peer.hold(&word)?;
+        std::thread::sleep(Duration::from_millis(200));
+        peer.say_all(&["250 2.0.0 delivered", "221 bye"])?;
+        peer.end()
+    });
+    let running = Client::to(&server).typed(ONE).start();
+    there.recv_timeout(PATIENCE).unwrap();
+    running.signal(Signal::TERM);
+    go_on.send(()).ok();
+    running.wait().exits(0).outcomes(&["delivered"]);
+    server.finish();
+}
+
+#[test]
+fn told_to_stop_while_a_list_or_an_mbox_is_still_being_written() {
+    let home = tempfile::tempdir().unwrap();
+    for (options, input) in
+        [("--files-from -", "m\n"), ("--mbox -", "From x\nSubject: 1\n\n1\n\nFrom y\nSubj")]
+    {
+        fs::write(home.path().join("m"), "Subject: m\n\nm\n").unwrap();
+        let client = Client::new().typed(ONE).arg("--sink", &home.path().join("sink")).dir(home.path());
+        let mut running = client.typed(options).hungry().start();
+        running.feed(input.as_bytes());
+        running.ready();
+        let new = home.path().join("sink/a@example.net/new");
+        let until = std::time::Instant::now() + PATIENCE;
+        while options.starts_with("--files") && !new.is_dir() && std::time::Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        running.signal(Signal::TERM);
+        let ran = running.wait().exits(75).within(8.0);
+        assert!(
+            ran.stderr.starts_with("4.3.0 ") && ran.stderr.contains("stopped by a signal"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
