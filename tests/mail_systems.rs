@@ -3,6 +3,7 @@
 //! Each is configured with the lines that the manual has for it (`man/lmtp-send-mail-systems.7`).
 
 mod callers;
+mod faults;
 mod fetchers;
 mod filters;
 pub mod page;
@@ -32,7 +33,7 @@ const MESSAGE: &str = "From: sender@example.net\nTo: ann@example.net\nSubject: t
 #[test]
 fn postfix_delivers() {
     let Some(dovecot) = dovecot() else { return };
-    let Some(postfix) = Postfix::start(&dovecot.tcp(), "") else { return };
+    let Some(postfix) = Postfix::start(&dovecot.tcp()) else { return };
     postfix.submit("sender@example.net", &["ann@example.net", "bob@example.net"], MESSAGE);
     for user in ["ann", "bob"] {
         until("the message has come", || !dovecot.mailbox(user).is_empty());
@@ -50,7 +51,7 @@ fn postfix_delivers() {
 #[test]
 fn postfix_bounces() {
     let Some(dovecot) = dovecot() else { return };
-    let Some(postfix) = Postfix::start(&dovecot.tcp(), "") else { return };
+    let Some(postfix) = Postfix::start(&dovecot.tcp()) else { return };
     postfix.submit("sender@example.net", &["joe@example.net", "ann@example.net"], MESSAGE);
     until("the bounce has come", || !dovecot.mailbox("sender").is_empty());
     let bounce = &dovecot.mailbox("sender")[0];
@@ -69,7 +70,7 @@ fn postfix_bounces() {
 #[test]
 fn postfix_keeps_what_is_deferred() {
     let Some(dovecot) = dovecot() else { return };
-    let Some(postfix) = Postfix::start(&dovecot.tcp(), "") else { return };
+    let Some(postfix) = Postfix::start(&dovecot.tcp()) else { return };
     postfix.submit("sender@example.net", &["full@example.net"], MESSAGE);
     until("it was tried", || !postfix.deliveries("full@example.net").is_empty());
     let log = postfix.deliveries("full@example.net").remove(0);
@@ -81,7 +82,7 @@ fn postfix_keeps_what_is_deferred() {
 
 #[test]
 fn postfix_keeps_all_while_the_server_is_away() {
-    let Some(postfix) = Postfix::start(&Place::Port(free_port()), "") else { return };
+    let Some(postfix) = Postfix::start(&Place::Port(free_port())) else { return };
     postfix.submit("sender@example.net", &["ann@example.net"], MESSAGE);
     until("it was tried", || !postfix.deliveries("ann@example.net").is_empty());
     let log = postfix.deliveries("ann@example.net").remove(0);

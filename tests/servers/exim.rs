@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::mail_systems::page::lines;
 
-use super::{Account, Home, Place, installed, peers, private_mounts};
+use super::{Account, Home, Mail, Place, installed, peers, private_mounts};
 
 const CONFIGURATION: &str = r#"
 exim_path = @EXIM@
@@ -18,6 +18,10 @@ exim_user = @USER@
 exim_group = @GROUP@
 keep_environment =
 no_message_logs
+acl_smtp_rcpt = check_rcpt
+begin acl
+check_rcpt:
+  accept
 begin routers
 everything:
   driver = accept
@@ -59,9 +63,26 @@ impl Exim {
         self.run(&args, message)
     }
 
+    /// How many messages wait.
+    pub fn waiting(&self) -> usize {
+        self.run(&["-bpc"], "").lines().find_map(|line| line.trim().parse().ok()).unwrap()
+    }
+
     /// The messages that wait, and for whom.
     pub fn queue(&self) -> String {
         self.run(&["-bp"], "")
+    }
+
+    /// Puts these into the queue, handed in by one SMTP session on standard input.
+    pub fn submit_all(&self, mails: &[Mail<'_>]) {
+        let commands: String = mails.iter().flat_map(Mail::commands).collect();
+        let replies = self.run(&["-odq", "-bs"], &format!("HELO localhost\r\n{commands}QUIT\r\n"));
+        assert_eq!(replies.matches("250 OK id=").count(), mails.len(), "{replies}");
+    }
+
+    /// Tries everything that waits, and returns when that is done, with the log.
+    pub fn flush(&self) -> String {
+        self.run(&["-qff"], "")
     }
 
     fn run(&self, args: &[&str], input: &str) -> String {

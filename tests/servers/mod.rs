@@ -15,12 +15,13 @@ pub mod certificates;
 pub mod cyrus;
 pub mod dovecot;
 pub mod exim;
+pub mod faulty;
 pub mod opensmtpd;
 pub mod postfix;
 pub mod smtp_server;
 pub mod smtp_sink;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
@@ -119,6 +120,40 @@ impl Account {
 /// Whether the tests run as root: Postfix, Exim and OpenSMTPD run as nobody else.
 pub fn is_root() -> bool {
     rustix::process::getuid().is_root()
+}
+
+/// A mail to be handed in by SMTP.
+pub struct Mail<'a> {
+    pub sender: &'a str,
+    pub recipients: Vec<&'a str>,
+    pub message: &'a str,
+}
+
+impl Mail<'_> {
+    /// What the client says, each piece answered by itself; the last is the message.
+    fn commands(&self) -> Vec<String> {
+        let mut commands = vec![format!("MAIL FROM:<{}>\r\n", self.sender)];
+        commands.extend(self.recipients.iter().map(|recipient| format!("RCPT TO:<{recipient}>\r\n")));
+        commands.push("DATA\r\n".into());
+        commands.push(self.message.replace("\n.", "\n..").replace('\n', "\r\n") + ".\r\n");
+        commands
+    }
+}
+
+/// Hands mails in by one SMTP session at a port of the loopback interface; every command must be taken.
+fn submit(port: u16, mails: &[Mail<'_>]) {
+    let mut smtp = BufReader::new(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap());
+    let mut say = |command: &str| {
+        // In one piece: the second of two small ones would wait for the first to be acknowledged.
+        smtp.get_mut().write_all(command.as_bytes()).unwrap();
+        let mut lines = smtp.by_ref().lines().map(Result::unwrap);
+        let answer = lines.find(|line| line.get(3..4) != Some("-")).unwrap();
+        assert!(answer.starts_with(['2', '3']), "{command}: {answer}");
+    };
+    say("");
+    say("HELO localhost\r\n");
+    mails.iter().flat_map(Mail::commands).for_each(|command| say(&command));
+    say("QUIT\r\n");
 }
 
 /// What a program that must succeed prints, without the line's end.

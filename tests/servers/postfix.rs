@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use crate::mail_systems::page::{lines, printed};
 
-use super::{Account, Daemon, Home, Place, installed, is_root, said, skip, until};
+use super::{Account, Daemon, Home, Mail, Place, free_port, installed, is_root, said, skip, submit};
 
 const MASTER: &str = "/usr/lib/postfix/sbin/master";
 
@@ -27,11 +27,15 @@ lmtpsend_destination_concurrency_limit = 5
 append_dot_mydomain = no
 biff = no
 in_flow_delay = 0
+smtpd_recipient_restrictions = permit_mynetworks, reject
+smtpd_client_connection_count_limit = 0
 ";
 
-/// Only what takes mail in, queues it and hands it on: nothing listens on a port.
+/// Only what takes mail in, queues it and hands it on.
 const SERVICES: &str = "
+127.0.0.1:@PORT@ inet n - n - - smtpd
 postlog   unix-dgram n - n - 1 postlogd
+anvil     unix - - n - 1 anvil
 pickup    unix n - n 60 1 pickup
 cleanup   unix n - n - 0 cleanup
 qmgr      unix n - n 300 1 qmgr
@@ -47,11 +51,12 @@ showq     unix n - n - - showq
 /// A Postfix that hands all its mail, bounces too, to the program.
 pub struct Postfix {
     daemon: Daemon,
+    port: u16,
 }
 
 impl Postfix {
-    /// Starts one whose `lmtp-send` delivers to `place` with these options more.
-    pub fn start(place: &Place, options: &str) -> Option<Self> {
+    /// Starts one whose `lmtp-send` delivers to `place`.
+    pub fn start(place: &Place) -> Option<Self> {
         if !installed(MASTER) {
             return None;
         }
@@ -61,30 +66,42 @@ impl Postfix {
         }
         let home = Home::new(Account::ours());
         make_queue(&home);
-        let program = home.program();
-        let main = home.write("main.cf", &home.fill_in(&format!("{MAIN}{}", printed("postfix-main"))));
+        let main = format!("{MAIN}{}", printed("postfix-main"));
+        let main = home.write("main.cf", &home.fill_in(&main));
         // Every program of Postfix waits for a second and a half when this file is new.
         File::options().append(true).open(main).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
-        let pipe = lines("postfix-master", &format!("{program} {options}"), place);
-        home.write("master.cf", &format!("{SERVICES}{pipe}"));
+        let port = free_port();
+        let pipe = lines("postfix-master", &home.program(), place);
+        home.write("master.cf", &format!("{}{pipe}", SERVICES.replace("@PORT@", &port.to_string())));
         let folder = home.path("").to_str().unwrap().to_owned();
         // -d keeps it in its process group.
-        let daemon = home.start(&[MASTER, "-d", "-c", &folder]);
-        let postfix = Self { daemon };
-        until("Postfix is up", || postfix.daemon.home.path("queue/public/pickup").exists());
-        Some(postfix)
+        let daemon = home.start(&[MASTER, "-d", "-c", &folder]).listening_at(&Place::Port(port));
+        Some(Self { daemon, port })
     }
 
-    /// Has a message sent.
+    /// Has a message sent, handed in by SMTP.
     pub fn submit(&self, sender: &str, recipients: &[&str], message: &str) {
-        let folder = self.daemon.home.path("");
-        let args = ["-C", folder.to_str().unwrap(), "-i", "-f", sender, "--"];
-        self.daemon.home.run("/usr/sbin/sendmail", &[&args, recipients].concat(), message);
+        self.submit_all(&[Mail { sender, recipients: recipients.to_vec(), message }]);
+    }
+
+    /// Has these sent, handed in by one session.
+    pub fn submit_all(&self, mails: &[Mail<'_>]) {
+        submit(self.port, mails);
+    }
+
+    /// Has everything that waits tried again.
+    pub fn flush(&self) {
+        said("/usr/sbin/postqueue", ["-c", self.daemon.home.path("").to_str().unwrap(), "-f"]);
+    }
+
+    /// All that it has logged.
+    pub fn log(&self) -> String {
+        self.daemon.log("postfix.log")
     }
 
     /// What the log says about the deliveries to this recipient, one line an attempt.
     pub fn deliveries(&self, recipient: &str) -> Vec<String> {
-        let log = self.daemon.log("postfix.log");
+        let log = self.log();
         let about = format!(" to=<{recipient}>,");
         log.lines().filter(|line| line.contains(&about)).map(str::to_owned).collect()
     }
