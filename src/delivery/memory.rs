@@ -110,7 +110,9 @@ impl Memory {
 
 fn identify(letter: &Letter, mail: &Mail) -> Result<MessageId, LocalError> {
     let id = MessageId::of(&mail.envelope.reverse_path, &letter.message);
-    id.map_err(|e| LocalError::input(Kind::InputOutput, format!("cannot read the message to its end: {e}")))
+    id.map_err(|e| {
+        LocalError::input(Kind::InputOutput, format!("cannot read the message to its end: {}", words(&e)))
+    })
 }
 
 fn not_kept(error: &std::io::Error) -> LocalError {

@@ -15,6 +15,8 @@ use std::sync::mpsc;
 use std::time::Instant;
 use std::{fs, io, thread};
 
+use lmtp_send::io_error::words;
+
 use crate::stop::Stop;
 use crate::wait::{self, Wanted};
 
@@ -70,7 +72,7 @@ impl From<io::Error> for Unresolved {
         } else if error.kind() == io::ErrorKind::Interrupted {
             Unresolved::Stopped
         } else {
-            Unresolved::Failed(error.to_string())
+            Unresolved::Failed(words(&error))
         }
     }
 }
@@ -80,7 +82,7 @@ fn look_up(name: &str, port: u16) -> Result<Vec<SocketAddr>, Unresolved> {
         Ok(found) => Ok(found.collect()),
         // The standard library tells the resolver's errors apart by their text only.
         Err(e) => {
-            let text = e.to_string();
+            let text = words(&e);
             let missing = ["Name or service not known", "No address associated", "Name does not resolve"];
             if missing.iter().any(|m| text.contains(m)) {
                 Err(Unresolved::NoSuchName)
@@ -137,6 +139,12 @@ fn ask_getent(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_failed_is_told_without_numbers() {
+        let too_many = io::Error::from_raw_os_error(24);
+        assert_eq!(Unresolved::from(too_many), Unresolved::Failed("Too many open files".into()));
+    }
 
     #[test]
     fn only_services_of_the_program_itself_are_looked_up_in_it() {

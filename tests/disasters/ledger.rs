@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 use super::{ONE, TWO};
 use crate::scripted::{Client, Server};
@@ -178,4 +178,88 @@ fn no_room_for_the_ledger() {
     let ran = Client::of(command).args(server.destination()).typed(TWO).arg("--ledger", &ledger).run();
     server.finish();
     ran.exits(75).says("4.3.0", "ledger").outcomes(&["deferred"; 2]);
+}
+
+#[test]
+fn ledger_lost_in_the_middle_of_a_run() {
+    // What was accepted stays delivered, but nothing more is sent that could not be remembered.
+    let home = tempfile::tempdir().unwrap();
+    let names = ["one", "two", "three"].map(|name| home.path().join(name));
+    names.iter().for_each(|path| fs::write(path, format!("Subject: {}\n\nx\n", path.display())).unwrap());
+    let (reached, there) = std::sync::mpsc::channel();
+    let (go_on, word) = std::sync::mpsc::channel();
+    let server = Server::unix(move |peer| {
+        peer.session(&["PIPELINING"])?;
+        peer.envelope(1)?;
+        peer.message()?;
+        peer.flight(&["MAIL FROM:<me@example.net>", "RCPT TO:<a@example.net>", "DATA"])?;
+        reached.send(()).ok();
+        peer.hold(&word)?;
+        peer.say_all(&["250 delivered", "250 ok", "250 ok", "354 go on"])?;
+        peer.silence()
+    });
+    let ledger = home.path().join("ledger");
+    let running = Client::to(&server).typed(ONE).arg("--ledger", &ledger).args(&names).start();
+    there.recv_timeout(crate::scripted::PATIENCE).unwrap();
+    // From now on no file of its may grow.
+    let pid = Pid::from_raw(running.id()).unwrap();
+    let limit = Rlimit { current: Some(0), maximum: Some(0) };
+    prlimit(Some(pid), Resource::Fsize, limit).unwrap();
+    go_on.send(()).unwrap();
+    let ran = running.wait().exits(75).outcomes(&["delivered", "deferred", "deferred"]);
+    let heard = server.finish().pop().unwrap();
+    assert_eq!(String::from_utf8_lossy(&heard.octets).matches("\r\n.\r\n").count(), 1);
+    assert!(ran.stderr.contains("the ledger cannot be kept"), "{}", ran.stderr);
+}
+
+#[test]
+fn killed_between_the_message_and_its_reply() {
+    let home = tempfile::tempdir().unwrap();
+    let ledger = home.path().join("ledger");
+    let (reached, there) = std::sync::mpsc::channel();
+    let (go_on, word) = std::sync::mpsc::channel();
+    let server = Server::unix(move |peer| {
+        peer.session(&["PIPELINING"])?;
+        peer.envelope(1)?;
+        peer.message()?;
+        reached.send(()).ok();
+        peer.hold(&word).ok();
+        peer.silence()
+    });
+    let running = Client::to(&server).typed(ONE).arg("--ledger", &ledger).start();
+    there.recv_timeout(crate::scripted::PATIENCE).unwrap();
+    running.kill();
+    drop(go_on);
+    server.finish();
+    // Nobody knows whether it was accepted: it is sent again.
+    let client = Client::new().typed(ONE).arg("--sink", &home.path().join("sink")).arg("--ledger", &ledger);
+    let ran = client.run().exits(0).outcomes(&["delivered"]);
+    assert_eq!(ran.report()[0]["attempts"], 1);
+    assert_eq!(journals(home.path()), 0);
+}
+
+#[test]
+fn what_is_older_than_the_ledgers_days_is_forgotten() {
+    let home = tempfile::tempdir().unwrap();
+    let ledger = home.path().join("ledger");
+    let deferring = Server::tcp(|peer| {
+        peer.session(&["PIPELINING"])?;
+        peer.envelope(2)?;
+        peer.message()?;
+        peer.expect("QUIT")?;
+        peer.say_all(&["250 delivered", "452 4.2.2 full", "221 bye"])?;
+        peer.end()
+    });
+    Client::to(&deferring).typed(TWO).arg("--ledger", &ledger).run().exits(75);
+    deferring.finish();
+    let journal = fs::read_dir(&ledger).unwrap().map(|e| e.unwrap().path()).find(|p| p.extension().is_some());
+    let two_days = std::time::SystemTime::now() - Duration::from_secs(2 * 86_400);
+    fs::File::options().append(true).open(journal.unwrap()).unwrap().set_modified(two_days).unwrap();
+    let sink = home.path().join("sink");
+    let run = |days: &str| {
+        let client = Client::new().typed(TWO).typed(days).arg("--ledger", &ledger);
+        client.arg("--sink", &sink).run().exits(0).outcomes(&["delivered"; 2])
+    };
+    assert_eq!(run("--ledger-days 1").report()[0]["attempts"], 1, "that was too long ago");
+    assert_eq!(Client::new().typed(TWO).typed("--sink x --ledger x --ledger-days 0").run().code(), 64);
 }
