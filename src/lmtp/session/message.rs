@@ -29,8 +29,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
         let as_it_is = chunks == Some(Form::Binary) || (chunks.is_some() && content.is_wire_form());
         let form = if as_it_is { Form::Binary } else { chunks.unwrap_or(Form::Data) };
         let counted = if as_it_is { content.raw_octets() } else { content.octets() };
-        let sent = self.link.sent;
-        let mut sending = Sending { id, chunked: chunks.is_some(), counted, announced: 0, timed: 0, sent };
+        let mut sending = Sending { id, chunked: chunks.is_some(), counted, announced: 0, timed: 0 };
         let mut encoder = Encoder::new(form);
         let mut raw = self.block(counted);
         content.rewind().map_err(unreadable)?;
@@ -139,10 +138,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
         let id = sending.id;
         if !sending.chunked {
             self.link.transport.enter(Stage::Data);
-            // A message that is still here whole has not been answered.
-            if self.link.sent > sending.sent {
-                self.link.take_pending(Stage::Data)?;
-            }
+            self.link.take_pending(Stage::Data)?;
             if self.link.reader.has_input() {
                 return Err(self.heard_early(None, SessionError { stage: Stage::Data, cause: Cause::Closed }));
             }
@@ -167,8 +163,6 @@ struct Sending {
     announced: u64,
     /// The time limit that runs is for the octets before this one.
     timed: u64,
-    /// Octets that had been handed over in this session before the message.
-    sent: u64,
 }
 
 fn unreadable(error: std::io::Error) -> SessionError {
