@@ -229,29 +229,39 @@ impl Stop {
         output: Option<BorrowedFd<'_>>,
         until: Instant,
     ) -> io::Result<Ready> {
-        let wake = self.wake.as_ref().map(AsFd::as_fd);
+        let (stop, ready) = self.wait_for(self.wake.as_ref().map(AsFd::as_fd), input, output, until)?;
+        if stop {
+            self.notice();
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        Ok(ready)
+    }
+
+    /// Waits for `wake` as well, and says whether that can be read.
+    fn wait_for(
+        &self,
+        wake: Option<BorrowedFd<'_>>,
+        input: Option<BorrowedFd<'_>>,
+        output: Option<BorrowedFd<'_>>,
+        until: Instant,
+    ) -> io::Result<(bool, Ready)> {
         let Some(any) = wake.or(input).or(output) else {
             sleep(until.saturating_duration_since(Instant::now()));
             return Err(io::ErrorKind::TimedOut.into());
         };
+        // Nothing is asked of a descriptor that only fills a place.
+        let asking = |fd: Option<BorrowedFd<'_>>, what| if fd.is_some() { what } else { PollFlags::empty() };
         let mut fds = [
-            PollFd::from_borrowed_fd(any, PollFlags::IN),
-            PollFd::from_borrowed_fd(input.unwrap_or(any), PollFlags::IN),
-            PollFd::from_borrowed_fd(
-                output.unwrap_or(any),
-                if output.is_some() { PollFlags::OUT } else { PollFlags::IN },
-            ),
+            PollFd::from_borrowed_fd(any, asking(wake, PollFlags::IN)),
+            PollFd::from_borrowed_fd(input.unwrap_or(any), asking(input, PollFlags::IN)),
+            PollFd::from_borrowed_fd(output.unwrap_or(any), asking(output, PollFlags::OUT)),
         ];
         // Asking for the same descriptor twice costs as much as asking for another.
         let asked = if output.is_some() { 3 } else { 1 + usize::from(input.is_some()) };
         self.poll(fds.get_mut(..asked).unwrap_or_default(), until)?;
         let [stop, read, write] = fds.map(|fd| !fd.revents().is_empty());
-        if stop && wake.is_some() {
-            self.notice();
-            Err(io::ErrorKind::Interrupted.into())
-        } else {
-            Ok(Ready { input: read && input.is_some(), output: write && output.is_some() })
-        }
+        let ready = Ready { input: read && input.is_some(), output: write && output.is_some() };
+        Ok((stop && wake.is_some(), ready))
     }
 
     /// As [`Stop::wait`], but a signal leaves it `grace` from when it came: what is on its way may still be known.
@@ -272,34 +282,16 @@ impl Stop {
                 waited => return waited,
             }
         }
-        self.wait_after_signal(input, output, until, grace)
-    }
-
-    fn wait_after_signal(
-        &self,
-        input: Option<BorrowedFd<'_>>,
-        output: Option<BorrowedFd<'_>>,
-        until: Instant,
-        grace: Duration,
-    ) -> io::Result<Ready> {
         let noticed = self.notice();
         let end = noticed + grace;
-        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(2);
-        fds.extend(input.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        fds.extend(output.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)));
-        let polled = self.poll(&mut fds, until.min(end));
+        let waited = self.wait_for(None, input, output, until.min(end));
         let used = u64::try_from(noticed.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.grace_used.fetch_max(used, Ordering::Relaxed);
-        match polled {
+        match waited {
             Err(e) if e.kind() == io::ErrorKind::TimedOut && end < until => {
                 Err(io::ErrorKind::Interrupted.into())
             }
-            Err(e) => Err(e),
-            Ok(()) => {
-                let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
-                let input = input.is_some() && ready.next().unwrap_or(false);
-                Ok(Ready { input, output: output.is_some() && ready.next().unwrap_or(false) })
-            }
+            waited => waited.map(|(_, ready)| ready),
         }
     }
 
