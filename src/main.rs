@@ -100,19 +100,10 @@ fn never_begun(args: &Args, error: &LocalError, stop: &Arc<Stop>) -> u8 {
     report::never_begun(terms(args, stop), error, &messages, sender, &job::named(&args.usual.to))
 }
 
-/// Whether a diagnostic has to name its message.
-fn is_of_several(args: &Args, job: &Job) -> bool {
-    match job.messages.inputs.as_slice() {
-        [one] if one == Path::new("-") => args.bulk.is_of_several(),
-        [one] => args.bulk.is_of_several() || one.is_dir(),
-        _ => true,
-    }
-}
-
 fn deliver(args: &Args, terms: Terms) -> Result<u8, LocalError> {
     let stop = &Arc::clone(&terms.stop);
     let job = Job::new(args, stop)?;
-    let mut report = Report::open(terms, is_of_several(args, &job))?;
+    let mut report = Report::open(terms, job.bulk.several)?;
     let (mut summary, has_ledger) = (None, job.bulk.ledger.is_some());
     if job.questions.is_empty()
         && !job.output.quiet

@@ -156,8 +156,6 @@ struct Run<'a> {
     /// The holder of the intake waits for somebody.
     intake_waits: AtomicBool,
     memory: Memory,
-    /// There is more than one message.
-    several: AtomicBool,
     report_lost: AtomicBool,
     ledger_lost: AtomicBool,
     /// No further message is taken.
@@ -177,7 +175,6 @@ pub fn run(job: &Job, stop: &Arc<Stop>, reporter: &mut dyn Reporter) -> Result<(
         intake: Mutex::new(Intake::new(job)),
         intake_waits: AtomicBool::new(false),
         memory: Memory::open(job)?,
-        several: AtomicBool::new(job.bulk.several),
         report_lost: AtomicBool::new(false),
         ledger_lost: AtomicBool::new(false),
         ended: AtomicBool::new(false),
@@ -215,22 +212,17 @@ impl Run<'_> {
 
     /// What was taken for a message is a directory: its messages are.
     fn expand(&self, directory: &Path) -> Result<(), LocalError> {
-        self.several.store(true, Ordering::Relaxed);
         self.intake.lock().unwrap_or_else(PoisonError::into_inner).expand(directory)
-    }
-
-    fn is_of_several(&self) -> bool {
-        self.several.load(Ordering::Relaxed)
     }
 
     /// How long the replies to what was sent are waited for once a signal has come.
     fn grace(&self) -> Duration {
-        if self.is_of_several() { GRACE } else { GRACE_OF_ONE }
+        if self.job.bulk.several { GRACE } else { GRACE_OF_ONE }
     }
 
     /// A signal has come before the message `name` was begun.
     fn not_begun(&self, name: &str) -> LocalError {
-        let kind = if self.is_of_several() { Kind::NotBegun } else { Kind::Stopped };
+        let kind = if self.job.bulk.several { Kind::NotBegun } else { Kind::Stopped };
         LocalError::input(kind, format!("{name}: {STOPPED}"))
     }
 
@@ -273,13 +265,16 @@ impl Run<'_> {
         if self.stop.is_requested() {
             return Some(self.not_begun(name));
         }
-        let why = if self.is_ledger_lost() {
+        (self.is_ledger_lost() || self.is_over())
+            .then(|| LocalError::input(Kind::Stopped, format!("{name}: {}", self.why_over())))
+    }
+
+    /// Why nothing more is sent, where it is not a signal.
+    fn why_over(&self) -> &'static str {
+        if self.is_ledger_lost() {
             "not sent, since the ledger cannot be kept"
-        } else if self.is_over() {
-            "not sent, since --fail-fast ended the run"
         } else {
-            return None;
-        };
-        Some(LocalError::input(Kind::Stopped, format!("{name}: {why}")))
+            "not sent, since --fail-fast ended the run"
+        }
     }
 }

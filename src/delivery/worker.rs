@@ -18,7 +18,7 @@ use super::intake::Input;
 use super::mail::Mail;
 use super::opening::{self, Unopened};
 use super::queue::{Batch, Queue};
-use super::{Conclusion, Listener, Measure, Reporter, Run};
+use super::{Conclusion, Listener, Measure, Reporter, Run, STOPPED};
 use crate::exit::Kind;
 use crate::job::ServerParameters;
 use crate::local_error::LocalError;
@@ -74,9 +74,6 @@ pub(super) struct Place {
     pub(super) sent: Option<Instant>,
 }
 
-/// Why nothing is sent that could not be remembered.
-const LEDGER_LOST: &str = "not sent, since the ledger cannot be kept";
-
 impl<'a> Worker<'a> {
     /// A worker without work.
     pub fn new(run: &'a Run<'a>, reporter: &'a mut dyn Reporter) -> Self {
@@ -127,7 +124,7 @@ impl<'a> Worker<'a> {
             return Err((LocalError::input(Kind::InputOutput, text), None));
         }
         if self.run.is_ledger_lost() {
-            return Err((LocalError::input(Kind::Stopped, LEDGER_LOST), None));
+            return Err((LocalError::input(Kind::Stopped, self.run.why_over()), None));
         }
         let Some(mail) = self.mails.get_mut(&batch.mail) else { return Ok(()) };
         mail.wake(self.run.job, self.run.stop).map_err(|error| (error, None))
@@ -136,7 +133,11 @@ impl<'a> Worker<'a> {
     /// Those of `batch` who do not have the message already; `None`: nobody, or another run is busy with it.
     fn recall(&mut self, mut batch: Batch) -> Option<Batch> {
         let Some(mail) = self.mails.get_mut(&batch.mail) else { return Some(batch) };
-        let have = match self.run.memory.take(mail) {
+        let taken = self.run.memory.take(mail);
+        if !matches!(taken, Ok(None)) || Instant::now() >= mail.deadline {
+            self.taken.take_if(|(taken, _)| *taken == batch.mail);
+        }
+        let have = match taken {
             Ok(Some(have)) => have,
             Ok(None) if Instant::now() < mail.deadline => {
                 let at = Instant::now() + BUSY;
@@ -155,7 +156,6 @@ impl<'a> Worker<'a> {
                 return None;
             }
         };
-        self.taken.take_if(|(taken, _)| *taken == batch.mail);
         let (served, rest) = batch.recipients.into_iter().partition(|i| have.get(*i) == Some(&true));
         batch.recipients = rest;
         self.conclude_all(&Batch { mail: batch.mail, recipients: served }, &Conclusion::Earlier, None);
@@ -172,12 +172,9 @@ impl<'a> Worker<'a> {
             self.collect();
         }
         self.set_grace(Duration::ZERO);
-        if self.run.is_ledger_lost() {
-            self.break_off(batch, LEDGER_LOST);
-            return Ok(());
-        }
-        if self.run.is_over() && !self.run.stop.is_requested() && self.is_new(batch) {
-            self.break_off(batch, "not sent, since --fail-fast ended the run");
+        let is_over = self.run.is_over() && !self.run.stop.is_requested() && self.is_new(batch);
+        if is_over || self.run.is_ledger_lost() {
+            self.break_off(batch);
             return Ok(());
         }
         match self.send(batch, id)? {
@@ -246,12 +243,12 @@ impl<'a> Worker<'a> {
             return Ok(reply);
         }
         if self.run.stop.is_requested() {
-            self.connection = None;
+            self.connection_lost();
             self.leave(batch);
             return Ok(DataReply::Nothing);
         }
         let grace = self.run.grace();
-        if self.run.is_of_several() {
+        if self.run.job.bulk.several {
             connection.pipeline.transport().set_grace(grace);
         }
         let mut body = letter.message.open();
@@ -352,18 +349,21 @@ impl<'a> Worker<'a> {
     /// A signal has come before the message of `batch` was sent.
     fn leave(&mut self, batch: &Batch) {
         let Some(mail) = self.mails.get(&batch.mail) else { return };
-        let error = if batch.recipients.iter().any(|&i| mail.tried(i).0 > 1) {
-            LocalError::input(Kind::Stopped, "stopped by a signal before it was tried again")
-        } else {
-            self.run.not_begun(mail.name())
+        let again = batch.recipients.iter().any(|&i| mail.tried(i).0 > 1);
+        let is_whole = batch.recipients.len() == mail.envelope.recipients.len();
+        let error = match (again, is_whole) {
+            (true, _) => LocalError::input(Kind::Stopped, "stopped by a signal before it was tried again"),
+            // Others may have it: whoever repeats it has to know who does not.
+            (false, false) => LocalError::input(Kind::Stopped, STOPPED),
+            (false, true) => self.run.not_begun(mail.name()),
         };
         self.conclude_all(batch, &Conclusion::LocalError(error), None);
     }
 
     /// The run is over before the message of `batch`, which the server may wait for, was sent.
-    fn break_off(&mut self, batch: &Batch, why: &str) {
-        self.connection = None;
-        let error = LocalError::input(Kind::Stopped, why);
+    fn break_off(&mut self, batch: &Batch) {
+        self.connection_lost();
+        let error = LocalError::input(Kind::Stopped, self.run.why_over());
         self.conclude_all(batch, &Conclusion::LocalError(error), None);
     }
 

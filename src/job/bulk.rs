@@ -39,7 +39,7 @@ pub struct Bulk {
     pub retry: Retry,
     /// How the run is summed up.
     pub summary: Summing,
-    /// More than one message is to be expected, by what was typed.
+    /// More than one message is to be expected, so that each is called by its name.
     pub several: bool,
 }
 
@@ -56,9 +56,10 @@ impl Bulk {
     /// What the options mean.
     #[must_use]
     pub fn new(options: &cli::Bulk, output: &Output, files: &[PathBuf]) -> Self {
-        let several = files.len() > 1 || options.is_of_several();
+        let is_directory = |file: &PathBuf| file.as_os_str() != "-" && file.is_dir();
+        let several = files.len() > 1 || options.is_of_several() || files.iter().any(is_directory);
         let is_seen = || output.verbosity > 0 || (!output.quiet && std::io::stderr().is_terminal());
-        let by_itself = is_seen() && (several || files.iter().any(|file| file.is_dir()));
+        let by_itself = several && is_seen();
         let keep = Duration::from_secs(86_400) * options.ledger_days.unwrap_or(LEDGER_DAYS);
         Self {
             connections: options.connections.map_or(1, |n| usize::try_from(n).unwrap_or(1)),

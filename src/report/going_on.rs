@@ -17,6 +17,8 @@ use crate::exit::{Judgement, Kind, Policy};
 pub struct NotBegun {
     messages: u64,
     first: Option<First>,
+    /// The last message of which anything else has become.
+    last_begun: Option<u64>,
 }
 
 /// The first of them, in the order in which they were given out.
@@ -37,8 +39,15 @@ impl NotBegun {
                 let name = Arc::clone(&record.message);
                 self.first = Some(First { number: record.number, name, judgement });
             }
+        } else {
+            self.last_begun = self.last_begun.max(Some(record.number));
         }
         is_one
+    }
+
+    /// Whether all that were not begun come after all the others; with several sessions they may not.
+    pub fn are_last(&self) -> bool {
+        self.first.as_ref().is_some_and(|first| self.last_begun < Some(first.number))
     }
 
     /// The one line for all of them, what they come to, and the place of the first among all messages.
@@ -48,21 +57,30 @@ impl NotBegun {
         let name = printable(name.as_bytes());
         let line = match self.messages {
             1 => format!("{status} 1 message not begun, {name}: stopped by a signal"),
-            many => format!("{status} {many} messages not begun, from {name} on: stopped by a signal"),
+            many if self.are_last() => {
+                format!("{status} {many} messages not begun, from {name} on: stopped by a signal")
+            }
+            many => format!("{status} {many} messages not begun, the first is {name}: stopped by a signal"),
         };
         Some((line, *judgement, *number))
     }
 }
 
-/// How to go on with what is left: by the same command, where a ledger remembers who has what.
-pub fn how(has_ledger: bool) -> String {
-    if has_ledger {
-        format!("to go on:\n{}", command_line(std::env::args_os()))
+/// How to go on with what is left, where a ledger remembers who has what: by the same command.
+pub fn with_ledger() -> String {
+    format!("to go on:\n{}", command_line(std::env::args_os()))
+}
+
+/// How to go on with what is left, where nothing is remembered; `are_last`: behind all that was begun.
+pub fn without_ledger(are_last: bool) -> String {
+    let what = if are_last {
+        "the same command without the messages before that one"
     } else {
-        "to go on: the same command without the messages before that one; with --ledger DIR from the beginning, it \
-         goes on by itself when it is repeated"
-            .to_owned()
-    }
+        "the messages that were not begun, which the report names (--report)"
+    };
+    format!(
+        "to go on: {what}; with --ledger DIR from the beginning, it goes on by itself when it is repeated"
+    )
 }
 
 /// `words` as they are typed to a shell.
@@ -92,6 +110,39 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::cli::{ExitStyle, Uncertain};
+    use crate::local_error::LocalError;
+
+    #[test]
+    fn nobody_is_told_to_repeat_what_another_session_has_done() {
+        let record = |number: u64, kind: Kind| Record {
+            message: format!("m{number}").into(),
+            message_id: None,
+            sender: "".into(),
+            recipient: None,
+            conclusion: Conclusion::LocalError(LocalError::input(kind, "stopped")),
+            server: None,
+            attempts: 0,
+            seconds: 0.0,
+            is_last: true,
+            number,
+        };
+        let policy = Policy { style: ExitStyle::Mta, uncertain: Uncertain::Defer, soft_bounce: false };
+        for (begun, said) in
+            [(0, "2 messages not begun, from m1 on"), (3, "2 messages not begun, the first is m1")]
+        {
+            let mut left = NotBegun::default();
+            for (number, kind) in [(2, Kind::NotBegun), (begun, Kind::Lost), (1, Kind::NotBegun)] {
+                let record = record(number, kind);
+                let judgement = record.conclusion.judge(&policy);
+                assert_eq!(left.takes(&record, judgement), kind == Kind::NotBegun);
+            }
+            let (line, ..) = left.diagnostic(&policy).unwrap();
+            assert!(line.contains(said), "{line}");
+            assert_eq!(left.are_last(), begun == 0);
+            assert_eq!(without_ledger(left.are_last()).contains("before that one"), begun == 0);
+        }
+    }
 
     #[test]
     fn a_command_line_is_taken_apart_by_a_shell_as_it_was_put_together() {

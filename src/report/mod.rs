@@ -132,7 +132,10 @@ impl Report {
             }
             self.at_the_end.add(Some(line), judgement, number);
             let is_said = has_ledger && summary.is_some();
-            to_go_on = (!is_said).then(|| going_on::how(has_ledger));
+            to_go_on = (!is_said).then(|| match has_ledger {
+                true => going_on::with_ledger(),
+                false => going_on::without_ledger(self.not_begun.are_last()),
+            });
         }
         let judgement = self.at_the_end.deciding.map(|deciding| deciding.judgement);
         let mut lines = Vec::new();

@@ -209,7 +209,7 @@ impl Summary {
         (left > 0).then(|| {
             let left = format!("left: {left} recipients, deferred or uncertain in the report");
             if self.has_ledger {
-                format!("{left}; {}", going_on::how(true))
+                format!("{left}; {}", going_on::with_ledger())
             } else {
                 format!("{left}; with --ledger DIR a command that is repeated goes on with them alone")
             }

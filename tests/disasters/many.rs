@@ -15,8 +15,8 @@ use rustix::process::Signal;
 use super::ONE;
 use crate::scripted::{Client, Server};
 
-/// Messages in files.
-fn files(home: &Path, count: usize) -> Vec<PathBuf> {
+/// So many messages in files.
+pub fn files(home: &Path, count: usize) -> Vec<PathBuf> {
     let write = |n: usize| {
         let path = home.join(format!("{n}.eml"));
         fs::write(&path, format!("Subject: {n}\n\n{n}\n")).unwrap();

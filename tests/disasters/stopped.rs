@@ -2,24 +2,15 @@
 //! what is left.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::many::files;
 use super::{ONE, TWO, large_message};
 use crate::scripted::{Client, PATIENCE, Ran, Running, Server, holds_final_dot};
-
-/// So many messages in files.
-fn files(home: &Path, count: usize) -> Vec<PathBuf> {
-    let write = |n: usize| {
-        let path = home.join(format!("{n}.eml"));
-        fs::write(&path, format!("Subject: {n}\n\n{n}\n")).unwrap();
-        path
-    };
-    (0..count).map(write).collect()
-}
 
 /// How often each outcome is in the report.
 fn counts(ran: &Ran) -> [usize; 3] {
@@ -74,6 +65,36 @@ fn told_to_stop_between_many_messages() {
             .iter()
             .all(|object| object["stage"] == "input" && object["attempts"] == 1 || object["attempts"] == 0)
     );
+}
+
+#[test]
+fn told_to_stop_between_the_recipients_of_a_message() {
+    // Half of it is delivered: who has it is not to be sent it again by whoever repeats what was not begun.
+    let home = tempfile::tempdir().unwrap();
+    let files = files(home.path(), 2);
+    let (reached, there) = channel();
+    let (go_on, word) = channel();
+    let server = Server::unix(move |peer| {
+        peer.session(&["PIPELINING", "LIMITS RCPTMAX=1"])?;
+        peer.envelope(1)?;
+        peer.message()?;
+        peer.flight(&["MAIL FROM:<me@example.net>", "RCPT TO:<b@example.net>", "DATA"])?;
+        reached.send(()).ok();
+        peer.hold(&word)?;
+        std::thread::sleep(Duration::from_millis(300));
+        peer.say_all(&["250 2.0.0 delivered", "250 ok", "250 ok", "354 go on"])?;
+        peer.silence()
+    });
+    let running = Client::to(&server).typed(TWO).args(&files).start();
+    there.recv_timeout(PATIENCE).unwrap();
+    running.signal(Signal::INT);
+    go_on.send(()).ok();
+    let ran = running.wait().exits(75).within(5.0);
+    server.finish();
+    assert_eq!(counts(&ran), [1, 3, 0]);
+    let own = format!("4.3.0 <b@example.net>: stopped by a signal ({})", files[0].display());
+    let left = format!("4.3.0 1 message not begun, {}: stopped by a signal", files[1].display());
+    assert_eq!(ran.stderr.lines().take(2).collect::<Vec<_>>(), [own, left], "{}", ran.stderr);
 }
 
 #[test]
