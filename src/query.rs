@@ -107,7 +107,7 @@ fn one(
     probe: &mut Probe,
 ) -> Result<Reply, SessionError> {
     let began = Instant::now();
-    let reply = session.ask(&question)?;
+    let reply = session.ask(&question).map_err(|failure| SessionError { stage, ..failure })?;
     let time = began.elapsed();
     probe.findings.steps.push((stage, time));
     probe.answers.push(Answered { question, stage, address, reply: reply.clone(), time });

@@ -159,7 +159,7 @@ fn a_probe_shows_what_it_learnt_before_it_failed() {
         (
             gone_at_rcpt,
             ENVELOPE,
-            "query",
+            "rcpt",
             "220 mailbox LMTP ready",
             Some("mailbox.example.net"),
             "connect greeting lhlo mail",

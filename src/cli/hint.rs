@@ -3,7 +3,7 @@
 use super::settings::Schema;
 
 /// What users of swaks, msmtp, sendmail, curl and others type, and what they are to type here.
-const ELSEWHERE: [(&[&str], &str); 21] = [
+const ELSEWHERE: [(&[&str], &str); 28] = [
     (&["tlso", "tls-optional", "tlsos"], "TLS where it is offered is --tls opportunistic"),
     (
         &["connect-timeout", "timeout-connect", "max-time"],
@@ -22,21 +22,49 @@ const ELSEWHERE: [(&[&str], &str); 21] = [
     (&["username", "auth-user", "au", "login"], "the user is given with --user NAME"),
     (&["auth-method", "mechanism", "am"], "the mechanism is given with --auth MECH"),
     (
-        &["quit-after", "quit", "serverinfo", "dry-run", "check"],
+        &["quit-after", "quit", "serverinfo", "dry-run", "dryrun", "check"],
         "to ask and deliver nothing there is --probe, also with --to",
+    ),
+    (
+        &["rcpt-file", "rcptfile", "to-file", "recipients-file", "recipient-file", "recipients"],
+        "recipients are given with --to, commas between them: --to \"$(paste -sd, FILE)\"",
+    ),
+    (&["from-file", "sender-file"], "the sender is given with --from: --from \"$(cat FILE)\""),
+    (
+        &["dump-mail", "show-message"],
+        "a message is sent as it stands in FILE; --sink DIR keeps what would be delivered",
+    ),
+    (&["dump-config", "print-config"], "what is in force is printed with --show-config"),
+    (
+        &["drop-after-data", "drop-after", "drop-after-send", "drop-after-rcpt", "drop-after-mail"],
+        "a session ends as LMTP has it; to ask and deliver nothing there is --probe, also with --to",
+    ),
+    (
+        &["max-connections", "parallel", "jobs", "threads", "sessions", "concurrency"],
+        "sessions side by side are given with --connections N",
+    ),
+    (
+        &["output", "json", "format"],
+        "a report is written with --report text or --report json, to a file with --report-file FILE",
     ),
     (&["helo", "ehlo", "hello"], "the name in LHLO is given with --lhlo NAME"),
     (&["recipient", "rcpt", "rcpt-to", "mail-rcpt", "cc", "bcc"], "recipients are given with --to ADDR"),
     (
-        &["sender", "mail-from", "from-address", "return-path", "envelope-from"],
+        &["sender", "mail-from", "from-address", "return-path", "envelope-from", "envelope-sender"],
         "the sender is given with --from ADDR",
     ),
     (
         &["read-recipients", "read-envelope-from", "no-to"],
         "sender and recipients are read from the header where --from and --to are not given",
     ),
-    (&["data", "attach", "message", "file", "upload-file"], "the message is a FILE, or standard input"),
-    (&["header", "add-header", "subject"], "fields of the header stand in the message"),
+    (
+        &["data", "attach", "message", "file", "upload-file", "body-file", "input"],
+        "the message is a FILE, or standard input",
+    ),
+    (
+        &["header", "add-header", "h-from", "h-to", "h-subject", "subject"],
+        "header fields are part of the message; --test=SUBJECT sends a small one of our own",
+    ),
     (
         &["local-interface", "source-ip", "source-address", "interface"],
         "the source address is given with --bind ADDR",
@@ -48,7 +76,10 @@ const ELSEWHERE: [(&[&str], &str); 21] = [
         "a certificate is taken without being verified with --tls-insecure",
     ),
     (&["tls-trust-file", "cacert", "cafile", "ca"], "authorities are given with --tls-ca FILE"),
-    (&["account", "logfile", "log", "silent", "dump", "trace"], "see --profile, --report-file, --quiet, -vv"),
+    (
+        &["account", "logfile", "log", "log-file", "silent", "dump", "trace"],
+        "see --profile, --report-file, --quiet, -vv",
+    ),
 ];
 
 /// What to type for `word`, an option as it was typed; `None`: nothing comes near.
@@ -90,6 +121,12 @@ mod tests {
             ("--server=mx", "--host HOST"),
             ("--password", "LMTP_SEND_PASSWORD"),
             ("--quit-after", "--probe"),
+            ("--rcpt-file=list", "paste -sd, FILE"),
+            ("--rcptfile", "--to"),
+            ("--from-file", "--from"),
+            ("--dump-mail", "--sink"),
+            ("--h-From", "--test"),
+            ("--jobs", "--connections"),
             ("--tlsc", "--tls implicit"),
             ("--tlso", "--tls opportunistic"),
             ("--max-time=3", "--deadline"),
@@ -107,7 +144,7 @@ mod tests {
         let schema = Schema::of(&Args::command());
         for (names, hint) in ELSEWHERE {
             for option in hint.split_whitespace().filter_map(|word| word.strip_prefix("--")) {
-                let option = option.trim_end_matches([',', ';']);
+                let option = option.split(&[',', ';', ':', '='][..]).next().unwrap();
                 assert!(schema.option(option).is_some(), "{hint}");
             }
             assert!(names.iter().all(|name| schema.option(name).is_none()), "{names:?} are options by now");

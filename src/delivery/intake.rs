@@ -181,6 +181,11 @@ impl Intake {
         Some(self.count.saturating_sub(self.directories) + left)
     }
 
+    /// Whether any message was given out.
+    pub fn has_given(&self) -> bool {
+        self.count > self.directories
+    }
+
     /// The next message, at `now`, if finding it takes no more than is `allowed`.
     pub fn next(&mut self, now: Instant, allowed: Ahead, patience: Patience<'_>) -> Next {
         if let Some(due) = self.due.filter(|due| *due > now && !self.is_over()) {

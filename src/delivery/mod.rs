@@ -191,6 +191,9 @@ pub fn run(job: &Job, stop: &Arc<Stop>, reporter: &mut dyn Reporter) -> Result<(
     if let Err(error) = run.memory.finish(stop) {
         reporter.warning(&error.text);
     }
+    if let Some(text) = run.nothing_to_deliver() {
+        reporter.warning(&text);
+    }
     Ok(())
 }
 
@@ -229,6 +232,20 @@ impl Run<'_> {
     /// How many messages there are, where that is known.
     fn expected(&self) -> Option<u64> {
         self.intake.lock().unwrap_or_else(PoisonError::into_inner).expected()
+    }
+
+    /// What to say of a run that had no messages and was not stopped.
+    fn nothing_to_deliver(&self) -> Option<String> {
+        let intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
+        if intake.has_given() || self.is_over() {
+            return None;
+        }
+        let place = match (self.job.messages.inputs.as_slice(), &self.job.bulk.files_from) {
+            ([path], None) | ([], Some(path)) => format!(" in {}", path.display()),
+            _ => String::new(),
+        };
+        let part = if self.job.bulk.shard.is_some() { " that falls to this part (--shard)" } else { "" };
+        Some(format!("nothing to deliver: there is no message{place}{part}"))
     }
 
     /// A record could not be told: nothing more is to be delivered.

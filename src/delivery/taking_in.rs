@@ -217,12 +217,23 @@ impl Worker<'_> {
                 if !opened.is_at_hand() {
                     self.hang_up();
                 }
-                Letter::read(job, opened, deadline, stop, about)?
+                let letter = Letter::read(job, opened, deadline, stop, about)?;
+                self.warn_of_mbox(&letter, &input.name);
+                letter
             }
         };
         let letter = Arc::new(letter);
         input.keep(&letter);
         Ok(Some(letter))
+    }
+
+    /// A mailbox given without --mbox is sent as one message.
+    fn warn_of_mbox(&mut self, letter: &Letter, name: &str) {
+        if letter.message.looks_like_mbox() {
+            let text =
+                format!("{name}: looks like an mbox of several messages, sent as one; --mbox delivers each");
+            self.reporter.warning(&text);
+        }
     }
 
     /// Says how many messages there are, where that is known and somebody wants to know.

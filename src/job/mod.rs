@@ -20,8 +20,9 @@ use security::Security;
 pub use security::{Credentials, Start};
 pub use submission::Submission;
 
+use lmtp_send::envelope::list;
 use lmtp_send::lmtp::session::{Body, Verb};
-use lmtp_send::lmtp::{Address, ReversePath, drop_repeated};
+use lmtp_send::lmtp::{Address, InvalidAddress, ReversePath, drop_repeated};
 
 use crate::cli::{self, Args, ExitStyle, Facility, Proxy, ReportFormat, Settings, Uncertain, Usual};
 use crate::exit::{Kind, Policy};
@@ -193,7 +194,7 @@ impl Job {
     pub fn new(args: &Args, stop: &Stop) -> Result<Self, LocalError> {
         let Args { usual, protocol: options, settings, .. } = args;
         if let Some((option, text)) = args.not_utf8() {
-            return Err(envelope(option, &format!("'{text}' is not UTF-8")));
+            return Err(LocalError::input(Kind::Envelope, format!("{option}: '{text}' is not UTF-8")));
         }
         let questions = Questions::new(options)?;
         questions::monitored(&questions, policy(usual).style)?;
@@ -233,7 +234,8 @@ impl Job {
         Ok(Self {
             session,
             deadline: deadline(usual),
-            from: from.map_err(|e| envelope("--from", &e))?,
+            from: from
+                .map_err(|e| bad_address("--from", args.usual.from.as_deref().unwrap_or_default(), &e))?,
             to: if submission.is_some() { submission::arguments(&usual.to)? } else { recipients(&usual.to)? },
             submission,
             transaction: TransactionTerms::new(args)?,
@@ -352,14 +354,21 @@ pub fn named(texts: &[String]) -> Vec<String> {
     all
 }
 
-fn envelope(option: &str, error: &dyn std::fmt::Display) -> LocalError {
-    LocalError::input(Kind::Envelope, format!("{option}: {error}"))
+/// What is wrong with `text`, and what to give where it is an address as a header has it, with a name or a comment.
+fn bad_address(option: &str, text: &str, error: &InvalidAddress) -> LocalError {
+    let found = list::parse(text.as_bytes()).unwrap_or_default();
+    let hint = match found.as_slice() {
+        [] => String::new(),
+        [address] => format!("; give the address alone: {option} {address}"),
+        _ => "; give addresses alone, without names and comments".into(),
+    };
+    LocalError::input(Kind::Envelope, format!("{option}: {error}{hint}"))
 }
 
 fn recipients(texts: &[String]) -> Result<Vec<Address>, LocalError> {
     let mut all = Vec::new();
     for text in texts {
-        all.extend(Address::parse_several(text).map_err(|e| envelope("--to", &e))?);
+        all.extend(Address::parse_several(text).map_err(|e| bad_address("--to", text, &e))?);
     }
     drop_repeated(&mut all);
     Ok(all)

@@ -30,6 +30,25 @@ const MAX_QUOTES: usize = 998;
 /// The most pieces of a file that one message is put together from.
 const MAX_PIECES: usize = 16 * 1024;
 
+/// The date that git writes on the line before each patch.
+const OF_GIT: &[u8] = b" Mon Sep 17 00:00:00 2001";
+
+/// Whether `octets` are the beginning of an mbox with more than one message.
+pub(super) fn is_several(octets: &[u8]) -> bool {
+    let starts_message = |line: &[u8]| {
+        let line = line.trim_ascii_end();
+        line.starts_with(FROM) && !line.ends_with(OF_GIT) && line.contains(&b':')
+    };
+    let mut lines = octets.split(|octet| *octet == b'\n');
+    let mut after_empty = false;
+    lines.next().is_some_and(starts_message)
+        && lines.any(|line| {
+            let found = after_empty && starts_message(line);
+            after_empty = line.trim_ascii().is_empty();
+            found
+        })
+}
+
 /// Which lines had a `>` put before them when they were stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Quoting {
@@ -404,6 +423,23 @@ mod tests {
     fn texts(octets: &str, quoting: Quoting) -> Vec<String> {
         let text = |message: Result<Vec<u8>, String>| String::from_utf8(message.unwrap()).unwrap();
         messages(octets.as_bytes(), quoting).into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn an_mbox_of_several_messages_is_told_from_a_message_with_a_line_before_it() {
+        let first = "From me@x.example Sat Jan  3 01:05:34 1996\nTo: a\n\ntext\n";
+        let patch = format!("From {} Mon Sep 17 00:00:00 2001\nSubject: x\n\ntext\n", "0a".repeat(20));
+        for (octets, expected) in [
+            (first.to_owned(), false),
+            (format!("{first}\n{first}"), true),
+            (format!("{first}\n{first}").replace('\n', "\r\n"), true),
+            (format!("{first}{first}"), false),
+            (format!("{first}\nFrom here on it rains.\n"), false),
+            (format!("{patch}\n{patch}"), false),
+            (format!("To: a\n\n{first}\n{first}"), false),
+        ] {
+            assert_eq!(is_several(octets.as_bytes()), expected, "{octets:?}");
+        }
     }
 
     #[test]

@@ -192,6 +192,14 @@ impl Message {
         Header::read(Reader::new(&self.store, &self.given.pieces), self.first_line())
     }
 
+    /// Whether its file seems to be an mbox of several messages: behind a first line of `From `, another such line with
+    /// a time in it stands behind an empty line. Only the first 64 KiB are looked at. What git writes before a patch,
+    /// which has the same date whenever it was written, is no such line.
+    #[must_use]
+    pub fn looks_like_mbox(&self) -> bool {
+        self.had_mbox_line && mbox::is_several(&self.store.beginning())
+    }
+
     /// Shows the message as it was given to `visit`, in blocks.
     ///
     /// # Errors

@@ -28,6 +28,15 @@ impl Store {
         }
     }
 
+    /// The first 64 KiB.
+    pub(super) fn beginning(&self) -> Vec<u8> {
+        let mut octets = vec![0; 64 * 1024];
+        // Whoever cannot read it will hear of that when it is sent.
+        let read = self.read_at(&mut octets, 0).unwrap_or(0);
+        octets.truncate(read);
+        octets
+    }
+
     /// Whether this still is what was read: a file that somebody writes to is not.
     ///
     /// # Errors
