@@ -23,7 +23,7 @@ use std::sync::Arc;
 use lmtp_send::io_error::words;
 use lmtp_send::lmtp::ReversePath;
 
-use cli::{Args, ExitStyle, Sources, Uncertain, Unparsed};
+use cli::{Args, ExitStyle, Facility, Sources, Uncertain, Unparsed};
 use exit::{Kind, Policy};
 use job::{Job, Output};
 use local_error::LocalError;
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         Err(Unparsed::Answer(text)) => report::print(&text, &stop).map_or(exit::TEMPFAIL, |()| exit::OK),
         Err(Unparsed::Error(text)) => {
             let policy = Policy { style: exit_style(&argv, &sources), ..typed };
-            report::usage(policy.style, text.trim_end(), &stop);
+            report::usage(policy, text.trim_end(), log_of(&argv), &stop);
             policy.styled(exit::USAGE)
         }
         Err(Unparsed::Config(text)) => misconfigured(&argv, exit_style(&argv, &sources), &text, &stop),
@@ -132,12 +132,18 @@ fn misconfigured(argv: &[OsString], style: ExitStyle, text: &str, stop: &Arc<Sto
             never_begun(&args, &error, stop)
         }
         Err(_) => {
-            let (policy, output) = (Policy { style, ..typed_policy(argv) }, Output::default());
+            let policy = Policy { style, ..typed_policy(argv) };
+            let output = Output { syslog: log_of(argv), ..Output::default() };
             let terms =
                 Terms { policy, output, deadline: job::DEADLINE, stop: Arc::clone(stop), progress: None };
             report::never_begun(terms, &error, &["-".into()], "", &[])
         }
     }
+}
+
+/// The log that hears of a failure although nobody asked for it: nobody reads what is said to who calls sendmail.
+fn log_of(argv: &[OsString]) -> Option<Facility> {
+    cli::is_sendmail(argv).then_some(Facility::Mail)
 }
 
 /// A bug must not bounce mail, as death by a signal would.

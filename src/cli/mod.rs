@@ -29,7 +29,7 @@ use clap::{ArgAction, Parser, ValueEnum};
 pub use bulk::{Bulk, SummaryFormat};
 pub use configuration::Configuration;
 use parse::Contradiction;
-pub use parse::{Unparsed, exit_style, exit_wishes, parse, typed_only};
+pub use parse::{Unparsed, exit_style, exit_wishes, is_sendmail, parse, typed_only};
 pub use protocol::{Body, Facility, MechanismName, Notify, Protocol, Ret, TlsMode, Verb};
 use sendmail::Submission;
 pub use settings::{Settings, Sources};

@@ -9,7 +9,7 @@ use clap::{Args as _, Command, CommandFactory, FromArgMatches, ValueEnum};
 use super::bulk::Bulk;
 use super::configuration::Configuration;
 use super::protocol::Protocol;
-use super::sendmail::{self, Name};
+use super::sendmail::{self, Name, Submission};
 use super::settings::{self, Found, Schema, Settings, Sources};
 use super::{Args, ExitStyle, Usual};
 use super::{help, hint};
@@ -67,7 +67,7 @@ pub fn parse(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed> {
         return as_sendmail(argv, place, sources);
     }
     let args = if sources.are_silent() && !mentions_settings(argv) {
-        typed_only(argv)?
+        typed(argv)?
     } else {
         with_settings(argv, sources)?
     };
@@ -94,13 +94,10 @@ fn as_sendmail(argv: &[OsString], place: usize, sources: &Sources) -> Result<Arg
         Some(Name::Newaliases) => return Err(Unparsed::Answer(String::new())),
         Some(Name::Sendmail) | None => {}
     }
-    let words = argv.get(place..).unwrap_or_default();
-    let ours = argv.iter().take(if program.is_some() { place } else { place - 1 });
-    let submission = sendmail::parse(words).map_err(|why| Unparsed::Error(format!("error: {why}")))?;
+    let (words, submission) = submitted(argv, place)?;
     if let Some(answer) = submission.other {
         return Err(Unparsed::Answer(answer.into()));
     }
-    let words: Vec<OsString> = ours.chain(&submission.words).cloned().collect();
     let mut args = with_settings(&words, sources)?;
     // Recipients are what the caller says, whatever is configured for other runs.
     if args.settings.origin("to").is_some() {
@@ -116,6 +113,20 @@ fn as_sendmail(argv: &[OsString], place: usize, sources: &Sources) -> Result<Arg
     }
 }
 
+/// Whether the command line is sendmail's.
+#[must_use]
+pub fn is_sendmail(argv: &[OsString]) -> bool {
+    sendmail_words(argv).is_some()
+}
+
+/// Sendmail's command line in our own words, those before `place` among them.
+fn submitted(argv: &[OsString], place: usize) -> Result<(Vec<OsString>, Submission), Unparsed> {
+    let ours = argv.iter().take((place - 1).max(1));
+    let submission = sendmail::parse(argv.get(place..).unwrap_or_default())
+        .map_err(|why| Unparsed::Error(format!("error: {why}")))?;
+    Ok((ours.chain(&submission.words).cloned().collect(), submission))
+}
+
 /// There is no destination, and nobody who could type one.
 fn nowhere_to_go(sources: &Sources) -> String {
     let files: Vec<String> = sources.files.iter().map(|file| file.display().to_string()).collect();
@@ -125,12 +136,18 @@ fn nowhere_to_go(sources: &Sources) -> String {
     )
 }
 
-/// What was typed and no more.
+/// What was typed and no more, in our own words or in sendmail's.
 ///
 /// # Errors
 ///
 /// [`Unparsed`], of any kind but [`Unparsed::Config`].
 pub fn typed_only(argv: &[OsString]) -> Result<Args, Unparsed> {
+    let Some(place) = sendmail_words(argv) else { return typed(argv) };
+    let (words, submission) = submitted(argv, place)?;
+    Ok(Args { submission: Some(submission), ..typed(&words)? })
+}
+
+fn typed(argv: &[OsString]) -> Result<Args, Unparsed> {
     // The usual options are enough for most, and defining one takes as long as understanding a word. What
     // cannot be understood with them is looked at with all.
     match take::<Usual>(usual_options(), argv) {

@@ -72,7 +72,7 @@ pub fn parse(words: &[OsString]) -> Result<Submission, String> {
         }
     }
     words.for_each(|word| submission.recipient(word));
-    submission.checked()
+    Ok(submission)
 }
 
 impl Submission {
@@ -154,15 +154,6 @@ impl Submission {
         word.push("=");
         word.push(value);
         self.words.push(word);
-    }
-
-    fn checked(self) -> Result<Self, String> {
-        let named = self.words.iter().any(|word| word.as_bytes().starts_with(b"--to="));
-        let none = !named && !self.from_headers && self.other.is_none();
-        if none {
-            return Err("no recipients: give them as arguments, or -t to read them from the header".into());
-        }
-        Ok(self)
     }
 }
 
@@ -256,9 +247,6 @@ mod tests {
             ("-Z joe", "'-Z' is no option"),
             ("joe -f", "-f needs an argument"),
             ("--host x joe", "stand before --sendmail"),
-            ("", "no recipients"),
-            ("-i -f me@x", "no recipients"),
-            ("-bv", "no recipients"),
         ] {
             let said = parsed(line).unwrap_err();
             assert!(said.contains(why), "{line}: {said}");

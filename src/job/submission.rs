@@ -34,9 +34,13 @@ impl Submission {
     ///
     /// # Errors
     ///
-    /// A domain that is none, or a file of aliases that cannot be used.
+    /// No recipients, a domain that is none, or a file of aliases that cannot be used.
     pub fn new(args: &Args, until: Instant, stop: &Stop) -> Result<Option<Self>, LocalError> {
         let Some(asked) = &args.submission else { return Ok(None) };
+        if args.usual.to.is_empty() && !asked.from_headers {
+            let text = "no recipients: give them as arguments, or -t to read them from the header";
+            return Err(LocalError::input(Kind::Envelope, text));
+        }
         let domain = args.configuration.domain.clone();
         if let Some(name) = domain.as_ref().filter(|name| Address::parse(&format!("a@{name}")).is_err()) {
             let text = format!("--domain '{}': not a domain", printable(name.as_bytes()));

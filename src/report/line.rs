@@ -53,6 +53,12 @@ pub fn log(record: &Record, judgement: Judgement) -> String {
     )
 }
 
+/// The line for the system's log on a command line that cannot be understood.
+pub fn log_of_usage(judgement: Judgement, why: &str) -> String {
+    let why = printable(why.as_bytes());
+    format!("usage, dsn={}, status={} ({why})", judgement.status, judgement.class.name())
+}
+
 /// What happened, in one line.
 fn story(record: &Record) -> String {
     let server = record.server.as_deref().map(|s| printable(s.as_bytes())).unwrap_or_default();

@@ -32,9 +32,9 @@ pub use summary::Tally;
 use syslog::Log;
 use writer::{ReportWriter, STDOUT, lost, why};
 
-use crate::cli::{ExitStyle, ReportFormat};
+use crate::cli::{ExitStyle, Facility, ReportFormat};
 use crate::delivery::{Conclusion, Listener, Listeners, Measure, Record, Reporter};
-use crate::exit::{self, Class, Judgement, Policy, State};
+use crate::exit::{self, Class, Judgement, Kind, Policy, State};
 use crate::job::{Output, Thresholds};
 use crate::local_error::LocalError;
 use crate::stop::{Stop, Watcher};
@@ -392,9 +392,14 @@ pub fn await_typing(until_lone_dot: bool, stop: &Arc<Stop>) {
     }
 }
 
-/// What is wrong with the command line, whether anybody reads that or not.
-pub fn usage(style: ExitStyle, text: &str, stop: &Arc<Stop>) {
-    if style == ExitStyle::Monitor {
+/// What is wrong with the command line, whether anybody reads that or not; the `log` of the system hears the first line.
+pub fn usage(policy: Policy, text: &str, log: Option<Facility>, stop: &Arc<Stop>) {
+    if let Some(facility) = log {
+        let judgement = policy.judge_local_error(Kind::Usage, None);
+        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        Log::open(facility).write(judgement.class, &line::log_of_usage(judgement, first));
+    }
+    if policy.style == ExitStyle::Monitor {
         let first = text.split("\n\n").next().unwrap_or_default();
         return unknown(first.trim_start_matches("error: "), stop);
     }

@@ -26,8 +26,11 @@ pub fn never_begun(terms: Terms, error: &LocalError, messages: &[String], sender
     // It has been said. What failed may have taken the whole deadline already: opening this report, for one.
     let output = Output { quiet: true, ..terms.output.clone() };
     let terms = Terms { output, deadline: deadline.min(GRACE), ..terms };
-    // Where not even the report can be opened, that is the error.
-    if let Ok(mut report) = Report::open(terms, messages.len() > 1) {
+    // Where not even the report can be opened, that is the error, and only the log hears it.
+    let unreported = Output { report: None, report_file: None, ..terms.output.clone() };
+    let opened = Report::open(terms.clone(), messages.len() > 1)
+        .or_else(|_| Report::open(Terms { output: unreported, ..terms }, messages.len() > 1));
+    if let Ok(mut report) = opened {
         let recipients: Vec<Option<&String>> =
             if to.is_empty() { vec![None] } else { to.iter().map(Some).collect() };
         for (number, message) in (0..).zip(messages) {

@@ -1,7 +1,9 @@
 //! Nowhere to write the report or the diagnostics to.
 
+use std::os::unix::net::UnixDatagram;
+
 use super::ONE;
-use crate::scripted::{Client, Peer, Played, Server, full};
+use crate::scripted::{Client, Peer, Played, Ran, Server, full};
 
 /// A server's script that delivers one message to one recipient.
 fn delivers(peer: &mut Peer) -> Played {
@@ -208,43 +210,114 @@ const DEV: &str = r#"mkdir "$TMPDIR/dev" && mount -t tmpfs none "$TMPDIR/dev" &&
     if [ -e "$TMPDIR/log" ]; then : > "$TMPDIR/dev/log" && mount --bind "$TMPDIR/log" "$TMPDIR/dev/log"; fi &&
     mount --rbind "$TMPDIR/dev" /dev && exec "$@""#;
 
+/// Where the system's log is one of the test's own.
+struct Logged {
+    home: tempfile::TempDir,
+    log: UnixDatagram,
+    options: &'static [&'static str],
+}
+
+impl Logged {
+    /// None where name spaces are not to be had.
+    fn new() -> Option<Self> {
+        let allowed = |with: &[&str]| {
+            let output = std::process::Command::new("unshare").args(with).arg("true").output();
+            output.is_ok_and(|output| output.status.success())
+        };
+        let options: &[&str] = if allowed(&["-m"]) { &["-m"] } else { &["-Urm"] };
+        if !allowed(options) {
+            println!("skipped: name spaces are not to be had here");
+            return None;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let log = UnixDatagram::bind(home.path().join("log")).unwrap();
+        log.set_read_timeout(Some(crate::scripted::PATIENCE)).unwrap();
+        Some(Self { home, log, options })
+    }
+
+    /// The program, whose path ends in `name`.
+    fn client(&self, name: &str) -> Client {
+        let program = self.home.path().join(name);
+        if !program.exists() {
+            std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_lmtp-send"), &program).unwrap();
+        }
+        let mut command = std::process::Command::new("unshare");
+        command.args(self.options).args(["sh", "-c", DEV, "sh"]).arg(program);
+        Client::of(command).env("TMPDIR", self.home.path())
+    }
+
+    /// Runs it, and clears away what it ran in.
+    fn run(&self, client: Client) -> Ran {
+        let ran = client.run();
+        std::fs::remove_dir(self.home.path().join("dev")).unwrap();
+        ran
+    }
+
+    fn line(&self) -> String {
+        let mut line = [0; 4096];
+        let octets = self.log.recv(&mut line).unwrap();
+        String::from_utf8_lossy(&line[..octets]).into_owned()
+    }
+}
+
+/// Nobody reads what is said to who calls sendmail, and so the log has what keeps a delivery from beginning as well.
+#[test]
+fn as_sendmail_every_failure_goes_to_the_log_of_the_system() {
+    let Some(logged) = Logged::new() else { return };
+    let wrong = logged.home.path().join("wrong.toml");
+    std::fs::write(&wrong, "tiemout = 1\n").unwrap();
+    let wrong = wrong.display().to_string();
+    let said_wrong = "status=deferred (".to_owned() + &wrong + ":1: tiemout: no such option";
+    for (words, code, holds) in [
+        ("-Z joe", 64, "]: usage, dsn=5.5.4, status=failed ('-Z' is no option of sendmail's"),
+        ("-N sometimes joe", 64, "]: usage, dsn=5.5.4, status=failed (invalid value 'sometimes'"),
+        ("-i", 65, "to=<>, relay=none, delay=0.00, dsn=5.1.3, status=failed (no recipients"),
+        (
+            "-X /nonexistent/log joe",
+            75,
+            "to=<joe>, relay=none, delay=0.00, dsn=4.3.0, status=deferred (the report could",
+        ),
+        (&format!("-C {wrong} -f me@x joe"), 75, "from=<me@x>, to=<joe>, relay=none"),
+        (&format!("-C {wrong} joe"), 75, &said_wrong),
+        (&format!("-C {wrong} -B no joe"), 75, &said_wrong),
+    ] {
+        let client = logged.client("sendmail").env("LMTP_SEND_SOCKET", "/nonexistent").typed(words);
+        logged.run(client).exits(code);
+        let line = logged.line();
+        assert!(line.contains(holds), "{words}: {line}");
+    }
+    let server = Server::tcp(delivers);
+    let client = logged.client("sendmail").env("LMTP_SEND_HOST", server.destination()[1].clone());
+    logged.run(client.typed("-i -f me@example.net a@example.net")).exits(0);
+    server.finish();
+    logged.log.set_nonblocking(true).unwrap();
+    assert!(logged.log.recv(&mut [0; 4096]).is_err(), "a success is no failure");
+}
+
 #[test]
 fn outcomes_go_to_the_log_of_the_system_and_no_log_is_no_failure() {
-    let allowed = |with: &[&str]| {
-        let output = std::process::Command::new("unshare").args(with).arg("true").output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    let options: &[&str] = if allowed(&["-m"]) { &["-m"] } else { &["-Urm"] };
-    if !allowed(options) {
-        return println!("skipped: name spaces are not to be had here");
-    }
-    let home = tempfile::tempdir().unwrap();
-    let log = std::os::unix::net::UnixDatagram::bind(home.path().join("log")).unwrap();
-    log.set_read_timeout(Some(crate::scripted::PATIENCE)).unwrap();
-    let run = |script: fn(&mut Peer) -> Played, option: &str| {
+    let Some(logged) = Logged::new() else { return };
+    let run = |logged: &Logged, script: fn(&mut Peer) -> Played, option: &str| {
         let server = Server::tcp(script);
-        let mut command = std::process::Command::new("unshare");
-        command.args(options).args(["sh", "-c", DEV, "sh", env!("CARGO_BIN_EXE_lmtp-send")]);
-        let client = Client::of(command).env("TMPDIR", home.path()).args(server.destination());
-        let ran = client.typed(PLAIN).typed(option).run();
+        let client = logged.client("lmtp-send").args(server.destination()).typed(PLAIN).typed(option);
+        let ran = logged.run(client);
         server.finish();
-        std::fs::remove_dir(home.path().join("dev")).unwrap();
         ran
     };
     for (script, option, code, begins, holds) in [
         (delivers as fn(&mut Peer) -> Played, "--syslog", 0, "<22>lmtp-send[", "status=delivered ("),
         (refuses, "--syslog=local0", 67, "<131>lmtp-send[", "dsn=5.1.1, status=failed ("),
     ] {
-        run(script, option).exits(code);
-        let mut line = [0; 4096];
-        let octets = log.recv(&mut line).unwrap();
-        let line = String::from_utf8_lossy(&line[..octets]);
+        run(&logged, script, option).exits(code);
+        let line = logged.line();
         let start =
             "]: message-id=<hello@example.net>, from=<me@example.net>, to=<a@example.net>, relay=127.0.0.1:";
         assert!(line.starts_with(begins) && line.contains(start) && line.contains(holds), "{line}");
     }
+    let Logged { home, log, options } = logged;
     drop(log);
-    run(delivers, "--syslog").exits(0);
-    std::fs::remove_file(home.path().join("log")).unwrap();
-    run(delivers, "--syslog").exits(0);
+    let logged = Logged { home, log: UnixDatagram::unbound().unwrap(), options };
+    run(&logged, delivers, "--syslog").exits(0);
+    std::fs::remove_file(logged.home.path().join("log")).unwrap();
+    run(&logged, delivers, "--syslog").exits(0);
 }
