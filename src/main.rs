@@ -100,9 +100,12 @@ fn never_begun(args: &Args, error: &LocalError, stop: &Arc<Stop>) -> u8 {
     report::never_begun(terms(args, stop), error, &messages, sender, &job::named(&args.usual.to))
 }
 
-fn deliver(args: &Args, terms: Terms) -> Result<u8, LocalError> {
+fn deliver(args: &Args, mut terms: Terms) -> Result<u8, LocalError> {
     let stop = &Arc::clone(&terms.stop);
     let job = Job::new(args, stop)?;
+    if job.bulk.several {
+        terms.watch_several();
+    }
     let mut report = Report::open(terms, job.bulk.several)?;
     let (mut summary, has_ledger) = (None, job.bulk.ledger.is_some());
     if job.questions.is_empty()

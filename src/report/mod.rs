@@ -56,7 +56,7 @@ pub struct Terms {
     pub deadline: Duration,
     /// Ends every wait.
     pub stop: Arc<Stop>,
-    /// What a person at the terminal sees, if anybody sits there and wants to.
+    /// What is shown of work that takes long, if anybody sits at the terminal or wants it in the log.
     pub progress: Option<Arc<Progress>>,
 }
 
@@ -64,10 +64,20 @@ impl Terms {
     /// From now on, whoever sits at the terminal sees what takes long.
     pub fn watch(&mut self) {
         if !self.output.quiet && io::stderr().is_terminal() {
-            let progress = Progress::new();
-            self.stop.watch(Arc::clone(&progress) as Arc<dyn Watcher>);
-            self.progress = Some(progress);
+            self.show(Progress::on_terminal());
         }
+    }
+
+    /// From now on, a log that has a line for each recipient has one every ten seconds too for the run as a whole.
+    pub fn watch_several(&mut self) {
+        if !self.output.quiet && self.output.verbosity > 0 && self.progress.is_none() {
+            self.show(Progress::in_log());
+        }
+    }
+
+    fn show(&mut self, progress: Arc<Progress>) {
+        self.stop.watch(Arc::clone(&progress) as Arc<dyn Watcher>);
+        self.progress = Some(progress);
     }
 }
 

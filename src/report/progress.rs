@@ -1,11 +1,15 @@
-//! One line on the terminal for work that takes long: how far it has got, and what is waited for.
+//! For work that takes long: how far it has got, and what is waited for. One line on the terminal, or in a log one
+//! every ten seconds.
 //!
 //! - Nothing is shown of what is done within a second, nor of a wait of less than two.
 //! - The line is overwritten by the next one, and cleared away before anything else is written.
 //! - A terminal that shows nothing of what is typed belongs to a program that asks for a password; one in whose
 //!   background this process runs, to somebody else. Neither is written to.
 //!
-//! It exists only where standard error is a terminal: a run without one pays nothing for it.
+//! - A log has a line only for several messages, and only behind the first of them: what a mail system reads of a
+//!   message's failure stays the first line.
+//!
+//! It exists only where there is a terminal, or such a log is wanted: a run without either pays nothing for it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,24 +29,36 @@ use crate::wait::write_at_once;
 const SILENCE: Duration = Duration::from_secs(1);
 /// How long something may be waited for before that is shown.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often the line is renewed.
+/// How often a log has a line.
+const EVERY: Duration = Duration::from_secs(10);
+/// How often the line on the terminal is renewed.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Moves to the beginning of the line and clears it (ECMA-48, EL).
 const CLEAR: &str = "\r\x1b[K";
 /// The width of a terminal that does not tell its own.
 const COLUMNS: usize = 80;
 
-/// What is shown to whoever sits at the terminal.
+/// What is shown to whoever sits at the terminal, or reads the log.
 pub struct Progress {
     state: Mutex<State>,
 }
 
+/// How it is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// A line on the terminal that is overwritten.
+    Terminal,
+    /// Lines that stay, one in each such time.
+    Log(Duration),
+}
+
 /// What is known of the run.
 struct State {
+    style: Style,
     began: Instant,
     messages: Messages,
     threads: HashMap<ThreadId, Activity>,
-    /// When the line that stands on the terminal was written.
+    /// When the line that stands on the terminal, or the last one in the log, was written.
     shown: Option<Instant>,
 }
 
@@ -74,11 +90,18 @@ struct Sending {
 }
 
 impl Progress {
-    /// From now on.
-    pub fn new() -> Arc<Self> {
-        let messages = Messages::default();
-        let state = State { began: Instant::now(), messages, threads: HashMap::new(), shown: None };
-        Arc::new(Self { state: Mutex::new(state) })
+    /// On the terminal, from now on.
+    pub fn on_terminal() -> Arc<Self> {
+        Self::new(Style::Terminal)
+    }
+
+    /// In a log, from now on.
+    pub fn in_log() -> Arc<Self> {
+        Self::new(Style::Log(EVERY))
+    }
+
+    fn new(style: Style) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State::new(style, Instant::now())) })
     }
 
     /// Notes what happened in a session of this thread.
@@ -135,6 +158,11 @@ impl Watcher for Progress {
 }
 
 impl State {
+    fn new(style: Style, began: Instant) -> Self {
+        let messages = Messages::default();
+        Self { style, began, messages, threads: HashMap::new(), shown: None }
+    }
+
     fn note(&mut self, event: &Event<'_>, thread: ThreadId, now: Instant) {
         let activity = self.threads.entry(thread).or_default();
         if let Event::Sending { octets, of } = *event {
@@ -151,6 +179,24 @@ impl State {
 
     /// What is to be written at `now`, if anything.
     fn due(&mut self, now: Instant) -> Option<String> {
+        match self.style {
+            Style::Terminal => self.due_on_terminal(now),
+            Style::Log(every) => self.due_in_log(every, now),
+        }
+    }
+
+    fn due_in_log(&mut self, every: Duration, now: Instant) -> Option<String> {
+        let last = self.shown.unwrap_or(self.began);
+        if now.saturating_duration_since(last) < every || !self.is_many() || self.messages.done == 0 {
+            return None;
+        }
+        let line = self.line(now)?;
+        self.shown = Some(now);
+        let since = clock((now - self.began).as_secs_f64().floor());
+        Some(format!("progress after {since}: {}\n", printable(line.as_bytes())))
+    }
+
+    fn due_on_terminal(&mut self, now: Instant) -> Option<String> {
         if self.shown.is_some_and(|shown| now - shown < PAUSE) {
             return None;
         }
@@ -165,6 +211,9 @@ impl State {
     }
 
     fn cleared(&mut self) -> Option<String> {
+        if self.style != Style::Terminal {
+            return None;
+        }
         self.shown.take().map(|_| CLEAR.to_owned())
     }
 
@@ -278,8 +327,7 @@ mod tests {
     /// What is said `ms` after the beginning, when `happened` has.
     fn said(ms: u64, happened: impl FnOnce(&mut State, Instant, ThreadId)) -> Option<String> {
         let began = Instant::now();
-        let messages = Messages::default();
-        let mut state = State { began, messages, threads: HashMap::new(), shown: None };
+        let mut state = State::new(Style::Terminal, began);
         happened(&mut state, began, thread::current().id());
         state.line(began + Duration::from_millis(ms))
     }
@@ -316,6 +364,25 @@ mod tests {
             Some("40 of 4000 messages, 5.0 KiB, 10/s, 3 not delivered, 6:36 left")
         );
         assert_eq!(counted(8000, 0).as_deref(), Some("40 messages, 5.0 KiB, 5.0/s, 3 not delivered"));
+    }
+
+    #[test]
+    fn a_log_has_a_line_each_time_that_many_messages_take_so_long() {
+        let began = Instant::now();
+        let mut state = State::new(Style::Log(Duration::from_secs(10)), began);
+        let mut said = |ms, expected, done| {
+            state.messages = Messages { expected, taken: done, done, octets: done << 10, not_delivered: 0 };
+            assert_eq!(state.cleared(), None, "nothing is to be cleared away");
+            state.due(began + Duration::from_millis(ms))
+        };
+        assert_eq!(said(9_900, 400, 99), None);
+        assert_eq!(said(11_000, 1, 1), None, "one message is none of many");
+        assert_eq!(said(11_500, 400, 0), None, "the first line is a message's");
+        let line = "progress after 0:12: 120 of 400 messages, 120.0 KiB, 10/s, 0:28 left\n";
+        assert_eq!(said(12_000, 400, 120).as_deref(), Some(line));
+        assert_eq!(said(21_900, 400, 200), None, "ten seconds after the last");
+        let line = "progress after 0:22: 220 of 400 messages, 220.0 KiB, 10/s, 0:18 left\n";
+        assert_eq!(said(22_000, 400, 220).as_deref(), Some(line));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a person at a terminal sees of work that takes long, in a pseudo-terminal.
+//! What a person at a terminal sees of work that takes long, in a pseudo-terminal; and what a log has of it.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
@@ -224,4 +224,38 @@ fn whoever_types_a_message_is_not_disturbed() {
     let typed =
         "lmtp-send: type the message, header first; Ctrl-D ends it\r\nSubject: typed\r\n\r\nhello\r\n";
     assert_eq!(shown, typed);
+}
+
+#[test]
+fn a_log_has_a_line_after_ten_seconds_of_many_messages_and_none_of_a_single_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let many = |inbox: &str, options| {
+        let client = Client::new().dir(dir.path()).typed("-f me@example.net -t a --repeat 23 --rate 2");
+        client.args(["--sink", inbox]).typed(options).run()
+    };
+    let single = || {
+        let server = Server::tcp(|peer| {
+            peer.session(&["PIPELINING"])?;
+            peer.envelope(1)?;
+            peer.message()?;
+            peer.pause(Duration::from_millis(10_500));
+            peer.expect("QUIT")?;
+            peer.say_all(&["550 no", "221 bye"])?;
+            peer.end()
+        });
+        let ran = Client::to(&server).typed(PLAIN).typed("-v").run();
+        server.finish();
+        ran
+    };
+    thread::scope(|scope| {
+        let (told, silent) = (scope.spawn(|| many("one", "-v")), scope.spawn(|| many("two", "")));
+        // A mail system reads the first line of standard error.
+        scope.spawn(single).join().unwrap().exits(69).says("5.0.0", "550 no");
+        silent.join().unwrap().exits(0);
+        let log = told.join().unwrap().stderr;
+        let lines: Vec<&str> = log.lines().filter(|line| line.starts_with("progress after 0:1")).collect();
+        assert!(matches!(lines[..], [line] if line.contains(" of 23 messages, ")), "{log}");
+        assert!(log.starts_with("2.0.0 <a>") && log.matches("\n2.0.0 <a>").count() == 22, "{log}");
+        assert!(!log.contains('\r'), "{log}");
+    });
 }
