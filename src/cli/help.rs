@@ -73,7 +73,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::super::Args;
-    use super::super::settings::Schema;
+    use super::super::settings::SCHEMA;
     use super::*;
 
     #[test]
@@ -81,7 +81,7 @@ mod tests {
         assert!(SHORT.lines().count() <= 30, "{}", SHORT.lines().count());
         assert!(SHORT.lines().all(|line| line.len() <= 80), "{SHORT}");
         assert!(SHORT.contains(&format!("Usage: {USAGE}")));
-        let schema = Schema::of(&Args::command());
+        let schema = &SCHEMA;
         for word in SHORT.split([' ', '\n']).filter_map(|word| word.strip_prefix("--")) {
             let option = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
             assert!(option == "help" || schema.option(option).is_some(), "{option}");
@@ -94,7 +94,7 @@ mod tests {
         for line in help.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
-        for definition in Schema::of(&Args::command()).options {
+        for definition in SCHEMA.options {
             assert!(help.contains(&format!("--{}", definition.long)), "{}", definition.long);
         }
     }

@@ -108,14 +108,12 @@ pub fn not_a_file(file: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    use super::super::Args;
+    use super::super::settings::SCHEMA;
     use super::*;
 
     #[test]
     fn what_is_typed_elsewhere_is_answered_with_what_is_typed_here() {
-        let schema = Schema::of(&Args::command());
+        let schema = &SCHEMA;
         for (word, hint) in [
             ("--server", "--host HOST"),
             ("--server=mx", "--host HOST"),
@@ -134,14 +132,14 @@ mod tests {
             ("--tiemout", "--timeout"),
             ("--sockte=/x", "--socket"),
         ] {
-            assert!(of(word, &schema).unwrap().contains(hint), "{word}");
+            assert!(of(word, schema).unwrap().contains(hint), "{word}");
         }
-        assert_eq!(of("--no-such-flag", &schema), None);
+        assert_eq!(of("--no-such-flag", schema), None);
     }
 
     #[test]
     fn every_option_that_is_named_exists() {
-        let schema = Schema::of(&Args::command());
+        let schema = &SCHEMA;
         for (names, hint) in ELSEWHERE {
             for option in hint.split_whitespace().filter_map(|word| word.strip_prefix("--")) {
                 let option = option.split(&[',', ';', ':', '='][..]).next().unwrap();

@@ -10,7 +10,7 @@ use super::bulk::Bulk;
 use super::configuration::Configuration;
 use super::protocol::Protocol;
 use super::sendmail::{self, Name, Submission};
-use super::settings::{self, Found, Schema, Settings, Sources};
+use super::settings::{self, Found, Group, SCHEMA, Settings, Sources};
 use super::{Args, ExitStyle, Usual};
 use super::{help, hint};
 
@@ -42,7 +42,7 @@ impl From<clap::Error> for Unparsed {
 fn with_hint(error: &clap::Error, text: &str) -> String {
     let invalid = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
     let unknown = error.kind() == ErrorKind::UnknownArgument;
-    let hint = if unknown { hint::of(&invalid, &Schema::of(&Args::command())) } else { None };
+    let hint = if unknown { hint::of(&invalid, &SCHEMA) } else { None };
     let lines = text.lines().filter(|line| !line.starts_with("  tip: to pass"));
     let mut lines: Vec<String> = lines.map(str::to_owned).collect();
     lines.dedup_by(|a, b| a.is_empty() && b.is_empty());
@@ -82,7 +82,7 @@ fn sendmail_words(argv: &[OsString]) -> Option<usize> {
     if argv.first().is_some_and(|program| Name::of(program).is_some()) {
         return Some(1);
     }
-    let typed = || Schema::of(&Args::command()).typed(argv).sendmail;
+    let typed = || SCHEMA.typed(argv).sendmail;
     argv.iter().any(|word| word == "--sendmail").then(typed)?.map(|place| place + 1)
 }
 
@@ -173,14 +173,15 @@ fn mentions_settings(argv: &[OsString]) -> bool {
 
 /// What was typed, and before it the words of the settings that it leaves in force: parsed once.
 fn with_settings(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed> {
-    let command = Args::command();
-    let schema = Schema::of(&command);
-    let typed = schema.typed(argv);
-    let found = settings::gather(sources, &schema, &typed).map_err(Unparsed::Config)?;
+    let typed = SCHEMA.typed(argv);
+    let found = settings::gather(sources, &SCHEMA, &typed).map_err(Unparsed::Config)?;
     let (name, words) = argv.split_at(argv.len().min(1));
     let given = found.settings.words().map(OsString::from);
     let words: Vec<OsString> = name.iter().cloned().chain(given).chain(words.iter().cloned()).collect();
-    let args: Args = take(command, &words).map_err(|error| {
+    let options = typed.given.iter().map(|(option, _)| *option).chain(found.settings.options());
+    let groups = SCHEMA.groups(options);
+    // As with what is typed: what cannot be understood with these options is looked at with all.
+    let args = take_groups(&groups, &words).or_else(|_| take(Args::command(), &words)).map_err(|error| {
         let help = error.kind() == ErrorKind::DisplayHelp;
         if help { asked_for(error, argv) } else { found.settings.blame(error) }
     })?;
@@ -209,12 +210,39 @@ fn take<T: FromArgMatches>(command: Command, argv: &[OsString]) -> Result<T, cla
     T::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))
 }
 
+/// `argv` as the usual options and those of `groups` understand it.
+fn take_groups(groups: &[Group], argv: &[OsString]) -> Result<Args, clap::Error> {
+    let has = |group| groups.contains(&group);
+    let mut command = usual_options();
+    if has(Group::Protocol) {
+        command = Protocol::augment_args(command);
+    }
+    if has(Group::Bulk) {
+        command = Bulk::augment_args(command);
+    }
+    if has(Group::Configuration) {
+        command = Configuration::augment_args(command);
+    }
+    let mut matches = ManuallyDrop::new(command).try_get_matches_from_mut(argv)?;
+    let mut args = Args::from(Usual::from_arg_matches_mut(&mut matches)?);
+    if has(Group::Protocol) {
+        args.protocol = Protocol::from_arg_matches_mut(&mut matches)?;
+    }
+    if has(Group::Bulk) {
+        args.bulk = Bulk::from_arg_matches_mut(&mut matches)?;
+    }
+    if has(Group::Configuration) {
+        args.configuration = Configuration::from_arg_matches_mut(&mut matches)?;
+    }
+    Ok(args)
+}
+
 /// The style of exit codes for a command line, a variable or a file that cannot be understood: as it was typed, else
 /// as the environment or a file has it, as far as that can be read.
 #[must_use]
 pub fn exit_style(argv: &[OsString], sources: &Sources) -> Option<ExitStyle> {
     let elsewhere = || {
-        let style = settings::exit_style(sources, &Schema::of(&Args::command()).typed(argv))?;
+        let style = settings::exit_style(sources, &SCHEMA.typed(argv))?;
         ExitStyle::from_str(&style, false).ok()
     };
     exit_wishes(argv).0.or_else(elsewhere)

@@ -157,15 +157,13 @@ fn neither(value: &OsStr) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    use super::super::super::Args;
+    use super::super::SCHEMA;
     use super::*;
 
     fn set(name: &str, value: &str) -> Result<(Vec<String>, Vec<String>), String> {
         let variables = vec![(name.into(), value.into())];
         let sources = Sources { variables, ..Sources::default() };
-        let (settings, warnings) = settings(&sources, &Schema::of(&Args::command()))?;
+        let (settings, warnings) = settings(&sources, &SCHEMA)?;
         let words = settings.into_iter().flat_map(|s| s.words).map(|w| w.into_string().unwrap());
         Ok((words.collect(), warnings))
     }

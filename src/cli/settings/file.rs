@@ -286,14 +286,12 @@ fn article(kind: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    use super::super::super::Args;
+    use super::super::SCHEMA;
     use super::*;
 
     fn understood(text: &str) -> Result<ConfigFile, String> {
-        let schema = Schema::of(&Args::command());
-        Reading { path: Path::new("c.toml").into(), text, schema: &schema }.file()
+        let schema = &SCHEMA;
+        Reading { path: Path::new("c.toml").into(), text, schema }.file()
     }
 
     fn words_of(settings: &[Setting]) -> Vec<String> {

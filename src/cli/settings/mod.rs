@@ -9,6 +9,7 @@
 mod blame;
 mod environment;
 mod file;
+mod options;
 mod show;
 mod typed;
 
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use clap::Command;
 
 pub use environment::Sources;
+pub use options::{Group, SCHEMA};
 pub use typed::{Schema, Typed};
 
 /// Where the value of an option was given.
@@ -61,7 +63,7 @@ impl Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// The option's long name, without hyphens before it.
-    pub option: String,
+    pub option: &'static str,
     /// As they would be typed: `--port=24`. None where the source says that the option is not set.
     pub words: Vec<OsString>,
     /// Where.
@@ -84,7 +86,7 @@ const RIVALS: [&[&str]; 5] = [
 ];
 
 /// The options that are settled once `option` is.
-fn settled_by(option: &str) -> impl Iterator<Item = &str> {
+fn settled_by(option: &'static str) -> impl Iterator<Item = &'static str> {
     let rivals = RIVALS.iter().find(|rivals| rivals.contains(&option));
     rivals.into_iter().flat_map(|rivals| rivals.iter().copied()).chain([option])
 }
@@ -92,8 +94,8 @@ fn settled_by(option: &str) -> impl Iterator<Item = &str> {
 impl Settings {
     /// What stands of `layers`, the highest first, where the options `typed` are on the command line.
     fn merged(typed: &Typed, layers: Vec<Vec<Setting>>) -> Self {
-        let mut settled: Vec<String> = Vec::new();
-        typed.given.iter().for_each(|(option, _)| settled.extend(settled_by(option).map(str::to_owned)));
+        let mut settled: Vec<&str> = Vec::new();
+        typed.given.iter().for_each(|(option, _)| settled.extend(settled_by(option)));
         let mut given = Vec::new();
         for layer in layers {
             let mut stands = layer;
@@ -101,9 +103,7 @@ impl Settings {
             for setting in &stands {
                 // What says that it is not set leaves its rivals alone.
                 let unset = setting.words.is_empty();
-                settled.extend(
-                    settled_by(&setting.option).filter(|o| !unset || *o == setting.option).map(str::to_owned),
-                );
+                settled.extend(settled_by(setting.option).filter(|o| !unset || *o == setting.option));
             }
             given.extend(stands);
         }
@@ -113,6 +113,11 @@ impl Settings {
     /// The words of all of them, to stand before what was typed.
     pub fn words(&self) -> impl Iterator<Item = &OsStr> {
         self.given.iter().flat_map(|setting| setting.words.iter().map(OsString::as_os_str))
+    }
+
+    /// The options that are given.
+    pub fn options(&self) -> impl Iterator<Item = &'static str> {
+        self.given.iter().filter(|setting| !setting.words.is_empty()).map(|setting| setting.option)
     }
 
     /// Where `option` was given, if that was not on the command line.

@@ -6,31 +6,32 @@ use std::fmt::Write;
 
 use clap::Command;
 
-use super::typed::{Form, Schema};
+use super::options::SCHEMA;
+use super::typed::Form;
 use super::{Found, Origin, Setting, Sources, Typed, value_of};
 
 const REDACTED: &str = "[redacted]";
 
 /// The page: the files, each option that is given, and the defaults.
 pub fn page(command: &Command, sources: &Sources, found: &Found, typed: &Typed) -> String {
-    let schema = Schema::of(command);
+    let schema = &SCHEMA;
     let mut page = files(sources, found);
     let mut given: BTreeMap<&str, (Vec<Option<OsString>>, String)> = BTreeMap::new();
     for (option, value) in &typed.given {
         given.entry(option).or_insert_with(|| (Vec::new(), "command line".into())).0.push(value.clone());
     }
     for setting in &found.settings.given {
-        given.insert(&setting.option, (values(setting), origin(&setting.origin)));
+        given.insert(setting.option, (values(setting), origin(&setting.origin)));
     }
     for definition in schema.options.iter().filter(|definition| definition.elsewhere) {
-        if let Some((values, origin)) = given.get(definition.long.as_str()) {
+        if let Some((values, origin)) = given.get(definition.long) {
             let _ = writeln!(
                 page,
                 "{} = {}  # {origin}",
                 definition.long,
-                value(&definition.long, definition.form, values)
+                value(definition.long, definition.form, values)
             );
-        } else if let Some(default) = default(command, &definition.long) {
+        } else if let Some(default) = default(command, definition.long) {
             let _ = writeln!(page, "# {} = {default}  # default", definition.long);
         }
     }

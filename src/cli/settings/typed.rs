@@ -1,14 +1,12 @@
-//! What clap's definitions say of each option, and which options a command line sets.
+//! What settings know of each option, and which options a command line sets.
 //!
 //! This is no parser: what is wrong with the words is clap's to say. It only knows which words are values, so that an
 //! address such as `--config` is not taken for the option.
 
-use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
 
-use clap::{Arg, ArgAction, Command};
+use super::options::Group;
 
 /// What an option takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +31,17 @@ pub enum Form {
 #[derive(Clone, Debug)]
 pub struct Definition {
     /// Its long name.
-    pub long: String,
-    short: Option<char>,
+    pub long: &'static str,
+    /// Its short name.
+    pub short: Option<char>,
     /// What it takes.
     pub form: Form,
     /// A value that may be left out is given with `=` only.
-    equals: bool,
+    pub equals: bool,
     /// It can be given in the environment and in files.
     pub elsewhere: bool,
+    /// Where clap's definition is.
+    pub group: Group,
 }
 
 impl Definition {
@@ -53,15 +54,15 @@ impl Definition {
     /// The words that set it to each of `values`. A host that is a path, as other programs write a Unix-domain socket, is
     /// that socket.
     #[must_use]
-    pub fn setting(&self, words: Vec<OsString>) -> (String, Vec<OsString>) {
+    pub fn setting(&self, words: Vec<OsString>) -> (&'static str, Vec<OsString>) {
         let path = |word: &OsString| -> Option<OsString> {
             let host = word.to_str()?.strip_prefix("--host=")?;
             let path = host.strip_prefix("unix:").unwrap_or(host);
             path.starts_with('/').then(|| format!("--socket={path}").into())
         };
         match words.as_slice() {
-            [word] if let Some(socket) = path(word) => ("socket".into(), vec![socket]),
-            _ => (self.long.clone(), words),
+            [word] if let Some(socket) = path(word) => ("socket", vec![socket]),
+            _ => (self.long, words),
         }
     }
 
@@ -74,18 +75,18 @@ impl Definition {
     }
 }
 
-/// The options, as they are defined for clap.
-#[derive(Clone, Debug)]
+/// The options.
+#[derive(Clone, Copy, Debug)]
 pub struct Schema {
     /// Each.
-    pub options: Vec<Definition>,
+    pub options: &'static [Definition],
 }
 
 /// What a command line sets.
 #[derive(Clone, Debug, Default)]
 pub struct Typed {
     /// Each option as often as it was typed, with its value.
-    pub given: Vec<(String, Option<OsString>)>,
+    pub given: Vec<(&'static str, Option<OsString>)>,
     /// The place of `--sendmail` among the words, if that is there.
     pub sendmail: Option<usize>,
 }
@@ -94,39 +95,41 @@ impl Typed {
     /// The last value of `option`.
     #[must_use]
     pub fn value(&self, option: &str) -> Option<&OsStr> {
-        self.given.iter().rfind(|(name, _)| name == option).and_then(|(_, value)| value.as_deref())
+        self.given.iter().rfind(|(name, _)| *name == option).and_then(|(_, value)| value.as_deref())
     }
 
     fn set(&mut self, definition: &Definition, value: Option<&OsStr>) {
-        self.given.push((definition.long.clone(), value.map(OsStr::to_owned)));
+        self.given.push((definition.long, value.map(OsStr::to_owned)));
     }
 }
 
-/// These make sense on a command line only.
-const TYPED_ONLY: [&str; 5] = ["help", "version", "show-config", "sendmail", "test"];
-
 impl Schema {
-    /// The options of `command`.
-    #[must_use]
-    pub fn of(command: &Command) -> Self {
-        Self { options: command.get_arguments().filter_map(definition).collect() }
-    }
-
     /// The option that is called `long`.
     #[must_use]
-    pub fn option(&self, long: &str) -> Option<&Definition> {
+    pub fn option(&self, long: &str) -> Option<&'static Definition> {
         self.options.iter().find(|definition| definition.long == long)
     }
 
     /// The option whose name comes nearest to `word`.
     #[must_use]
-    pub fn nearest(&self, word: &str) -> Option<&str> {
+    pub fn nearest(&self, word: &str) -> Option<&'static str> {
         let known = self.options.iter().filter(|definition| definition.elsewhere);
-        let near = known.map(|definition| {
-            (strsim::damerau_levenshtein(&definition.long, word), definition.long.as_str())
-        });
+        let near =
+            known.map(|definition| (strsim::damerau_levenshtein(definition.long, word), definition.long));
         let (distance, name) = near.min()?;
         (distance <= 1 + word.chars().count() / 4).then_some(name)
+    }
+
+    /// The groups to which `options` belong.
+    #[must_use]
+    pub fn groups(&self, options: impl Iterator<Item = &'static str>) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        for definition in options.filter_map(|option| self.option(option)) {
+            if !groups.contains(&definition.group) {
+                groups.push(definition.group);
+            }
+        }
+        groups
     }
 
     /// Which options `argv` sets; the program's name is first.
@@ -155,7 +158,7 @@ impl Schema {
     }
 
     /// A long option; returned where its value is the next word.
-    fn long(&self, word: &[u8], typed: &mut Typed) -> Option<&Definition> {
+    fn long(&self, word: &[u8], typed: &mut Typed) -> Option<&'static Definition> {
         let at = word.iter().position(|b| *b == b'=');
         let (name, rest) = word.split_at(at.unwrap_or(word.len()));
         let definition = self.option(std::str::from_utf8(name).ok()?)?;
@@ -164,7 +167,7 @@ impl Schema {
     }
 
     /// Short options in one word; the last is returned where its value is the next word.
-    fn cluster(&self, word: &[u8], typed: &mut Typed) -> Option<&Definition> {
+    fn cluster(&self, word: &[u8], typed: &mut Typed) -> Option<&'static Definition> {
         let (first, rest) = word.split_first()?;
         let definition = self.options.iter().find(|d| d.short == Some(char::from(*first)))?;
         if matches!(definition.form, Form::Flag | Form::Count) {
@@ -175,12 +178,12 @@ impl Schema {
         self.take(definition, (!rest.is_empty()).then(|| OsStr::from_bytes(attached)), typed)
     }
 
-    fn take<'a>(
-        &'a self,
-        definition: &'a Definition,
+    fn take(
+        &self,
+        definition: &'static Definition,
         attached: Option<&OsStr>,
         typed: &mut Typed,
-    ) -> Option<&'a Definition> {
+    ) -> Option<&'static Definition> {
         let alone = matches!(definition.form, Form::Flag | Form::Count)
             || (definition.form == Form::Optional && definition.equals);
         if attached.is_some() || alone || definition.form == Form::Optional {
@@ -191,53 +194,16 @@ impl Schema {
     }
 }
 
-/// The definition of an option; `None` for what is no long option.
-fn definition(arg: &Arg) -> Option<Definition> {
-    let long = arg.get_long()?.to_owned();
-    let elsewhere = !TYPED_ONLY.contains(&long.as_str());
-    let equals = arg.is_require_equals_set();
-    Some(Definition { form: form(arg, &long), long, short: arg.get_short(), equals, elsewhere })
-}
-
-fn form(arg: &Arg, long: &str) -> Form {
-    let kind = arg.get_value_parser().type_id();
-    let numbers = [
-        TypeId::of::<Duration>(),
-        TypeId::of::<usize>(),
-        TypeId::of::<u32>(),
-        TypeId::of::<u64>(),
-        TypeId::of::<f64>(),
-    ];
-    let value = arg.get_num_args().is_none_or(|number| number.min_values() > 0);
-    if matches!(arg.get_action(), ArgAction::Count) {
-        Form::Count
-    } else if matches!(arg.get_action(), ArgAction::Append) {
-        Form::List
-    } else if !matches!(arg.get_action(), ArgAction::Set) {
-        Form::Flag
-    } else if !value {
-        Form::Optional
-    } else if long == "port" {
-        Form::Port
-    } else if numbers.iter().any(|number| kind == *number) {
-        Form::Number
-    } else {
-        Form::Text
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
-    use super::super::super::Args;
+    use super::super::SCHEMA;
     use super::*;
 
     fn typed(words: &[&str]) -> Vec<(String, Option<String>)> {
         let argv: Vec<OsString> = ["lmtp-send"].iter().chain(words).map(OsString::from).collect();
-        let typed = Schema::of(&Args::command()).typed(&argv);
+        let typed = SCHEMA.typed(&argv);
         let text = |value: Option<OsString>| value.map(|value| value.into_string().unwrap());
-        typed.given.into_iter().map(|(option, value)| (option, text(value))).collect()
+        typed.given.into_iter().map(|(option, value)| (option.to_owned(), text(value))).collect()
     }
 
     #[test]
@@ -261,7 +227,7 @@ mod tests {
 
     #[test]
     fn every_option_has_a_form() {
-        let schema = Schema::of(&Args::command());
+        let schema = &SCHEMA;
         for (option, form) in [
             ("keep-bcc", Form::Flag),
             ("verbose", Form::Count),
@@ -282,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_nearest_option_is_found() {
-        let schema = Schema::of(&Args::command());
+        let schema = &SCHEMA;
         for (word, nearest) in [
             ("tiemout", Some("timeout")),
             ("tls_ca", Some("tls-ca")),
