@@ -13,6 +13,7 @@ mod ledger;
 mod lost;
 mod many;
 mod output;
+mod parts;
 mod reach;
 mod replies;
 mod resources;

@@ -186,8 +186,48 @@ fn memory_does_not_grow_with_the_number_of_messages() {
     assert!(many < few + 3_000, "{few} KiB for a hundred messages, {many} KiB for six thousand");
 }
 
+/// The most memory that a run for different files took, in KiB, with few descriptors and the names in a `list` or as
+/// arguments.
+fn memory_of_files(home: &Path, names: &[String], list: bool) -> u64 {
+    let crowd = Crowd::new(1);
+    let client =
+        Client::in_shell(r#"ulimit -n 64; exec "$@""#).dir(home).typed(ONE).args(["-H", &crowd.name]);
+    let client = match list {
+        true => client.typed("--files-from -").input(names.join("\n")),
+        false => client.args(names),
+    };
+    let running = client.start();
+    let peak = running.peak();
+    let report = running.wait().exits(0).report();
+    let mut found: Vec<&str> = report
+        .iter()
+        .filter(|line| line["outcome"] == "delivered")
+        .map(|line| line["message"].as_str().unwrap())
+        .collect();
+    found.sort_unstable();
+    assert!(found == names, "each once");
+    assert_eq!(crowd.accepted.load(Ordering::Relaxed), names.len());
+    peak
+}
+
+#[test]
+fn thousands_of_files_with_few_descriptors_and_little_memory() {
+    let home = tempfile::tempdir().unwrap();
+    let mut names: Vec<String> = files(home.path(), 3_000)
+        .iter()
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    names.sort_unstable();
+    for list in [true, false] {
+        let (one, all) =
+            (memory_of_files(home.path(), &names[..1], list), memory_of_files(home.path(), &names, list));
+        println!("{one} KiB for one, {all} KiB for {}", names.len());
+        assert!(all < one + 8 * 1024, "{one} KiB for one file, {all} KiB for {}", names.len());
+    }
+}
+
 /// A Maildir of `count` messages.
-fn maildir(home: &Path, count: usize) -> PathBuf {
+pub fn maildir(home: &Path, count: usize) -> PathBuf {
     let path = home.join("Maildir");
     for folder in ["cur", "new", "tmp"] {
         fs::create_dir_all(path.join(folder)).unwrap();
