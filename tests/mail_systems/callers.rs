@@ -26,7 +26,18 @@ impl Caller {
         let home = Home::new(Account::ours());
         let link = home.path("sendmail");
         symlink(env!("CARGO_BIN_EXE_lmtp-send"), &link).unwrap();
-        Some(Self { sendmail: link.display().to_string(), dovecot, home })
+        let caller = Self { sendmail: link.display().to_string(), dovecot, home };
+        caller.configure("socket = \"/run/dovecot/lmtp\"\n");
+        Some(caller)
+    }
+
+    /// Writes the user's configuration, with the socket and the folder of this test.
+    fn configure(&self, settings: &str) {
+        let options = self.dovecot.socket().options();
+        let aliases = self.home.path("aliases").display().to_string();
+        let settings = settings.replace("/run/dovecot/lmtp", options.last().unwrap());
+        self.home.make(&[".config/lmtp-send"]);
+        self.home.write(".config/lmtp-send/config.toml", &settings.replace("/etc/aliases", &aliases));
     }
 
     /// The lines of the manual, with the link of this test.
@@ -36,7 +47,6 @@ impl Caller {
 
     /// Runs the program with nothing of this user's configuration; it has to succeed.
     fn run(&self, program: &str, args: &[&str], input: &str) {
-        let options = self.dovecot.socket().options();
         let mut child = Command::new(program)
             .args(args)
             .current_dir(self.home.path(""))
@@ -44,7 +54,11 @@ impl Caller {
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .envs([("GIT_COMMITTER_NAME", "Sender"), ("GIT_COMMITTER_EMAIL", "sender@example.net")])
             .envs([("GIT_AUTHOR_NAME", "Sender"), ("GIT_AUTHOR_EMAIL", "sender@example.net")])
-            .env("LMTP_SEND_SOCKET", options.last().unwrap())
+            .env("MAILRC", self.home.path("mailrc"))
+            .env("DEAD", "/dev/null")
+            // s-nail takes HOME from the system where root runs it.
+            .env("XDG_CONFIG_HOME", self.home.path(".config"))
+            .env_remove("LOGNAME")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -78,15 +92,30 @@ fn assert_complete(message: &str) {
     assert_eq!(fields(message, "Bcc"), 0, "{message}");
 }
 
+/// As the crons of Debian and of Red Hat do it, from an environment without LOGNAME.
 #[test]
 fn cron_calls_sendmail() {
     let Some(caller) = Caller::of("/bin/sh") else { return };
-    let message = "From: root (Cron Daemon)\nTo: ann\nSubject: Cron <root@host> true\n\n.\nGrüße\n";
-    let flags = ["-i", "-FCronDaemon", "-B8BITMIME", "-oem", "ann@example.net"];
-    caller.run(&caller.sendmail, &flags, message);
-    let stored = caller.stored("ann");
-    assert_complete(&stored);
-    assert!(stored.ends_with("Subject: Cron <root@host> true\r\n\r\n.\r\nGrüße\r\n"), "{stored}");
+    caller.configure(&page::printed("cron"));
+    fs::write(caller.home.path("aliases"), "root: ann\n").unwrap();
+    let from = ["root (Cron Daemon)", "\"(Cron Daemon)\" <root>"];
+    for (flags, from) in [
+        ("-i -FCronDaemon -B8BITMIME -oem root", from[0]),
+        ("-FCronDaemon -i -B8BITMIME -oem root", from[0]),
+        ("-FCronDaemon -odi -oem -oi -t -f root", from[1]),
+        ("-FCronDaemon -i -odi -oem -oi -t -f root", from[1]),
+    ] {
+        let message = format!("From: {from}\nTo: root\nSubject: Cron <root@host> true\n\n.\nGrüße\n");
+        let flags: Vec<&str> = flags.split(' ').collect();
+        caller.run(&caller.sendmail, &flags, &message);
+    }
+    let stored = caller.dovecot.mailbox("ann");
+    assert_eq!(stored.len(), 4);
+    for message in stored {
+        let message = String::from_utf8(message.message).unwrap();
+        assert_complete(&message);
+        assert!(message.ends_with("Subject: Cron <root@host> true\r\n\r\n.\r\nGrüße\r\n"), "{message}");
+    }
 }
 
 #[test]
@@ -103,9 +132,19 @@ fn bcc_goes_with_t_and_stays_without() {
 
 #[test]
 fn git_sends_a_patch() {
+    git_sends("git");
+}
+
+#[test]
+fn git_sends_a_patch_to_what_it_takes_for_a_server() {
+    git_sends("git-server");
+}
+
+/// A patch goes out with the lines of the manual.
+fn git_sends(lines: &str) {
     let Some(caller) = Caller::of("/usr/lib/git-core/git-send-email") else { return };
     caller.run("git", &["init", "-q"], "");
-    caller.run("/bin/sh", &["-c", &caller.lines("git")], "");
+    caller.run("/bin/sh", &["-c", &caller.lines(lines)], "");
     let patch = "From 0123456789012345678901234567890123456789 Mon Sep 17 00:00:00 2001\n\
         From: Sender <sender@example.net>\nDate: Mon, 2 Nov 2026 10:00:00 +0000\nSubject: [PATCH] x\n\n---\n.\n-- \n2.47\n";
     fs::write(caller.home.path("x.patch"), patch).unwrap();
@@ -117,6 +156,19 @@ fn git_sends_a_patch() {
         assert_complete(&stored);
         assert!(!stored.contains("From 0123"), "{stored}");
         assert!(stored.ends_with("\r\n\r\n---\r\n.\r\n-- \r\n2.47\r\n"), "{stored}");
+    }
+}
+
+#[test]
+fn s_nail_sends() {
+    let Some(caller) = Caller::of("/usr/bin/s-nail") else { return };
+    fs::write(caller.home.path("mailrc"), caller.lines("s-nail")).unwrap();
+    let words = ["-n", "-s", "test", "-r", "sender@example.net", "-b", "bob@example.net", "ann@example.net"];
+    caller.run("/usr/bin/s-nail", &words, "Grüße\n.\nmore\n");
+    for user in ["ann", "bob"] {
+        let stored = caller.stored(user);
+        assert_complete(&stored);
+        assert!(stored.contains("Subject: test\r\n"), "{stored}");
     }
 }
 
