@@ -11,6 +11,7 @@ use super::value;
 
 /// Many messages, and failures in between.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[group(skip)]
 pub struct Bulk {
     /// Send the files that FILE names, one a line ('-': standard input)
     #[arg(long, value_name = "FILE")]

@@ -8,6 +8,7 @@ use super::text;
 
 /// Configuration files, and being called as sendmail.
 #[derive(Clone, Debug, Default, Args)]
+#[group(skip)]
 pub struct Configuration {
     /// Read settings from FILE (TOML) instead of the usual files
     #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = CONFIGURATION)]

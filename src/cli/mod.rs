@@ -45,6 +45,7 @@ pub use value::Proxy;
     args_override_self = true,
     disable_help_subcommand = true
 )]
+#[group(skip)]
 pub struct Args {
     /// What is about the delivery.
     #[command(flatten)]
@@ -77,6 +78,7 @@ pub struct Args {
 
 /// Files, destination, envelope, session, outcome and output: all that most command lines have.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub struct Usual {
     /// Messages; '-', or none, is standard input
     #[arg(value_name = "FILE")]

@@ -14,6 +14,7 @@ use super::{Contradiction, text, value};
 
 /// Parameters, TLS, authentication and queries.
 #[derive(Clone, Debug, Default, Args)]
+#[group(skip)]
 pub struct Protocol {
     /// Write each outcome to the system's log as well [default: mail]
     #[arg(long, value_name = "FACILITY", num_args = 0..=1, require_equals = true, ignore_case = true)]
