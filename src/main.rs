@@ -1,4 +1,4 @@
-//! `lmtp-send`: delivers mail by LMTP and tells the truth about every recipient.
+//! `lmtp-send`: delivers mail by LMTP and reports the outcome for each recipient.
 
 mod calendar;
 mod cli;

@@ -13,40 +13,40 @@ use super::value;
 #[derive(Clone, Debug, Default, clap::Args)]
 #[group(skip)]
 pub struct Bulk {
-    /// Send the files that FILE names, one a line ('-': standard input)
+    /// Send the files named in FILE, one per line ('-' is standard input)
     #[arg(long, value_name = "FILE")]
     #[arg(allow_hyphen_values = true, help_heading = BULK)]
     pub files_from: Option<PathBuf>,
 
-    /// Each FILE is an mbox
+    /// Read each FILE as an mbox and send each of its messages
     #[arg(long, help_heading = BULK)]
     pub mbox: bool,
 
-    /// Messages of an mbox or a directory go to whom their headers name
+    /// Send messages of an mbox or directory to the recipients in their headers
     #[arg(long, help_heading = BULK)]
     pub header_recipients: bool,
 
-    /// Only the messages of part K of N
+    /// Send only part K of N of the messages
     #[arg(long, value_name = "K/N", value_parser = value::shard)]
     #[arg(allow_hyphen_values = true, help_heading = BULK)]
     pub shard: Option<(u64, u64)>,
 
-    /// Remember in DIR who has what, for when the command is repeated
+    /// Record deliveries in DIR, so that a repeated run sends no second copy
     #[arg(long, value_name = "DIR")]
     #[arg(allow_hyphen_values = true, help_heading = BULK)]
     pub ledger: Option<PathBuf>,
 
-    /// How long that is remembered at most [default: 7]
+    /// Keep the records of --ledger at most N days [default: 7]
     #[arg(long, value_name = "N", value_parser = value::count)]
     #[arg(allow_hyphen_values = true, help_heading = BULK)]
     pub ledger_days: Option<u32>,
 
-    /// Sessions side by side [default: 1]
+    /// Open N sessions in parallel [default: 1]
     #[arg(long, value_name = "N", value_parser = value::connections)]
     #[arg(allow_hyphen_values = true, help_heading = BULK)]
     pub connections: Option<u32>,
 
-    /// At most so many messages per second
+    /// Send at most N messages per second
     #[arg(long, value_name = "N", value_parser = value::rate)]
     #[arg(allow_hyphen_values = true, help_heading = BULK)]
     pub rate: Option<f64>,
@@ -56,7 +56,7 @@ pub struct Bulk {
     #[arg(allow_hyphen_values = true, help_heading = BULK)]
     pub repeat: Option<u32>,
 
-    /// Take no further message once a recipient was not delivered to
+    /// Stop after the first message that is not delivered to everybody
     #[arg(long, help_heading = BULK)]
     pub fail_fast: bool,
 
@@ -70,7 +70,7 @@ pub struct Bulk {
     #[arg(allow_hyphen_values = true, help_heading = BULK)]
     pub retry_for: Option<Duration>,
 
-    /// Sum up the run on stderr
+    /// Print a summary of the run on stderr
     #[arg(long, value_name = "text|json", hide_possible_values = true)]
     #[arg(allow_hyphen_values = true, help_heading = BULK)]
     pub summary: Option<SummaryFormat>,

@@ -14,24 +14,24 @@ pub struct Configuration {
     #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = CONFIGURATION)]
     pub config: Option<PathBuf>,
 
-    /// Settings of the table [profile.NAME] go before the others
+    /// Use the settings in the table [profile.NAME] first
     #[arg(long, value_name = "NAME", allow_hyphen_values = true, help_heading = CONFIGURATION)]
     pub profile: Option<String>,
 
-    /// Print what is in force and where it comes from; deliver nothing
+    /// Print the settings in force and where they come from, and exit
     #[arg(long, help_heading = CONFIGURATION)]
     pub show_config: bool,
 
-    /// Take the words behind it as sendmail does; see SENDMAIL in the manual
+    /// Read all further arguments as sendmail does; see SENDMAIL in the manual
     #[arg(long, help_heading = SENDMAIL)]
     pub sendmail: bool,
 
-    /// Domain of addresses without one
+    /// Add this domain to addresses without one
     #[arg(long, value_name = "NAME", value_parser = text())]
     #[arg(allow_hyphen_values = true, help_heading = SENDMAIL)]
     pub domain: Option<String>,
 
-    /// Replace recipients without a domain as FILE says (name: address, ...)
+    /// Replace recipients without a domain by their entries in FILE (name: address, ...)
     #[arg(long, value_name = "FILE", allow_hyphen_values = true, help_heading = SENDMAIL)]
     pub aliases: Option<PathBuf>,
 }

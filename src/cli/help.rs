@@ -10,7 +10,7 @@ lmtp-send [OPTIONS] {--host HOST | --socket PATH | --exec COMMAND |
 
 /// What `-h` prints.
 pub const SHORT: &str = "\
-Delivers mail by LMTP and tells the truth about every recipient
+Delivers mail by LMTP and reports the outcome for each recipient
 
   lmtp-send --sink inbox -t postmaster message.eml
   lmtp-send -S /run/dovecot/lmtp -f me@example.org -t joe -t ann < message.eml
@@ -19,21 +19,21 @@ Delivers mail by LMTP and tells the truth about every recipient
 Usage: lmtp-send [OPTIONS] {--host HOST | --socket PATH | --exec COMMAND |
                  --sink DIR} [FILE]...
 
-  -H, --host HOST[:PORT]  connect by TCP; several are tried in order
+  -H, --host HOST[:PORT]  connect by TCP; several hosts are tried in order
   -S, --socket PATH       connect to a Unix-domain socket
   -e, --exec COMMAND      run COMMAND and speak LMTP with it
-      --sink DIR          deliver to Maildirs in DIR, for trying out
-  -f, --from ADDR         sender; without it, that of the header
-  -t, --to ADDR           recipient; without any, those of the header
+      --sink DIR          deliver to Maildirs in DIR, for testing
+  -f, --from ADDR         sender [default: from the headers]
+  -t, --to ADDR           recipient; repeatable [default: from the headers]
       --tls MODE          off, opportunistic, starttls or implicit
   -u, --user NAME         authenticate; --password-file FILE has the password
-      --timeout SECS      for the connection and each reply; default 120
-      --report text|json  report each recipient's outcome
+      --timeout SECS      for the connection and each reply [default: 120]
+      --report text|json  report the outcome for each recipient
       --probe             show what the server offers; deliver nothing
-      --config FILE       settings; --show-config prints those in force
-  -v, -vv, -q             a line for each recipient; the dialogue; nothing
+      --config FILE       read settings from FILE; see also --show-config
+  -v, -vv, -q             print a line for each recipient; the dialogue; nothing
 
-Exit codes: 0 delivered, 64 wrong usage, 75 try again; others: do not.
+Exit codes: 0 delivered, 64 usage error, 75 try again; others: do not retry.
 All options: lmtp-send --help. The manual: man lmtp-send.
 ";
 

@@ -35,7 +35,7 @@ use sendmail::Submission;
 pub use settings::{Settings, Sources};
 pub use value::Proxy;
 
-/// Delivers mail by LMTP and tells the truth about every recipient.
+/// Delivers mail by LMTP and reports the outcome for each recipient.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "lmtp-send",
@@ -80,16 +80,16 @@ pub struct Args {
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Usual {
-    /// Messages; '-', or none, is standard input
+    /// Messages to deliver; '-' or no FILE is standard input
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
-    /// Connect by TCP; repeatable: tried in order until one accepts a session
+    /// Connect by TCP; repeatable: hosts are tried in order
     #[arg(short = 'H', long, value_name = "HOST[:PORT]")]
     #[arg(allow_hyphen_values = true, help_heading = DESTINATION)]
     pub host: Vec<String>,
 
-    /// Port, or service, of the hosts given without one [default: 24]
+    /// Port or service of hosts given without one [default: 24]
     #[arg(short, long, value_parser = value::port)]
     #[arg(allow_hyphen_values = true, help_heading = DESTINATION)]
     pub port: Option<String>,
@@ -104,7 +104,7 @@ pub struct Usual {
     #[arg(allow_hyphen_values = true, help_heading = DESTINATION)]
     pub exec: Option<String>,
 
-    /// Deliver to the built-in server: Maildirs DIR/RECIPIENT/, for trying out
+    /// Deliver to Maildirs DIR/RECIPIENT/ by the built-in test server
     #[arg(long, value_name = "DIR")]
     #[arg(allow_hyphen_values = true, help_heading = DESTINATION)]
     pub sink: Option<PathBuf>,
@@ -122,21 +122,21 @@ pub struct Usual {
     #[arg(allow_hyphen_values = true, help_heading = DESTINATION)]
     pub bind: Option<IpAddr>,
 
-    /// Reverse-path; '' or '<>' is the null sender [default: from the headers]
+    /// Sender; '' or '<>' is the null sender [default: from the headers]
     #[arg(short, long, value_name = "ADDR", value_parser = text())]
     #[arg(allow_hyphen_values = true, help_heading = ENVELOPE)]
     pub from: Option<String>,
 
-    /// Recipient; repeatable, commas separate [default: from the headers]
+    /// Recipient; repeatable, or separated by commas [default: from the headers]
     #[arg(short, long, value_name = "ADDR", value_parser = text())]
     #[arg(allow_hyphen_values = true, help_heading = ENVELOPE)]
     pub to: Vec<String>,
 
-    /// Leave Bcc fields in the message
+    /// Do not remove Bcc fields from the message
     #[arg(long, help_heading = ENVELOPE)]
     pub keep_bcc: bool,
 
-    /// Cancel the whole transaction when a recipient is refused
+    /// Deliver to nobody when any recipient is refused
     #[arg(long, help_heading = ENVELOPE)]
     pub all_or_nothing: bool,
 
@@ -144,7 +144,7 @@ pub struct Usual {
     #[arg(long, help_heading = ENVELOPE)]
     pub smtputf8: bool,
 
-    /// The name to say in LHLO [default: this host's name]
+    /// Client name sent in LHLO [default: this host's name]
     #[arg(short, long, value_name = "NAME", value_parser = text())]
     #[arg(allow_hyphen_values = true, help_heading = SESSION)]
     pub lhlo: Option<String>,
@@ -164,17 +164,17 @@ pub struct Usual {
     #[arg(allow_hyphen_values = true, help_heading = SESSION)]
     pub deadline: Option<Duration>,
 
-    /// How a lost reply counts: exit 75, 0 or 69 [default: defer]
+    /// How to count a recipient whose reply was lost: exit 75, 0 or 69 [default: defer]
     #[arg(long, value_name = "defer|deliver|fail", hide_possible_values = true)]
     #[arg(allow_hyphen_values = true, help_heading = OUTCOME)]
     pub uncertain: Option<Uncertain>,
 
-    /// Codes for mta, shell, qmail or monitor [default: mta]
+    /// Exit codes for mta, shell, qmail or monitor [default: mta]
     #[arg(long, value_name = "STYLE", hide_possible_values = true)]
     #[arg(allow_hyphen_values = true, help_heading = OUTCOME)]
     pub exit_style: Option<ExitStyle>,
 
-    /// Make every exit code but 0 a 75, so that no mail bounces
+    /// Exit with 75 for every failure, so that no mail bounces
     #[arg(long, help_heading = OUTCOME)]
     pub soft_bounce: bool,
 
@@ -183,12 +183,12 @@ pub struct Usual {
     #[arg(allow_hyphen_values = true, help_heading = OUTPUT)]
     pub report: Option<ReportFormat>,
 
-    /// Append the report to FILE instead [form: text, or what --report says]
+    /// Append the report to FILE, as text unless --report says otherwise
     #[arg(long, value_name = "FILE")]
     #[arg(allow_hyphen_values = true, help_heading = OUTPUT)]
     pub report_file: Option<PathBuf>,
 
-    /// Say a line for each recipient; twice: show the dialogue
+    /// Print a line for each recipient; -vv: show the dialogue
     #[arg(short, long, action = ArgAction::Count, overrides_with_all = ["quiet"], help_heading = OUTPUT)]
     pub verbose: u8,
 
@@ -196,7 +196,7 @@ pub struct Usual {
     #[arg(long, overrides_with = "quiet", help_heading = OUTPUT)]
     pub debug: bool,
 
-    /// No diagnostics
+    /// Print no diagnostics
     #[arg(short, long, overrides_with_all = ["verbose", "debug"], help_heading = OUTPUT)]
     pub quiet: bool,
 }
@@ -208,11 +208,11 @@ const OUTCOME: &str = "Outcome";
 const OUTPUT: &str = "Output";
 
 const AFTER_HELP: &str = "\
-Exit codes (75 while anything is to be tried again, else that of the first
-failure, else 0):
-   0  every recipient's copy was accepted   67  no such recipient
-  64  wrong usage                           68  no such domain
-  65  bad address, message or size          69  refused for good
+Exit codes (75 if anything should be tried again, else the code of the
+first failure, else 0):
+   0  delivered to every recipient          67  no such recipient
+  64  usage error                           68  no such domain
+  65  bad address, message or size          69  refused permanently
   66  FILE cannot be read                   76  the server rejects our commands
   75  try again later                       77  not permitted
 

@@ -16,7 +16,7 @@ use super::{Contradiction, text, value};
 #[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
 pub struct Protocol {
-    /// Write each outcome to the system's log as well [default: mail]
+    /// Write each outcome to syslog as well [default: mail]
     #[arg(long, value_name = "FACILITY", num_args = 0..=1, require_equals = true, ignore_case = true)]
     #[arg(default_missing_value = "mail", hide_possible_values = true, help_heading = super::OUTPUT)]
     pub syslog: Option<Facility>,
@@ -46,12 +46,12 @@ pub struct Protocol {
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
     pub body: Option<Body>,
 
-    /// Another parameter for MAIL, as it is; repeatable
+    /// Add a parameter to MAIL, sent as given; repeatable
     #[arg(long, value_name = "KEY[=VALUE]", value_parser = text())]
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
     pub mail_param: Vec<String>,
 
-    /// Another parameter for each RCPT, as it is; repeatable
+    /// Add a parameter to each RCPT, sent as given; repeatable
     #[arg(long, value_name = "KEY[=VALUE]", value_parser = text())]
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
     pub rcpt_param: Vec<String>,
@@ -66,16 +66,16 @@ pub struct Protocol {
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
     pub verb: Option<Verb>,
 
-    /// Send a small message of our own instead of FILE
+    /// Send a small test message instead of FILE
     #[arg(long, value_name = "SUBJECT", num_args = 0..=1, require_equals = true, value_parser = value::line)]
     #[arg(help_heading = PARAMETERS)]
     pub test: Option<Option<String>>,
 
-    /// Send the message by DATA even where CHUNKING is offered
+    /// Send the message by DATA even if CHUNKING is offered
     #[arg(long, help_heading = PARAMETERS)]
     pub no_chunking: bool,
 
-    /// Send each command when the one before has its reply
+    /// Wait for the reply to each command before sending the next
     #[arg(long, help_heading = PARAMETERS)]
     pub no_pipelining: bool,
 
@@ -84,7 +84,7 @@ pub struct Protocol {
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
     pub xclient: Vec<String>,
 
-    /// Tell for whom the session is by the PROXY protocol, or 'local'
+    /// Send a PROXY protocol header for this client address, or 'local'
     #[arg(long, value_name = "SRC[:PORT]", value_parser = value::proxy)]
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
     pub proxy: Option<Proxy>,
@@ -94,27 +94,27 @@ pub struct Protocol {
     #[arg(allow_hyphen_values = true, help_heading = TLS)]
     pub tls: Option<TlsMode>,
 
-    /// Trust the authorities in FILE (PEM) [default: the system's]
+    /// Trust the CA certificates in FILE (PEM) [default: the system's]
     #[arg(long, value_name = "FILE")]
     #[arg(allow_hyphen_values = true, help_heading = TLS)]
     pub tls_ca: Option<PathBuf>,
 
-    /// Certificate to show to the server (PEM)
+    /// Client certificate (PEM)
     #[arg(long, value_name = "FILE")]
     #[arg(allow_hyphen_values = true, help_heading = TLS)]
     pub tls_cert: Option<PathBuf>,
 
-    /// The key of --tls-cert (PEM)
+    /// Private key of --tls-cert (PEM)
     #[arg(long, value_name = "FILE")]
     #[arg(allow_hyphen_values = true, help_heading = TLS)]
     pub tls_key: Option<PathBuf>,
 
-    /// Name that the certificate must bear [default: the host's]
+    /// Name the server's certificate must have [default: the host's]
     #[arg(long, value_name = "NAME")]
     #[arg(allow_hyphen_values = true, help_heading = TLS)]
     pub tls_name: Option<String>,
 
-    /// Accept the certificate with this fingerprint and no other
+    /// Accept only the server certificate with this fingerprint
     #[arg(long, value_name = "SHA256")]
     #[arg(allow_hyphen_values = true, help_heading = TLS)]
     pub tls_fingerprint: Option<String>,
@@ -133,12 +133,12 @@ pub struct Protocol {
     #[arg(allow_hyphen_values = true, help_heading = AUTHENTICATION)]
     pub password_file: Option<PathBuf>,
 
-    /// Read the password from what COMMAND prints
+    /// Run COMMAND and read the password from its output
     #[arg(long, value_name = "COMMAND", conflicts_with = "password_file")]
     #[arg(allow_hyphen_values = true, help_heading = AUTHENTICATION)]
     pub password_command: Option<String>,
 
-    /// SASL mechanism, as plain [default: the strongest offered]
+    /// SASL mechanism, such as plain [default: the strongest offered]
     #[arg(long, value_name = "MECH", ignore_case = true, hide_possible_values = true)]
     #[arg(allow_hyphen_values = true, help_heading = AUTHENTICATION)]
     pub auth: Option<MechanismName>,
@@ -147,7 +147,7 @@ pub struct Protocol {
     #[arg(long, help_heading = AUTHENTICATION)]
     pub auth_insecure: bool,
 
-    /// Show greeting, name, extensions, TLS and the time of each step
+    /// Show what the server offers, its certificate and the time of each step
     #[arg(long, help_heading = QUERIES)]
     pub probe: bool,
 
@@ -175,21 +175,21 @@ pub struct Protocol {
     #[arg(allow_hyphen_values = true, help_heading = QUERIES)]
     pub expn: Vec<String>,
 
-    /// Have the queue for DOMAIN run (ETRN, RFC 1985); repeatable
+    /// Ask the server to send its queue for DOMAIN (ETRN); repeatable
     #[arg(long, value_name = "DOMAIN", value_parser = text())]
     #[arg(allow_hyphen_values = true, help_heading = QUERIES)]
     pub etrn: Vec<String>,
 
-    /// Ask for the server's help, about TOPIC
+    /// Ask for the server's help text, about TOPIC
     #[arg(long, value_name = "TOPIC", num_args = 0..=1, help_heading = QUERIES)]
     pub help_from_server: Option<Option<String>>,
 
-    /// Ask whether the server answers at all (NOOP)
+    /// Ask whether the server answers (NOOP)
     #[arg(long, help_heading = QUERIES)]
     pub noop: bool,
 }
 
-const PARAMETERS: &str = "Parameters";
+const PARAMETERS: &str = "Protocol";
 const TLS: &str = "TLS";
 const AUTHENTICATION: &str = "Authentication";
 const QUERIES: &str = "Queries (instead of delivering)";
