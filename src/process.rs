@@ -48,7 +48,7 @@ pub fn kind(error: &io::Error, otherwise: Kind) -> Kind {
 
 /// Who we are and which part of the path turned us away.
 pub fn denied(path: &Path) -> String {
-    format!("permission denied at {}: we are {}", refusing(path).display(), identity())
+    format!("permission denied at {} (running as {})", refusing(path).display(), identity())
 }
 
 /// Our effective uid, gid, and further groups.

@@ -222,14 +222,11 @@ impl Identity {
     fn refused(&self, error: &rustls::Error) -> TlsError {
         let certificate = self.certificate.display();
         if matches!(error, rustls::Error::InconsistentKeys(_)) {
-            unusable(&self.key, format!("it is not the key of {certificate}"))
+            unusable(&self.key, format!("it is not the key for {certificate}"))
         } else if matches!(error, rustls::Error::InvalidCertificate(_)) {
             unusable(&self.certificate, "its first certificate cannot be read".into())
         } else {
-            unusable(
-                &self.key,
-                "it holds no key of a kind that is known here: RSA, P-256, P-384, Ed25519".into(),
-            )
+            unusable(&self.key, "it contains no supported key (RSA, P-256, P-384, Ed25519)".into())
         }
     }
 }
@@ -263,11 +260,7 @@ fn system_roots(named: Option<PathBuf>) -> Result<PathBuf, TlsError> {
 fn roots(file: &Path, certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     let (usable, _) = roots.add_parsable_certificates(certificates.iter().cloned());
-    if usable == 0 {
-        Err(unusable(file, "it holds no certificate that can be used".into()))
-    } else {
-        Ok(roots)
-    }
+    if usable == 0 { Err(unusable(file, "it contains no usable certificate".into())) } else { Ok(roots) }
 }
 
 /// The certificates in a PEM file, at least one.
@@ -280,17 +273,18 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     }
     // The first element of a certificate in DER.
     let der = octets.starts_with(&[0x30]);
-    let form = if der { "it is in DER form: convert it by openssl x509 -inform der" } else { NO_CERTIFICATE };
+    let form =
+        if der { "it is in DER format: convert it with openssl x509 -inform der" } else { NO_CERTIFICATE };
     Err(unusable(file, form.into()))
 }
 
-const NO_CERTIFICATE: &str = "it holds no certificate in PEM form";
+const NO_CERTIFICATE: &str = "it contains no certificate in PEM format";
 
 /// The private key in a PEM file.
 fn key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(&Zeroizing::new(read(file)?)).map_err(|error| {
         let none = matches!(error, pem::Error::NoItemsFound);
-        let why = "it holds no private key in PEM form that is not encrypted";
+        let why = "it contains no unencrypted private key in PEM format";
         unusable(file, if none { why.into() } else { words::of_pem(&error) })
     })
 }
@@ -347,11 +341,9 @@ impl fmt::Display for TlsError {
                 write!(f, "cannot read {}: {}", file.display(), words::of_system(error))
             }
             Self::Unusable { file, why } => write!(f, "cannot use {}: {why}", file.display()),
-            Self::NoRoots => {
-                f.write_str("this system has no file of trusted authorities where it is expected")
-            }
+            Self::NoRoots => f.write_str("no file of trusted CA certificates was found on this system"),
             Self::BadName(name) => {
-                write!(f, "no certificate can be for the name '{}'", printable(name.as_bytes()))
+                write!(f, "'{}' cannot be a name in a certificate", printable(name.as_bytes()))
             }
             Self::NotVerified(why) => write!(f, "the server's certificate is not verified: {why}"),
             Self::Handshake(why) => write!(f, "the TLS handshake failed: {why}"),

@@ -310,8 +310,8 @@ fn monitoring_is_told_of_every_failure() {
     for (options, line) in [
         ("--probe --no-such-option", "LMTP UNKNOWN - unexpected argument '--no-such-option'"),
         ("--probe --warning soon", "LMTP UNKNOWN - invalid value 'soon'"),
-        ("--probe --noop", "LMTP UNKNOWN - 5.5.4 --exit-style monitor goes with --probe"),
-        ("-f me@example.net -t a@example.net", "LMTP UNKNOWN - 5.5.4 --exit-style monitor goes with --probe"),
+        ("--probe --noop", "LMTP UNKNOWN - 5.5.4 --exit-style monitor needs --probe"),
+        ("-f me@example.net -t a@example.net", "LMTP UNKNOWN - 5.5.4 --exit-style monitor needs --probe"),
         ("--probe -t not/an@address@", "LMTP UNKNOWN - 5.1.3 "),
         ("--probe --tls starttls --tls-ca /nonexistent", "LMTP UNKNOWN - 4.3.5 cannot read /nonexistent"),
     ] {
@@ -365,9 +365,9 @@ fn what_cannot_be_understood_ends_in_the_style_of_the_settings() {
 #[test]
 fn thresholds_are_for_monitoring() {
     for (words, said) in [
-        ("--probe --warning 1", "go with --probe --exit-style monitor"),
-        ("--probe --warning-days 9", "go with --probe --exit-style monitor"),
-        ("-t a@example.net --critical 1", "go with --probe --exit-style monitor"),
+        ("--probe --warning 1", "need --probe --exit-style monitor"),
+        ("--probe --warning-days 9", "need --probe --exit-style monitor"),
+        ("-t a@example.net --critical 1", "need --probe --exit-style monitor"),
     ] {
         let server = Server::unused();
         let ran = Client::to(&server).typed(words).run().exits(64);
@@ -377,7 +377,7 @@ fn thresholds_are_for_monitoring() {
     let server = Server::unused();
     let ran = Client::to(&server).typed("--probe --exit-style monitor --warning 3 --critical 2").run();
     server.finish();
-    told(&ran, 3, "LMTP UNKNOWN - --warning: it is above --critical");
+    told(&ran, 3, "LMTP UNKNOWN - --warning must not be above --critical");
     // The settings may hold them for other runs.
     let server = Server::tcp(nobody_asked);
     let ran = Client::to(&server).env("LMTP_SEND_WARNING", "1").typed("--probe").run().exits(0);
@@ -422,8 +422,11 @@ fn a_probe_verifies_the_chain_for_the_report_only() {
             let ran = client.typed(&options.replace("@ours", &ours)).run().exits(0);
             sealed.server.finish();
             if form == "text" {
-                let line =
-                    if verified { "  verified   yes" } else { "  verified   no: no trusted authority" };
+                let line = if verified {
+                    "  verified   yes"
+                } else {
+                    "  verified   no: it is not signed by a trusted CA"
+                };
                 assert!(ran.stdout.contains(line), "{}", ran.stdout);
                 assert!(ran.stdout.contains("  names      127.0.0.1, mailbox.example.net"), "{}", ran.stdout);
                 continue;

@@ -84,11 +84,11 @@ impl Bulk {
         let is_stdin = |path: &PathBuf| *path == Path::new("-");
         let listed = self.files_from.as_ref().is_some_and(is_stdin);
         if listed && files.iter().any(is_stdin) {
-            let why = "standard input cannot be the list of --files-from and a message";
+            let why = "standard input cannot be both the list of --files-from and a message";
             return Some(Contradiction { kind: ErrorKind::ArgumentConflict, options: &["files-from"], why });
         }
         if self.mbox && !has_recipients && !self.header_recipients {
-            let why = "an mbox does not go to everybody in its headers: give --to, or --header-recipients";
+            let why = "--mbox needs --to, or --header-recipients to use the recipients in the headers";
             return Some(Contradiction { kind: ErrorKind::MissingRequiredArgument, options: &["mbox"], why });
         }
         None

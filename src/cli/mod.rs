@@ -254,7 +254,7 @@ pub enum ReportFormat {
     Json,
 }
 
-/// Takes any word. Octets that are not UTF-8 become NUL and their number: no word has a NUL in it, and no address
+/// Takes any word. Octets that are not UTF-8 become NUL and their number: no word contains a NUL, and no address
 /// and no parameter may have one, so that they are refused, by [`Args::not_utf8`].
 fn text() -> impl TypedValueParser<Value = String> {
     OsStringValueParser::new().map(|word| word.into_string().unwrap_or_else(|word| escaped(&word)))

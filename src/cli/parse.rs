@@ -131,7 +131,7 @@ fn submitted(argv: &[OsString], place: usize) -> Result<(Vec<OsString>, Submissi
 fn nowhere_to_go(sources: &Sources) -> String {
     let files: Vec<String> = sources.files.iter().map(|file| file.display().to_string()).collect();
     format!(
-        "no destination: there must be one of host, socket, exec, sink in {}, or one of LMTP_SEND_HOST, LMTP_SEND_SOCKET, LMTP_SEND_EXEC, LMTP_SEND_SINK in the environment",
+        "no destination: set one of host, socket, exec, sink in {}, or one of LMTP_SEND_HOST, LMTP_SEND_SOCKET, LMTP_SEND_EXEC, LMTP_SEND_SINK in the environment",
         files.join(" or "),
     )
 }
@@ -269,7 +269,7 @@ impl Args {
     pub(super) fn contradiction(&self) -> Option<Contradiction> {
         let Usual { host, socket, exec, sink, files, to, .. } = &self.usual;
         if !files.is_empty() && self.submission.is_some() {
-            let why = "as sendmail the message comes by standard input: FILE cannot be given";
+            let why = "as sendmail the message is read from standard input: FILE cannot be given";
             return Some(Contradiction { kind: ErrorKind::ArgumentConflict, options: &[], why });
         }
         let kinds = [!host.is_empty(), socket.is_some(), exec.is_some(), sink.is_some()];
@@ -301,7 +301,7 @@ impl Args {
         if let (Some(warning), Some(critical)) = (warning, critical)
             && warning > critical
         {
-            let why = "--warning: it is above --critical, so it would never be reached first";
+            let why = "--warning must not be above --critical";
             return Some(Contradiction { kind, options: &["warning", "critical"], why });
         }
         let monitors = *probe && self.usual.exit_style == Some(ExitStyle::Monitor);
@@ -311,7 +311,7 @@ impl Args {
             ("warning-days", warning_days.is_some()),
         ];
         let typed = given.iter().any(|(option, given)| *given && self.settings.origin(option).is_none());
-        let why = "--warning, --critical and --warning-days go with --probe --exit-style monitor";
+        let why = "--warning, --critical and --warning-days need --probe --exit-style monitor";
         (typed && !monitors).then_some(Contradiction { kind, options: &[], why })
     }
 

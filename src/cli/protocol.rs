@@ -259,15 +259,16 @@ impl Protocol {
     pub(super) fn contradiction(&self, files: bool, recipients: bool) -> Option<Contradiction> {
         let kind = ErrorKind::ArgumentConflict;
         if self.test.is_some() && (files || self.is_query()) {
-            let why = "--test sends a message of its own: neither FILE, --mbox, --files-from nor a query can be given with it";
+            let why = "--test sends its own message: it cannot be combined with FILE, --mbox, --files-from or a query";
             return Some(Contradiction { kind, options: &["test"], why });
         }
         if self.is_query() && (files || (recipients && !self.probe)) {
-            let why = "a query delivers nothing: FILE cannot be given with it, and --to only with --probe";
+            let why =
+                "a query delivers nothing: it cannot be combined with FILE, and only --probe takes --to";
             return Some(Contradiction { kind, options: &QUERY_OPTIONS, why });
         }
         let never = self.notify.contains(&Notify::Never) && self.notify.iter().any(|n| *n != Notify::Never);
-        let why = "--notify: 'never' stands alone";
+        let why = "--notify: 'never' cannot be combined with other values";
         never.then_some(Contradiction { kind, options: &["notify"], why })
     }
 }

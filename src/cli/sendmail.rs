@@ -80,7 +80,7 @@ impl Submission {
     fn cluster(&mut self, cluster: &[u8], words: &mut std::slice::Iter<'_, OsString>) -> Result<(), String> {
         let Some((&letter, rest)) = cluster.split_first() else { return Ok(()) };
         match letter {
-            b'q' => Err("there is no queue: -q has nothing to run".into()),
+            b'q' => Err("there is no queue to run (-q)".into()),
             // -d takes its argument in the same word or none.
             b'd' => Ok(()),
             letter if WITH_ARGUMENT.contains(&letter) => {
@@ -93,7 +93,7 @@ impl Submission {
                 self.flag(letter);
                 self.cluster(rest, words)
             }
-            letter => Err(format!("'-{}' is no option of sendmail's", letter.escape_ascii())),
+            letter => Err(format!("'-{}' is not an option of sendmail", letter.escape_ascii())),
         }
     }
 
@@ -136,11 +136,12 @@ impl Submission {
             b"i" => self.other = Some(""),
             b"s" => {
                 return Err(
-                    "SMTP on standard input (-bs) is not spoken; give the message and its recipients".into(),
+                    "SMTP on standard input (-bs) is not supported; give the message and its recipients"
+                        .into(),
                 );
             }
-            b"d" | b"D" | b"l" => return Err("this is no server: -bd has nothing to listen for".into()),
-            mode => return Err(format!("sendmail's mode -b{} is not known here", mode.escape_ascii())),
+            b"d" | b"D" | b"l" => return Err("this program is not a server: -bd is not supported".into()),
+            mode => return Err(format!("sendmail's mode -b{} is not supported", mode.escape_ascii())),
         }
         Ok(())
     }
@@ -167,7 +168,7 @@ fn is_ignore_dots(argument: &OsStr) -> bool {
 fn ours(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     format!(
-        "'{}' is no option of sendmail's; options of lmtp-send stand before --sendmail, in the environment or in a file",
+        "'{}' is not an option of sendmail; give options of lmtp-send before --sendmail, in the environment or in a file",
         word.escape_debug()
     )
 }
@@ -238,15 +239,15 @@ mod tests {
     #[test]
     fn what_cannot_be_had_is_said_with_a_reason() {
         for (line, why) in [
-            ("-bs", "not spoken"),
-            ("-bd", "no server"),
-            ("-q", "no queue"),
+            ("-bs", "not supported"),
+            ("-bd", "not a server"),
+            ("-q", "there is no queue"),
             ("-q30m", "no queue"),
-            ("-bd -q1h", "no server"),
-            ("-bt", "-bt is not known"),
-            ("-Z joe", "'-Z' is no option"),
+            ("-bd -q1h", "not a server"),
+            ("-bt", "-bt is not supported"),
+            ("-Z joe", "'-Z' is not an option"),
             ("joe -f", "-f needs an argument"),
-            ("--host x joe", "stand before --sendmail"),
+            ("--host x joe", "before --sendmail"),
         ] {
             let said = parsed(line).unwrap_err();
             assert!(said.contains(why), "{line}: {said}");

@@ -184,6 +184,6 @@ fn no_room_for_all(reply: Reply) -> Outcome {
     if reply.class() == 4 {
         return Outcome::Refused { stage: Stage::Rcpt, reply };
     }
-    let text = format!("all or nothing: the server takes no more recipients in a transaction: {reply}");
+    let text = format!("all or nothing: the server accepts no more recipients in a transaction: {reply}");
     Outcome::Unsuited(Reply::new(452, EnhancedCode::new(4, 5, 3), &text))
 }

@@ -116,7 +116,7 @@ fn not_opened(path: &Path, error: &io::Error) -> String {
         return words(error);
     }
     let hint = if error.kind() == io::ErrorKind::NotFound && path.to_string_lossy().contains('@') {
-        " (it is taken for a FILE: recipients are given with --to)"
+        " (taken for a FILE; give recipients with --to)"
     } else {
         ""
     };
@@ -146,7 +146,7 @@ pub fn unreadable(path: &Path, error: &Unreadable) -> LocalError {
     };
     let text = match error {
         Unreadable::Input(e) if e.kind() == io::ErrorKind::TimedOut => {
-            "it was not read to its end before --deadline was over".to_owned()
+            "it could not be read to its end before --deadline".to_owned()
         }
         Unreadable::Input(e) if e.kind() == io::ErrorKind::Interrupted => "stopped by a signal".to_owned(),
         Unreadable::Input(_) | Unreadable::Spool(_) | Unreadable::Empty | Unreadable::NotMbox => {

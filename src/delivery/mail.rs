@@ -355,7 +355,7 @@ fn address(
     }
     let recipients = envelope::recipients(&fields).map_err(|e| wrong(&e))?;
     if recipients.is_empty() {
-        let text = "no recipients: none in the header's To, Cc and Bcc (or Resent-To, Resent-Cc and Resent-Bcc), and no --to";
+        let text = "no recipients: the header has none in To, Cc and Bcc (or Resent-To, Resent-Cc and Resent-Bcc), and there is no --to";
         return Err(LocalError::input(Kind::Envelope, text));
     }
     if !job.messages.keep_bcc {

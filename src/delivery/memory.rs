@@ -98,7 +98,7 @@ impl Memory {
         let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
         ledger.sync().map_err(|e| not_kept(&e))?;
         let until = Instant::now() + PATIENCE;
-        let _waiting = stop.waiting(|| "waiting for another run to leave the ledger".to_owned());
+        let _waiting = stop.waiting(|| "waiting for another run to release the ledger".to_owned());
         while !ledger.finish(self.again.load(Ordering::Relaxed)).map_err(|e| not_kept(&e))? {
             if stop.pause(PAUSE, until).is_err() {
                 break;
@@ -116,5 +116,5 @@ fn identify(letter: &Letter, mail: &Mail) -> Result<MessageId, LocalError> {
 }
 
 fn not_kept(error: &std::io::Error) -> LocalError {
-    LocalError::input(kind(error, Kind::Exhausted), format!("the ledger cannot be kept: {}", words(error)))
+    LocalError::input(kind(error, Kind::Exhausted), format!("cannot write the ledger: {}", words(error)))
 }

@@ -245,7 +245,7 @@ impl Run<'_> {
             _ => String::new(),
         };
         let part = if self.job.bulk.shard.is_some() { " that falls to this part (--shard)" } else { "" };
-        Some(format!("nothing to deliver: there is no message{place}{part}"))
+        Some(format!("nothing to deliver: no message{place}{part}"))
     }
 
     /// A record could not be told: nothing more is to be delivered.
@@ -289,9 +289,9 @@ impl Run<'_> {
     /// Why nothing more is sent, where it is not a signal.
     fn why_over(&self) -> &'static str {
         if self.is_ledger_lost() {
-            "not sent, since the ledger cannot be kept"
+            "not sent, because the ledger cannot be written"
         } else {
-            "not sent, since --fail-fast ended the run"
+            "not sent, because --fail-fast ended the run"
         }
     }
 }

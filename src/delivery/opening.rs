@@ -95,7 +95,7 @@ fn open(
                 && matches!(error.kind, Kind::Denied | Kind::Lost)
                 && opening.starts() == Some(Start::IfOffered) =>
         {
-            reporter.warning(&format!("{}; sent in clear, without TLS", error.text));
+            reporter.warning(&format!("{}; sent without TLS", error.text));
             opening.run(reporter, false, findings)
         }
         result => result,
@@ -234,7 +234,9 @@ impl Opening<'_> {
         }
         let option = if *start == Start::IfOffered { "--tls opportunistic" } else { "--tls-insecure" };
         let server = &self.server;
-        reporter.warning(&format!("{server}: encrypted, and not verified who the server is ({option})"));
+        reporter.warning(&format!(
+            "{server}: encrypted, but the server's certificate was not verified ({option})"
+        ));
     }
 
     /// What TLS came to, for the transcript.
@@ -276,12 +278,12 @@ impl Opening<'_> {
         let refused =
             |why: String| SessionError { stage: Stage::Lhlo, cause: Cause::NotSecure { why, reply: None } };
         let Some(known) = session.extensions().argument("XCLIENT") else {
-            return Err(refused("--xclient: the server does not offer XCLIENT to us".into()));
+            return Err(refused("--xclient: the server does not offer XCLIENT to this client".into()));
         };
         let name = |attribute: &str| attribute.split('=').next().unwrap_or_default().to_ascii_uppercase();
         let is_known = |attribute: &str| known.split(' ').any(|k| k.eq_ignore_ascii_case(&name(attribute)));
         if let Some(attribute) = self.job.session.xclient.iter().find(|attribute| !is_known(attribute)) {
-            return Err(refused(format!("--xclient {attribute}: the server takes {known} only")));
+            return Err(refused(format!("--xclient {attribute}: the server accepts only {known}")));
         }
         session.xclient(&self.job.session.xclient)
     }
@@ -355,7 +357,7 @@ fn authenticate(
     let impossible =
         |why: String| SessionError { stage: Stage::Auth, cause: Cause::NotSecure { why, reply: None } };
     let Some(offer) = session.extensions().argument("AUTH").map(str::to_owned) else {
-        return Err(impossible("authentication is asked for, and the server does not offer AUTH".into()));
+        return Err(impossible("authentication was requested, but the server does not offer AUTH".into()));
     };
     let may_be_clear = credentials.insecure || !session.transport().is_clear();
     let none = |why| match why {
@@ -363,9 +365,9 @@ fn authenticate(
             format!("the server does not offer AUTH {}: it offers {offer}", wanted.name())
         }
         NoMechanism::Clear => {
-            "the password would be sent in clear: use --tls, or allow it by --auth-insecure".into()
+            "the password would be sent unencrypted: use --tls, or allow it with --auth-insecure".into()
         }
-        NoMechanism::Unknown => format!("the server offers no mechanism that is known here: {offer}"),
+        NoMechanism::Unknown => format!("the server offers no mechanism that lmtp-send supports: {offer}"),
     };
     let chosen = Mechanism::choose(&offer, credentials.mechanism, may_be_clear);
     let mechanism = chosen.map_err(|why| impossible(none(why)))?;

@@ -72,7 +72,7 @@ pub fn work(run: &Run<'_>, workers: usize, reporter: &mut dyn Reporter) {
             match thread::Builder::new().spawn_scoped(scope, task) {
                 Ok(_) => started += 1,
                 Err(e) if started > 0 => {
-                    reporter.warning(&format!("{started} sessions side by side, and no more: {}", words(&e)));
+                    reporter.warning(&format!("only {started} sessions in parallel: {}", words(&e)));
                     break;
                 }
                 Err(_) => break,

@@ -161,7 +161,7 @@ impl Archive {
     fn open(&mut self) -> Result<(), LocalError> {
         let identity = self.stream.open()?;
         if !input::is_standard_input(&self.stream.path) && self.stream.path.is_dir() {
-            let text = format!("{}: is a directory, and no mbox", self.stream.path.display());
+            let text = format!("{}: is a directory, not an mbox", self.stream.path.display());
             return Err(LocalError::input(Kind::NoInput, text));
         }
         self.mbox = match (identity, &self.stream.file) {
@@ -224,7 +224,7 @@ impl Source for Archive {
             Err(e) => {
                 let mut error = input::unreadable(&self.stream.path, &e);
                 if self.number() > 0 {
-                    error.text += &format!("; its messages from number {} on are not sent", self.number());
+                    error.text += &format!("; messages from number {} on were not sent", self.number());
                 }
                 self.stream.fail(error)
             }

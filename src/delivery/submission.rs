@@ -98,7 +98,7 @@ fn recipients(
         all.extend(envelope::recipients(fields).map_err(|e| LocalError::input(Kind::Message, e))?);
     }
     if all.is_empty() {
-        let text = "no recipients: none in the header's To, Cc and Bcc (or Resent-To, Resent-Cc and Resent-Bcc), and none given";
+        let text = "no recipients: the header has none in To, Cc and Bcc (or Resent-To, Resent-Cc and Resent-Bcc), and none were given";
         return Err(LocalError::input(Kind::Envelope, text));
     }
     Ok(all)

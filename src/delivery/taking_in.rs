@@ -111,7 +111,7 @@ impl Worker<'_> {
         let _waiting = self.run.stop.wait_of(|| {
             let (what, since) = match (self.queue.next_due(), self.taken) {
                 (Some(_), Some((_, since))) => {
-                    ("another run that is busy with the message (--ledger)", since)
+                    ("another run that is delivering this message (--ledger)", since)
                 }
                 (Some(_), None) => ("the next attempt", Instant::now()),
                 (None, _) => ("the next message (--rate)", Instant::now()),

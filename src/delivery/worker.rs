@@ -120,7 +120,7 @@ impl<'a> Worker<'a> {
     /// A mail that was to be told is not sent where it could not be, and one that has rested is read again.
     fn wake(&mut self, batch: &Batch) -> Result<(), Unopened> {
         if self.run.is_report_lost() {
-            let text = "not sent, since the report cannot be written";
+            let text = "not sent, because the report cannot be written";
             return Err((LocalError::input(Kind::InputOutput, text), None));
         }
         if self.run.is_ledger_lost() {
@@ -146,7 +146,7 @@ impl<'a> Worker<'a> {
                 return None;
             }
             Ok(None) => {
-                let text = "another run is busy with the message (--ledger)";
+                let text = "another run is delivering this message (--ledger)";
                 let error = LocalError::input(Kind::Exhausted, text);
                 self.conclude_all(&batch, &Conclusion::LocalError(error), None);
                 return None;
@@ -273,7 +273,7 @@ impl<'a> Worker<'a> {
         let too_many = batch.recipients.len() > limit;
         let refusal = connection.parameters.refusal.clone().or_else(|| {
             let text =
-                format!("all or nothing: the server takes at most {limit} recipients in a transaction");
+                format!("all or nothing: the server accepts at most {limit} recipients in a transaction");
             (too_many && self.run.job.transaction.all_or_nothing)
                 .then(|| Reply::new(452, EnhancedCode::new(4, 5, 3), &text))
         });

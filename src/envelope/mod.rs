@@ -94,7 +94,7 @@ impl fmt::Display for EnvelopeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable { field, error } => write!(f, "{field}: {error}"),
-            Self::SeveralSenders { field, count } => write!(f, "{field}: {count} addresses where one is due"),
+            Self::SeveralSenders { field, count } => write!(f, "{field}: {count} addresses instead of one"),
         }
     }
 }
@@ -250,16 +250,16 @@ mod tests {
             ("Resent-From: c@x\nReceived: from y\nResent-From: b@x\nResent-Sender: d@x", "<c@x>"),
             // What does not parse is never passed over.
             ("From:", "From: '' is not an address: it is empty"),
-            ("From: <>", "From: '<>' is not an address: '>' stands where an address is due"),
-            ("From: Joe Smith", "From: 'Joe Smith' is not an address: 'S' stands where a comma is due"),
+            ("From: <>", "From: '<>' is not an address: '>' where an address is expected"),
+            ("From: Joe Smith", "From: 'Joe Smith' is not an address: 'S' where a comma is expected"),
             ("Sender: \nFrom: joe@x", "Sender: '' is not an address: it is empty"),
-            ("sender: a@x, b@x\nFrom: a@x", "sender: 2 addresses where one is due"),
+            ("sender: a@x, b@x\nFrom: a@x", "sender: 2 addresses instead of one"),
             (
                 "Resent-From: @\nFrom: a@x",
-                "Resent-From: '@' is not an address: '@' stands where an address is due",
+                "Resent-From: '@' is not an address: '@' where an address is expected",
             ),
             ("From: a@x, b", "<a@x>"),
-            ("From: a@x, b c", "From: 'b c' is not an address: 'c' stands where a comma is due"),
+            ("From: a@x, b c", "From: 'b c' is not an address: 'c' where a comma is expected"),
         ] {
             assert_eq!(sender_of(header), expected, "{header}");
         }
@@ -280,8 +280,8 @@ mod tests {
             ("To:\nCc: \nBcc: (nobody)\nBcc: a@x", "a@x"),
             ("To: undisclosed-recipients:;", ""),
             ("X-To: a@x\nReply-To: b@x\nTo2: c@x", ""),
-            ("To: a@x\nCc: Joe Smith", "Cc: 'Joe Smith' is not an address: 'S' stands where a comma is due"),
-            ("To: a@x, <>\nCc: (", "To: '<>' is not an address: '>' stands where an address is due"),
+            ("To: a@x\nCc: Joe Smith", "Cc: 'Joe Smith' is not an address: 'S' where a comma is expected"),
+            ("To: a@x, <>\nCc: (", "To: '<>' is not an address: '>' where an address is expected"),
             ("From: (unread\nTo: a@x", "a@x"),
         ] {
             assert_eq!(recipients_of(header), expected, "{header}");
@@ -315,7 +315,7 @@ mod tests {
             ("Resent-From: z@x\nResent-From: y@x\nResent-To: b@x", ""),
             (
                 "Resent-To: a b\nResent-To: c@x",
-                "Resent-To: 'a b' is not an address: 'b' stands where a comma is due",
+                "Resent-To: 'a b' is not an address: 'b' where a comma is expected",
             ),
             // No Resent- field.
             ("X-Resent-To: a@x\nResent: b@x", "p@x q@x r@x"),
@@ -336,7 +336,7 @@ mod tests {
         let damaged =
             [HeaderField { name: "To\x1b", value: b" a@x" }, HeaderField { name: "Bcc", value: b"\0" }];
         let error = recipients(&damaged).unwrap_err().to_string();
-        assert_eq!(error, "Bcc: '\\x00' is not an address: '\\x00' stands where an address is due");
+        assert_eq!(error, "Bcc: '\\x00' is not an address: '\\x00' where an address is expected");
     }
 
     #[test]

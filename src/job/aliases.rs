@@ -48,7 +48,7 @@ impl Aliases {
         let mut entries = HashMap::new();
         for (line, text) in logical_lines(text) {
             let wrong =
-                || BadAlias { path: path.into(), line, why: "this is not 'name: recipient, ...'".into() };
+                || BadAlias { path: path.into(), line, why: "expected 'name: recipient, ...'".into() };
             let (name, targets) = text.split_once(':').ok_or_else(wrong)?;
             let name = name.trim().trim_matches('"').to_lowercase();
             let targets = members(targets);
@@ -70,7 +70,7 @@ impl Aliases {
                 let (mut found, mut seen) = (Vec::new(), vec![name]);
                 self.follow(entry, &mut seen, &mut found)?;
                 if found.is_empty() {
-                    Err(self.wrong(entry, "nobody stands for this name".into()))
+                    Err(self.wrong(entry, "no recipients for this name".into()))
                 } else {
                     Ok(found)
                 }
@@ -211,14 +211,14 @@ wrong: a b c
             ("log", "aliases:11: "),
             ("file", "aliases:12: "),
             ("list", "aliases:13: "),
-            ("loop", "aliases:14: nobody stands for this name"),
-            ("nobody", "aliases:16: nobody"),
+            ("loop", "aliases:14: no recipients for this name"),
+            ("nobody", "aliases:16: no recipients"),
             ("wrong", "aliases:17: "),
         ] {
             let why = expanded(name).unwrap_err();
             assert!(why.starts_with(said), "{name}: {why}");
         }
         let why = Aliases::parse(Path::new("a"), "root: x\nthis is nothing\n").unwrap_err().to_string();
-        assert_eq!(why, "a:2: this is not 'name: recipient, ...'");
+        assert_eq!(why, "a:2: expected 'name: recipient, ...'");
     }
 }

@@ -96,6 +96,6 @@ impl Bulk {
 
 /// Nobody says who the messages in `directory` are for.
 pub fn no_recipients_for(directory: &Path) -> LocalError {
-    let why = "is a directory: its messages go to --to, or with --header-recipients to whom they name";
+    let why = "is a directory: it needs --to, or --header-recipients to use the recipients in the headers";
     LocalError::input(Kind::Usage, format!("{}: {why}", directory.display()))
 }

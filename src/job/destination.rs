@@ -49,7 +49,7 @@ fn host(text: &str, default: u16) -> Result<Destination, LocalError> {
         return Err(usage(format!("--host '{text}': {meant}")));
     }
     let (name, given) = split_host(text)
-        .ok_or_else(|| usage(format!("--host '{text}': neither HOST, HOST:PORT, [IPv6] nor [IPv6]:PORT")))?;
+        .ok_or_else(|| usage(format!("--host '{text}': expected HOST, HOST:PORT, [IPv6] or [IPv6]:PORT")))?;
     let port = given.map_or(Ok(default), |given| port(&format!("--host '{text}'"), given))?;
     Ok(Destination::Host { name: name.to_owned(), port })
 }
@@ -67,35 +67,35 @@ fn socket(path: &Path) -> Result<PathBuf, LocalError> {
 
 /// What `text` is instead of a host, and the option for it.
 fn not_a_host(text: &str) -> Option<String> {
-    let path = |path: &str| Some(format!("that is a socket's path; give --socket {path}"));
+    let path = |path: &str| Some(format!("this is the path of a socket; use --socket {path}"));
     if let Some(name) = text.strip_prefix('@').filter(|name| !name.is_empty()) {
-        return Some(format!("that is an abstract socket; give --socket @{name}"));
+        return Some(format!("this is an abstract socket; use --socket @{name}"));
     }
     if let Some(socket) = prefixed_path(text) {
         return path(socket);
     }
     if let Some(host) = prefixed_host(text) {
-        return Some(format!("that is not how a host is given; give {host}"));
+        return Some(format!("this is not a host name; use {host}"));
     }
     if text.contains('/') {
         return path(text);
     }
-    text.contains('@').then(|| format!("that is an address; recipients are given with --to {text}"))
+    text.contains('@').then(|| format!("this is an address; use --to {text}"))
 }
 
 /// What `text` is instead of a socket's path, and the option for it.
 fn not_a_socket(text: &str) -> Option<String> {
     if text == "@" {
-        return Some("an abstract socket has a name".into());
+        return Some("the name of the abstract socket is missing".into());
     }
     if let Some(host) = prefixed_host(text) {
-        return Some(format!("that is a host; give {host}"));
+        return Some(format!("this is a host; use {host}"));
     }
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let with_port = split_host(text).is_some_and(|(_, port)| port.is_some_and(is_number));
     let is_host = bare.parse::<IpAddr>().is_ok() || text == "localhost" || with_port && !text.contains('/');
     is_host
-        .then(|| format!("that is a host; give --host {text}, or --socket ./{text} for a file of that name"))
+        .then(|| format!("this is a host; use --host {text}, or --socket ./{text} for a file of that name"))
 }
 
 /// The path in `unix:PATH` and what else it is written as; a host may have the name `unix`.
@@ -208,7 +208,7 @@ mod tests {
             ("localhost", "--host localhost"),
             ("lmtp://h:24", "--host h:24"),
             ("tcp:h:24", "--host h:24"),
-            ("@", "has a name"),
+            ("@", "the name of the abstract socket is missing"),
         ] {
             let said = error_text(socket(Path::new(text)));
             assert!(said.starts_with(&format!("--socket '{text}': ")) && said.contains(meant), "{said}");

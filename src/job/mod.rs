@@ -208,7 +208,7 @@ impl Job {
         let mut job = Self::of(args, session, submission, questions)?;
         job.warnings.extend(warning);
         if job.messages.test.is_some() && job.to.is_empty() {
-            return Err(LocalError::input(Kind::Usage, "--test goes to nobody: give --to"));
+            return Err(LocalError::input(Kind::Usage, "--test needs a recipient: give --to"));
         }
         if let Some(submission) = job.submission.as_ref().filter(|_| job.questions.probe) {
             job.to = submission.completed(job.to)?;

@@ -105,7 +105,7 @@ pub fn own_address(until: Instant, stop: &Stop) -> Result<ReversePath, LocalErro
         std::env::var("LOGNAME").ok().filter(|name| !name.is_empty()).or_else(|| user_name(until, stop));
     address(user.as_deref(), canonical(until, stop).as_deref()).map_err(|missing| {
         let text = format!(
-            "no sender: none in the header's From, Sender or Resent- fields, and {missing}; give --from"
+            "no sender: the header has none in From, Sender or Resent- fields, and {missing}; give --from"
         );
         LocalError::input(Kind::Config, text)
     })
@@ -116,11 +116,11 @@ pub fn own_address(until: Instant, stop: &Stop) -> Result<ReversePath, LocalErro
 fn address(user: Option<&str>, host: Option<&str>) -> Result<ReversePath, &'static str> {
     let user = match (user, host) {
         (Some(user), Some(host)) => format!("{}@{host}", local_part(user)),
-        (None, Some(_)) => return Err("this user has no name (LOGNAME, or that of the uid)"),
+        (None, Some(_)) => return Err("this user has no name (LOGNAME, or the name of the uid)"),
         (Some(_), None) => return Err("this host has no domain name (hostname)"),
         (None, None) => {
             return Err(
-                "neither this user has a name (LOGNAME, or that of the uid), nor this host (hostname)",
+                "neither this user (LOGNAME, or the name of the uid) nor this host (hostname) has a name",
             );
         }
     };
@@ -242,7 +242,7 @@ mod tests {
         for (user, host, expected) in [
             (None, Some("x"), "this user has no name"),
             (Some("joe"), None, "this host has no domain name"),
-            (None, None, "neither this user has a name"),
+            (None, None, "neither this user"),
             (Some("a\nb"), Some("x"), "the name of this user"),
         ] {
             let missing = address(user, host).unwrap_err();

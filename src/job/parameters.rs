@@ -55,10 +55,7 @@ impl Parameters {
         for text in &options.mail_param {
             let parameter = parse("--mail-param", text)?;
             if matches!(parameter.key().as_str(), "SIZE" | "BODY" | "SMTPUTF8") {
-                let why = format!(
-                    "{} is said without being asked for (see --body and --smtputf8)",
-                    parameter.key()
-                );
+                let why = format!("{} is set automatically (see --body and --smtputf8)", parameter.key());
                 return Err(invalid("--mail-param", &why));
             }
             parameters.mail.push(parameter);
@@ -86,13 +83,12 @@ impl Parameters {
             let missing = extension(&key).filter(|e| !extensions.offers(e) && !known);
             match missing {
                 Some("REQUIRETLS") => {
-                    let text =
-                        "the message requires TLS all the way (REQUIRETLS), which the server does not offer";
+                    let text = "REQUIRETLS was requested, but the server does not offer it";
                     server.refusal = Some(Reply::new(550, EnhancedCode::new(5, 7, 30), text));
                 }
                 Some(extension) => {
                     server.left_out.push(format!(
-                        "{} is left out: the server does not offer {extension}",
+                        "{} was not sent: the server does not offer {extension}",
                         parameter.as_str()
                     ));
                 }
@@ -151,7 +147,7 @@ fn transid(text: &str) -> Result<Parameter, LocalError> {
 
 /// `TYPE;ADDR` (RFC 3461 §4.2).
 fn original_recipient(text: &str) -> Result<Parameter, LocalError> {
-    let form = || invalid("--orcpt", &"it is TYPE;ADDR, as in rfc822;joe@example.net");
+    let form = || invalid("--orcpt", &"expected TYPE;ADDR, such as rfc822;joe@example.net");
     let (kind, address) = text.split_once(';').ok_or_else(form)?;
     let is_atom = !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     if !is_atom || address.is_empty() {
@@ -163,7 +159,7 @@ fn original_recipient(text: &str) -> Result<Parameter, LocalError> {
 /// Printable ASCII as xtext: what would end the value is written in hexadecimal (RFC 3461 §4).
 fn xtext(option: &str, text: &str) -> Result<String, LocalError> {
     if text.is_empty() || !text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
-        return Err(invalid(option, &"only printable ASCII can be said (xtext, RFC 3461 section 4)"));
+        return Err(invalid(option, &"only printable ASCII is allowed (xtext, RFC 3461 section 4)"));
     }
     let plain = |c: char| c.is_ascii_graphic() && c != '+' && c != '=';
     Ok(text

@@ -73,14 +73,14 @@ impl Questions {
 /// [`LocalError`] where something else is to be done.
 pub fn monitored(questions: &Questions, style: ExitStyle) -> Result<(), LocalError> {
     let is_heard = style != ExitStyle::Monitor || (questions.probe && questions.commands.is_empty());
-    let text = "--exit-style monitor goes with --probe, and with no other query";
+    let text = "--exit-style monitor needs --probe, and no other query";
     is_heard.then_some(()).ok_or_else(|| LocalError::input(Kind::Usage, text))
 }
 
 /// A command with one argument that cannot be anything else.
 fn command(option: &str, verb: &str, argument: &str) -> Result<String, LocalError> {
     if argument.trim().is_empty() || argument.chars().any(char::is_control) || argument.len() > 900 {
-        let text = format!("{option} '{}': nothing that can be asked", printable(argument.as_bytes()));
+        let text = format!("{option} '{}': not a valid argument", printable(argument.as_bytes()));
         return Err(LocalError::input(Kind::Envelope, text));
     }
     Ok(format!("{verb} {argument}"))

@@ -132,7 +132,7 @@ fn identity(options: &Protocol) -> Result<Option<Identity>, LocalError> {
         (Some(certificate), Some(key)) => {
             Ok(Some(Identity { certificate: certificate.clone(), key: key.clone() }))
         }
-        _ => Err(LocalError::new(Kind::Usage, Stage::Tls, "--tls-cert and --tls-key go together")),
+        _ => Err(LocalError::new(Kind::Usage, Stage::Tls, "--tls-cert and --tls-key must be given together")),
     }
 }
 
@@ -144,7 +144,7 @@ fn not_used(options: &Protocol) -> Option<String> {
         ("--tls-fingerprint", options.tls_fingerprint.is_some()),
     ];
     let given: Vec<&str> = given.iter().filter(|(_, given)| *given).map(|(option, _)| *option).collect();
-    let text = format!("--tls opportunistic verifies nobody: {} is not used", given.join(", "));
+    let text = format!("--tls opportunistic verifies no certificate: {} is ignored", given.join(", "));
     (!given.is_empty()).then_some(text)
 }
 
@@ -170,8 +170,7 @@ fn unused(options: &Protocol, settings: &Settings) -> Result<(), LocalError> {
     ];
     let typed = given.iter().any(|(option, given)| *given && settings.origin(option).is_none());
     if typed && options.tls.is_none() {
-        let text =
-            "options of TLS are given, and --tls is not: say --tls starttls, implicit, opportunistic or off";
+        let text = "TLS options need --tls: give --tls starttls, implicit, opportunistic or off";
         return Err(LocalError::new(Kind::Usage, Stage::Tls, text));
     }
     Ok(())
@@ -247,7 +246,7 @@ fn run(command: &str, until: Instant, stop: &Stop) -> anyhow::Result<Vec<u8>> {
 /// What ended a wait, in words.
 fn in_words(error: io::Error) -> anyhow::Error {
     if error.kind() == io::ErrorKind::TimedOut {
-        anyhow!("it took too long (--timeout or --deadline is over)")
+        anyhow!("it took too long (--timeout or --deadline)")
     } else if error.kind() == io::ErrorKind::Interrupted {
         anyhow!("stopped by a signal")
     } else {
@@ -266,7 +265,7 @@ fn first_line(mut octets: Vec<u8>) -> Secret {
 fn readable_by_others(path: &Path) -> Option<String> {
     let mode = fs::metadata(path).ok()?.permissions().mode();
     (mode & 0o044 != 0)
-        .then(|| format!("{}: others can read this file of a password (chmod 600)", path.display()))
+        .then(|| format!("{}: this password file can be read by others (chmod 600)", path.display()))
 }
 
 #[cfg(test)]

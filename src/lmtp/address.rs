@@ -281,17 +281,19 @@ impl fmt::Display for AddressProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Empty => write!(f, "it is empty"),
-            Self::TooLong => write!(f, "more than {MAX_ADDRESS} octets"),
-            Self::DomainTooLong => write!(f, "a domain of more than {MAX_DOMAIN} octets"),
-            Self::Control(c) => write!(f, "the control or blank character U+{:04X} in it", u32::from(c)),
-            Self::Unexpected(' ') => write!(f, "a space outside quotes"),
-            Self::Unexpected(c) => write!(f, "'{c}' may not stand there"),
-            Self::UnclosedQuote => write!(f, "a quotation mark is missing"),
+            Self::TooLong => write!(f, "longer than {MAX_ADDRESS} octets"),
+            Self::DomainTooLong => write!(f, "its domain is longer than {MAX_DOMAIN} octets"),
+            Self::Control(c) => {
+                write!(f, "it contains the control or blank character U+{:04X}", u32::from(c))
+            }
+            Self::Unexpected(' ') => write!(f, "a space that is not in quotes"),
+            Self::Unexpected(c) => write!(f, "'{c}' is not allowed there"),
+            Self::UnclosedQuote => write!(f, "a closing quotation mark is missing"),
             Self::Dots => write!(f, "a dot at the beginning or end of a part, or two in a row"),
             Self::NoLocalPart => write!(f, "nothing before the '@'"),
-            Self::NoDomain => write!(f, "nothing behind the '@'"),
+            Self::NoDomain => write!(f, "nothing after the '@'"),
             Self::Hyphen => write!(f, "a part of the domain begins or ends with a hyphen"),
-            Self::Literal => write!(f, "what is in square brackets is not an IP address"),
+            Self::Literal => write!(f, "the text in square brackets is not an IP address"),
         }
     }
 }
@@ -583,23 +585,26 @@ mod tests {
     #[test]
     fn the_error_names_the_text_and_can_be_shown() {
         let said = |text: &str| Address::parse(text).unwrap_err().to_string();
-        assert_eq!(said("Joe Smith"), "'Joe Smith' is not an address: a space outside quotes");
+        assert_eq!(said("Joe Smith"), "'Joe Smith' is not an address: a space that is not in quotes");
         assert_eq!(said("<>"), "'<>' is not an address: it is empty");
-        assert_eq!(said("a@x>"), "'a@x>' is not an address: '>' may not stand there");
+        assert_eq!(said("a@x>"), "'a@x>' is not an address: '>' is not allowed there");
         assert_eq!(
             said("a\x1b[2J@x"),
-            "'a\\x1b[2J@x' is not an address: the control or blank character U+001B in it"
+            "'a\\x1b[2J@x' is not an address: it contains the control or blank character U+001B"
         );
         assert_eq!(
             said("é@\u{9b}x"),
-            "'é@\\u{9b}x' is not an address: the control or blank character U+009B in it"
+            "'é@\\u{9b}x' is not an address: it contains the control or blank character U+009B"
         );
         let long = said(&"é".repeat(1000));
-        assert_eq!(long, format!("'{}...' is not an address: more than 900 octets", "é".repeat(EXCERPT / 2)));
+        assert_eq!(
+            long,
+            format!("'{}...' is not an address: longer than 900 octets", "é".repeat(EXCERPT / 2))
+        );
         let odd = said(&("e".to_owned() + &"é".repeat(1000)));
         assert_eq!(
             odd,
-            format!("'e{}...' is not an address: more than 900 octets", "é".repeat(EXCERPT / 2 - 1))
+            format!("'e{}...' is not an address: longer than 900 octets", "é".repeat(EXCERPT / 2 - 1))
         );
     }
 
@@ -668,9 +673,12 @@ mod tests {
         for text in ["", "a@x,", ",a@x", "a@x,,b@x", "a@x, "] {
             assert_eq!(refused(text), "'' is not an address: it is empty", "{text}");
         }
-        assert_eq!(refused(" a@x"), "' a@x' is not an address: a space outside quotes");
-        assert_eq!(refused("a@x ,b@x"), "'a@x ' is not an address: a space outside quotes");
-        assert_eq!(refused("a@x,\"b,c@x"), "'\"b,c@x' is not an address: a quotation mark is missing");
+        assert_eq!(refused(" a@x"), "' a@x' is not an address: a space that is not in quotes");
+        assert_eq!(refused("a@x ,b@x"), "'a@x ' is not an address: a space that is not in quotes");
+        assert_eq!(
+            refused("a@x,\"b,c@x"),
+            "'\"b,c@x' is not an address: a closing quotation mark is missing"
+        );
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl<'s> Exchange<'s> {
         self.mechanism
     }
 
-    /// Answers a challenge. SCRAM's takes up to some seconds of computing, as the server demands.
+    /// Answers a challenge. SCRAM's takes up to some seconds of computing, as the server requires.
     ///
     /// # Errors
     ///
@@ -190,14 +190,14 @@ impl fmt::Display for AuthError {
             Self::BadUser(why) => write!(f, "the user's name {why}"),
             Self::BadPassword(why) => write!(f, "the password {why}"),
             Self::NoRandomness => f.write_str("the system gives no random numbers"),
-            Self::TooLong => write!(f, "a line of more than {MAX_AUTH_LINE} octets"),
+            Self::TooLong => write!(f, "a line longer than {MAX_AUTH_LINE} octets"),
             Self::NotBase64 => f.write_str("the server's challenge is not base64"),
-            Self::Unexpected => f.write_str("the server goes on asking after all was said"),
+            Self::Unexpected => f.write_str("the server asks for more after the exchange was complete"),
             Self::Malformed(what) => write!(f, "the server's challenge is malformed: {what}"),
-            Self::Refused(error) => write!(f, "the server refuses: {error}"),
-            Self::UnknownExtension => f.write_str("the server demands an extension that is not known here"),
+            Self::Refused(error) => write!(f, "the server refused: {error}"),
+            Self::UnknownExtension => f.write_str("the server requires an extension that is not supported"),
             Self::WrongNonce => f.write_str("the server's challenge does not belong to this exchange"),
-            Self::Iterations(count) => write!(f, "the server demands {count} iterations, which is not safe"),
+            Self::Iterations(count) => write!(f, "the server requires {count} iterations, which is not safe"),
             Self::WrongProof => f.write_str("the server does not know the password: its proof is wrong"),
             Self::Unproven => f.write_str("the server did not prove that it knows the password"),
         }
@@ -227,7 +227,7 @@ fn plain(user: &str, password: &Secret) -> Secret {
 /// NUL ends a string in PLAIN (RFC 4616 §2) and is forbidden in SCRAM (RFC 5802 §7); both want something.
 fn check(mechanism: Mechanism, user: &str, password: &Secret) -> Result<(), AuthError> {
     if user.contains('\0') {
-        return Err(AuthError::BadUser("has a NUL in it"));
+        return Err(AuthError::BadUser("contains a NUL"));
     }
     if !mechanism.needs_password() {
         return Ok(());
@@ -239,7 +239,7 @@ fn check(mechanism: Mechanism, user: &str, password: &Secret) -> Result<(), Auth
         return Err(AuthError::BadPassword("is empty"));
     }
     let has_nul = password.expose().contains(&b'\0');
-    if has_nul { Err(AuthError::BadPassword("has a NUL in it")) } else { Ok(()) }
+    if has_nul { Err(AuthError::BadPassword("contains a NUL")) } else { Ok(()) }
 }
 
 #[cfg(test)]

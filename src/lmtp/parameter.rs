@@ -55,7 +55,7 @@ impl fmt::Display for InvalidParameter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "'{}' is no ESMTP parameter: KEY or KEY=VALUE without spaces or control characters",
+            "'{}' is not an ESMTP parameter (KEY or KEY=VALUE, without spaces and control characters)",
             printable(self.0.as_bytes())
         )
     }

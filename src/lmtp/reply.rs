@@ -158,10 +158,10 @@ impl fmt::Display for Malformed {
         match self {
             Malformed::NotAReply(line) => write!(f, "not a reply: '{line}'"),
             Malformed::MixedCodes { first, then, text } => {
-                write!(f, "a reply with the codes {first} and {then} in it: '{text}'")
+                write!(f, "a reply with two codes, {first} and {then}: '{text}'")
             }
-            Malformed::LineTooLong => write!(f, "a reply line of more than {MAX_LINE} octets"),
-            Malformed::ReplyTooLong => write!(f, "a reply of more than {MAX_REPLY} octets"),
+            Malformed::LineTooLong => write!(f, "a reply line longer than {MAX_LINE} octets"),
+            Malformed::ReplyTooLong => write!(f, "a reply longer than {MAX_REPLY} octets"),
         }
     }
 }
@@ -359,10 +359,7 @@ mod tests {
             assert!(matches!(found, Err(Malformed::NotAReply(_))), "{line}: {found:?}");
         }
         let mixed = all(b"220-mailbox\r\n220-here\r\n554 5.7.1 not you\r\n", 1).unwrap_err();
-        assert_eq!(
-            mixed.to_string(),
-            "a reply with the codes 220 and 554 in it: 'mailbox here 5.7.1 not you'"
-        );
+        assert_eq!(mixed.to_string(), "a reply with two codes, 220 and 554: 'mailbox here 5.7.1 not you'");
     }
 
     #[test]

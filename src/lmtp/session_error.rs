@@ -84,8 +84,10 @@ pub enum Misuse {
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Misuse::Argument => "an argument is empty or holds a control character",
-            Misuse::NotAwaited => "the transaction before has not had its reply to DATA, or its message",
+            Misuse::Argument => "an argument is empty or contains a control character",
+            Misuse::NotAwaited => {
+                "the previous transaction still waits for its reply to DATA, or its message"
+            }
             Misuse::NotAsked => "no transaction waits for a message",
             Misuse::NoMore => "the session takes no more transactions",
         })
@@ -157,20 +159,22 @@ impl fmt::Display for SessionError {
             Cause::Stopped => write!(f, "stopped by a signal while {phrase}"),
             Cause::Closing(reply) if self.copy_may_exist() => write!(
                 f,
-                "the server closes the session instead of answering the message, of which a copy may exist: {reply}"
+                "the server closed the session instead of answering the message; a copy may exist: {reply}"
             ),
-            Cause::Closing(reply) => write!(f, "the server closes the session: {reply}"),
+            Cause::Closing(reply) => write!(f, "the server closed the session: {reply}"),
             Cause::NotWelcome(reply) => write!(f, "the server does not accept a session: {reply}"),
-            Cause::NotLmtp { reply, .. } if reply.class() == 4 => write!(f, "the server refuses LHLO for now: {reply}"),
+            Cause::NotLmtp { reply, .. } if reply.class() == 4 => {
+                write!(f, "the server refused LHLO for now: {reply}")
+            }
             Cause::NotLmtp { reply, smtp: true } => write!(
                 f,
-                "the server does not speak LMTP: this is an SMTP port, its greeting says so; LHLO was answered {reply}"
+                "the server does not speak LMTP: its greeting shows that this is an SMTP port; its reply to LHLO was {reply}"
             ),
             Cause::NotLmtp { reply, smtp: false } => {
-                write!(f, "the server does not speak LMTP: LHLO was answered {reply}")
+                write!(f, "the server does not speak LMTP: its reply to LHLO was {reply}")
             }
             Cause::Injected => f.write_str(
-                "the server sent something between its reply to STARTTLS and the handshake: this may be an attack",
+                "the server sent data between its reply to STARTTLS and the handshake: this may be an attack",
             ),
             Cause::NotSecure { why, reply: Some(reply) } => write!(f, "{why}: {reply}"),
             Cause::NotSecure { why, reply: None } => f.write_str(why),
@@ -178,12 +182,17 @@ impl fmt::Display for SessionError {
                 if self.stage == Stage::Greeting && other_protocol(line).is_some() =>
             {
                 let protocol = other_protocol(line).unwrap_or_default();
-                write!(f, "the server does not speak LMTP: this is {protocol}, its greeting says so: '{line}'")
+                write!(
+                    f,
+                    "the server does not speak LMTP: its greeting shows that this is {protocol}: '{line}'"
+                )
             }
             Cause::Malformed(what) => write!(f, "protocol error while {phrase}: {what}"),
-            Cause::OutOfPlace(reply) => write!(f, "protocol error while {phrase}: '{reply}' is out of place"),
+            Cause::OutOfPlace(reply) => {
+                write!(f, "protocol error while {phrase}: '{reply}' is unexpected here")
+            }
             Cause::TooFewReplies => {
-                f.write_str("the server answered the message for fewer recipients than it had accepted")
+                f.write_str("the server sent fewer replies to the message than it had accepted recipients")
             }
             Cause::Changed { counted, found } => write!(
                 f,

@@ -95,7 +95,7 @@ pub trait Transport {
     ///
     /// [`Insecure`]; the connection is of no more use then. A transport without TLS has only this.
     fn secure(&mut self) -> Result<(), Insecure> {
-        Err(Insecure::NotVerified("TLS cannot be had on this connection".into()))
+        Err(Insecure::NotVerified("TLS is not possible on this connection".into()))
     }
 }
 

@@ -37,7 +37,7 @@ impl fmt::Display for BadHeader {
         match self {
             BadHeader::Input(error) => write!(f, "cannot read the message again: {}", words(error)),
             BadHeader::TooLong => write!(f, "the header is longer than {MAX_HEADER} octets"),
-            BadHeader::NotAField(line, text) => write!(f, "line {line} is no header field: '{text}'"),
+            BadHeader::NotAField(line, text) => write!(f, "line {line} is not a header field: '{text}'"),
         }
     }
 }

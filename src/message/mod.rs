@@ -52,7 +52,7 @@ impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unreadable::Empty => f.write_str("the message is empty"),
-            Unreadable::NotMbox => f.write_str("not an mbox: it does not begin with a line 'From ...'"),
+            Unreadable::NotMbox => f.write_str("not an mbox: it does not begin with a 'From ' line"),
             Unreadable::Input(error) => write!(f, "cannot read the message to its end: {}", words(error)),
             Unreadable::Spool(error) => {
                 write!(f, "cannot keep the message in a temporary file: {}", words(error))

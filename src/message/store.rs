@@ -86,7 +86,7 @@ impl Identity {
     /// What is different.
     pub fn still_is(&self, now: &Identity) -> io::Result<()> {
         let why = if (now.device, now.inode) != (self.device, self.inode) {
-            "another file has taken the place of the one that was read"
+            "the file has been replaced since it was read"
         } else if now.length > self.length {
             "the file has grown since it was read"
         } else if now != self {
@@ -107,8 +107,8 @@ mod tests {
         let read = Identity { device: 1, inode: 2, length: 3, modified: (4, 5) };
         for (now, why) in [
             (read, None),
-            (Identity { device: 9, ..read }, Some("another file")),
-            (Identity { inode: 9, ..read }, Some("another file")),
+            (Identity { device: 9, ..read }, Some("been replaced")),
+            (Identity { inode: 9, ..read }, Some("been replaced")),
             (Identity { length: 9, ..read }, Some("grown")),
             (Identity { length: 9, modified: (9, 0), ..read }, Some("grown")),
             (Identity { length: 2, ..read }, Some("changed")),

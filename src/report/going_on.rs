@@ -74,13 +74,11 @@ pub fn with_ledger() -> String {
 /// How to go on with what is left, where nothing is remembered; `are_last`: behind all that was begun.
 pub fn without_ledger(are_last: bool) -> String {
     let what = if are_last {
-        "the same command without the messages before that one"
+        "repeat the command without the messages before that one"
     } else {
-        "the messages that were not begun, which the report names (--report)"
+        "send the messages that were not begun; --report names them"
     };
-    format!(
-        "to go on: {what}; with --ledger DIR from the beginning, it goes on by itself when it is repeated"
-    )
+    format!("to go on: {what}; a run with --ledger DIR can simply be repeated")
 }
 
 /// `words` as they are typed to a shell.

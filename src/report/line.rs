@@ -64,7 +64,7 @@ fn story(record: &Record) -> String {
     let server = record.server.as_deref().map(|s| printable(s.as_bytes())).unwrap_or_default();
     match &record.conclusion {
         Conclusion::LocalError(error) => printable(error.text.as_bytes()),
-        Conclusion::Earlier => "delivered by an earlier run, as the ledger says".into(),
+        Conclusion::Earlier => "delivered by an earlier run, according to the ledger".into(),
         Conclusion::Outcome(Outcome::Delivered(reply)) => format!("{server} said: {reply}"),
         Conclusion::Outcome(Outcome::Refused { stage, reply }) => {
             format!("{server} said: {reply} ({})", command(*stage))

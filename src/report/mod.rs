@@ -248,7 +248,7 @@ impl Report {
     fn report_lost(&mut self, text: &str) {
         if !self.lost {
             self.lost = true;
-            self.add_error(&lost(&format!("{text}; what is delivered stays delivered")));
+            self.add_error(&lost(&format!("{text}; deliveries already made stand")));
         }
     }
 
@@ -389,7 +389,7 @@ fn listener(
 ///
 /// # Errors
 ///
-/// It could not be written, or nobody read it in time.
+/// It could not be written, or it was not read in time.
 pub fn print(text: &str, stop: &Arc<Stop>) -> io::Result<()> {
     Writer::stdout(stop).write(text.as_bytes(), Instant::now() + ANSWER)
 }

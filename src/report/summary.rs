@@ -211,7 +211,7 @@ impl Summary {
             if self.has_ledger {
                 format!("{left}; {}", going_on::with_ledger())
             } else {
-                format!("{left}; with --ledger DIR a command that is repeated goes on with them alone")
+                format!("{left}; a run with --ledger DIR can be repeated, and continues with only these")
             }
         })
     }

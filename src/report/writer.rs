@@ -45,9 +45,9 @@ pub const STDOUT: &str = "standard output";
 /// Why something could not be written.
 pub fn why(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::TimedOut {
-        "nobody read it in time".into()
+        "it was not read in time".into()
     } else if error.kind() == io::ErrorKind::Interrupted {
-        "nobody read it before a signal ended the run".into()
+        "it was not read before a signal ended the run".into()
     } else {
         words(error)
     }

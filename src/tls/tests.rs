@@ -158,10 +158,9 @@ fn verifying(verify: Verify) -> TlsOptions {
     TlsOptions { verify, ..TlsOptions::default() }
 }
 
-const UNKNOWN: &str = "the server's certificate is not verified: no trusted authority has signed it; \
-                       --tls-ca names a file of those to trust";
+const UNKNOWN: &str = "the server's certificate is not verified: it is not signed by a trusted CA; --tls-ca FILE sets the CAs to trust";
 const BAD_SIGNATURE: &str =
-    "the server's certificate is not verified: a signature is wrong, of its authority or of the server";
+    "the server's certificate is not verified: a signature is wrong, of its CA or of the server";
 
 #[test]
 fn a_certificate_is_verified_by_authority_date_and_name() {
@@ -176,7 +175,7 @@ fn a_certificate_is_verified_by_authority_date_and_name() {
     assert_eq!(
         verdict(&trusting(&ca), "mx.example.net", good.server()),
         "the server's certificate is not verified: it is not for mx.example.net but for mail.example.net; \
-         --tls-name names another host to expect"
+         --tls-name sets another name to expect"
     );
     let named = TlsOptions { name: Some("mail.example.net".into()), ..trusting(&ca) };
     assert_eq!(verdict(&named, "10.0.0.1", good.server()), "verified");
@@ -189,7 +188,7 @@ fn a_certificate_is_verified_by_authority_date_and_name() {
     let mut new = leaf("mail.example.net");
     new.not_before = rcgen::date_time_ymd(3020, 1, 1);
     let said = verdict(&trusting(&ca), "mail.example.net", Holder::signed(new, &ours).server());
-    assert!(said.contains("it is not valid until "), "{said}");
+    assert!(said.contains("it will not be valid for another "), "{said}");
 }
 
 #[test]
@@ -203,7 +202,7 @@ fn a_certificate_without_alternative_names_is_told_apart() {
         let server = Holder::signed(params, &ours).server();
         let said = verdict(&trusting(&file(&ours.pem())), "mail.example.net", server);
         assert!(
-            said.ends_with("it is not for mail.example.net: it names no host at all (subjectAltName)"),
+            said.ends_with("it is not for mail.example.net: it has no host names (subjectAltName)"),
             "{said}"
         );
     }
@@ -226,7 +225,7 @@ fn addresses_are_names_too() {
 
 #[test]
 fn a_self_signed_certificate_is_trusted_where_it_is_given() {
-    let own = "the server's certificate is not verified: it is self-signed or an authority's own, and not trusted here: trust it with --tls-ca, or pin it with --tls-fingerprint";
+    let own = "the server's certificate is not verified: it is self-signed, or a CA's own, and not trusted: trust it with --tls-ca, or pin it with --tls-fingerprint";
     for (is_ca, of_twin) in [
         (IsCa::NoCa, BAD_SIGNATURE),
         (IsCa::ExplicitNoCa, BAD_SIGNATURE),
@@ -272,7 +271,7 @@ fn nothing_verified_still_encrypts_whatever_the_server_is_called() {
     }
     let ca = file(&server.pem);
     let said = verdict(&trusting(&ca), "/run/dovecot/lmtp", server.server());
-    assert_eq!(said, "no certificate can be for the name '/run/dovecot/lmtp'");
+    assert_eq!(said, "'/run/dovecot/lmtp' cannot be a name in a certificate");
 }
 
 #[test]
@@ -324,8 +323,8 @@ fn a_certificate_that_no_chain_could_hold_serves_where_none_is_asked_for() {
     };
     let thief = Holder::self_signed(leaf("mail.example.net"));
     for (server, why) in [
-        (Holder::self_signed(odd), "it has a critical extension that is not known here"),
-        (old, "it is of X.509 version 1, which has no names of hosts; --tls-fingerprint can pin it"),
+        (Holder::self_signed(odd), "it has a critical extension that is not supported"),
+        (old, "it is an X.509 version 1 certificate, which has no host names; --tls-fingerprint can pin it"),
     ] {
         let pin = Verify::Pin(Fingerprint::of(&server.certificate));
         for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
@@ -381,7 +380,7 @@ fn a_client_certificate_is_shown_when_asked_for() {
     assert_eq!(peer.peer_certificates(), Some(&[client.certificate][..]));
 
     let said = verdict(&verifying(Verify::Nothing), "mail.example.net", server.server_with_clients(&ours));
-    assert_eq!(said, "the server refused TLS: it wants a certificate of ours (--tls-cert, --tls-key)");
+    assert_eq!(said, "the server refused TLS: it requires a client certificate (--tls-cert, --tls-key)");
 }
 
 #[test]
@@ -400,13 +399,13 @@ fn files_that_are_wrong_are_named_before_anything_is_connected() {
     let problem = |options: TlsOptions| options.configure().map(|_| ()).unwrap_err().to_string();
 
     for (ca, why) in [
-        (empty.path(), "it holds no certificate in PEM form"),
-        (key.path(), "it holds no certificate in PEM form"),
-        (no_der.path(), "it holds no certificate that can be used"),
+        (empty.path(), "it contains no certificate in PEM format"),
+        (key.path(), "it contains no certificate in PEM format"),
+        (no_der.path(), "it contains no usable certificate"),
         (cut.path(), "its line '-----END CERTIFICATE-----' is missing"),
-        (torn.path(), "the line '-----BEGIN CERTIFICATE' is no line of PEM"),
-        (scrambled.path(), "what stands between BEGIN and END is not base64"),
-        (der.path(), "it is in DER form: convert it by openssl x509 -inform der"),
+        (torn.path(), "the line '-----BEGIN CERTIFICATE' is not PEM"),
+        (scrambled.path(), "the data between BEGIN and END is not base64"),
+        (der.path(), "it is in DER format: convert it with openssl x509 -inform der"),
         (missing, "No such file or directory"),
         (Path::new("/"), "Is a directory"),
     ] {
@@ -418,8 +417,8 @@ fn files_that_are_wrong_are_named_before_anything_is_connected() {
         (missing, key.path(), missing, "No such file"),
         (pem.path(), missing, missing, "No such file"),
         (empty.path(), key.path(), empty.path(), "no certificate"),
-        (pem.path(), pem.path(), pem.path(), "no private key in PEM form that is not encrypted"),
-        (pem.path(), other_key.path(), other_key.path(), "it is not the key of /"),
+        (pem.path(), pem.path(), pem.path(), "no unencrypted private key in PEM format"),
+        (pem.path(), other_key.path(), other_key.path(), "it is not the key for /"),
     ] {
         let identity = Identity { certificate: certificate.into(), key: key.into() };
         let said = problem(TlsOptions { identity: Some(identity), ..verifying(Verify::Nothing) });
@@ -612,9 +611,9 @@ fn a_peer_that_does_not_speak_tls_is_told_apart() {
     for (octets, words) in [
         (
             &b"220 mail.example.net LMTP ready\r\n"[..],
-            "the TLS handshake failed: what the server sent is not TLS",
+            "the TLS handshake failed: the server's reply is not TLS",
         ),
-        (b"HTTP/1.1 400 Bad Request\r\n", "the TLS handshake failed: what the server sent is not TLS"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "the TLS handshake failed: the server's reply is not TLS"),
         (b"\x15\x03\x01\x00\x02\x02\x28", "the server refused TLS: handshake failure"),
         (b"", "the server closed the connection during the TLS handshake"),
         (b"\x16\x03", "the server closed the connection during the TLS handshake"),
@@ -638,7 +637,7 @@ fn what_was_tampered_with_is_never_read() {
     }
     *octets.last_mut().unwrap() ^= 1;
     let error = client.feed(&octets).unwrap_err();
-    assert_eq!(error.to_string(), "the TLS connection is broken: what came cannot be decrypted");
+    assert_eq!(error.to_string(), "the TLS connection is broken: data from the server cannot be decrypted");
     assert!(!client.ciphertext().is_empty(), "the server is told");
     let mut got = [0; 100];
     let read = client.read(&mut got).unwrap().read;

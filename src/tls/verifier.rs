@@ -80,7 +80,7 @@ impl Verifier {
 
     /// Whether `certificates`, the server's own first, would be accepted from `name`; if not, why.
     pub fn judge(&self, certificates: &[CertificateDer<'_>], name: &ServerName<'_>) -> Result<(), String> {
-        let (leaf, others) = certificates.split_first().ok_or("it has shown no certificate")?;
+        let (leaf, others) = certificates.split_first().ok_or("it showed no certificate")?;
         if let Some((kind, false)) = Certificate::read(leaf).map(|leaf| leaf.key_kind()) {
             return Err(UnusableKey(kind).to_string());
         }
@@ -274,7 +274,7 @@ struct UnusableKey(String);
 impl fmt::Display for UnusableKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(kind) = self;
-        write!(f, "its key is {kind}: known are RSA of 2048 to 8192 bits, P-256, P-384 and Ed25519")
+        write!(f, "its key is {kind}; supported are RSA of 2048 to 8192 bits, P-256, P-384 and Ed25519")
     }
 }
 

@@ -38,11 +38,11 @@ pub fn of_error(error: &Error) -> Said {
         return Said::Failure(format!("the server breaks the protocol ({})", name(why)));
     }
     Said::Failure(match name(error).as_str() {
-        "invalid message" => "what the server sent is not TLS".into(),
+        "invalid message" => "the server's reply is not TLS".into(),
         "inappropriate message" | "inappropriate handshake message" => {
-            "the server sent a message that is out of place".into()
+            "the server sent an unexpected message".into()
         }
-        "decrypt error" => "what came cannot be decrypted".into(),
+        "decrypt error" => "data from the server cannot be decrypted".into(),
         other => other.to_owned(),
     })
 }
@@ -51,7 +51,7 @@ fn of_incompatible(why: &PeerIncompatible) -> String {
     if matches!(why, PeerIncompatible::ServerDoesNotSupportTls12Or13) {
         return "the server speaks neither TLS 1.2 nor TLS 1.3".into();
     }
-    format!("the server and this program have no way in common ({})", name(why))
+    format!("the server and this program have nothing in common ({})", name(why))
 }
 
 /// Why a certificate is not verified; the sentence begins with the certificate.
@@ -65,7 +65,7 @@ fn of_certificate(why: &CertificateError) -> String {
     }
     if let CertificateError::NotValidYetContext { time, not_before } = why {
         let days = not_before.as_secs().saturating_sub(time.as_secs()) / 86_400;
-        return format!("it is not valid until {days} days from now");
+        return format!("it will not be valid for another {days} days");
     }
     if let CertificateError::NotValidForNameContext { expected, presented } = why {
         return wrong_name(&expected.to_str(), presented);
@@ -79,27 +79,27 @@ fn of_certificate(why: &CertificateError) -> String {
 /// The reasons that say no more than their name.
 fn usual(name: &str) -> String {
     let said = match name {
-        "unknown issuer" => "no trusted authority has signed it; --tls-ca names a file of those to trust",
-        "bad signature" => "a signature is wrong, of its authority or of the server",
+        "unknown issuer" => "it is not signed by a trusted CA; --tls-ca FILE sets the CAs to trust",
+        "bad signature" => "a signature is wrong, of its CA or of the server",
         "bad encoding" => "it cannot be read",
         "expired" => "it has expired",
         "not valid yet" => "it is not valid yet",
         "invalid purpose context" | "invalid purpose" => "it is not meant for servers (extendedKeyUsage)",
         "unhandled critical extension" | "unsupported critical extension" => {
-            "it has a critical extension that is not known here"
+            "it has a critical extension that is not supported"
         }
         "unsupported signature algorithm context"
         | "unsupported signature algorithm for public key context" => {
-            "it, or one that it depends on, is signed in a way that is not known here, or is too weak"
+            "it, or a certificate it depends on, has an unsupported or too weak signature"
         }
         "ca used as end entity" => {
-            "it is self-signed or an authority's own, and not trusted here: trust it with --tls-ca, or pin it with --tls-fingerprint"
+            "it is self-signed, or a CA's own, and not trusted: trust it with --tls-ca, or pin it with --tls-fingerprint"
         }
         "unsupported cert version" => {
-            "it is of X.509 version 1, which has no names of hosts; --tls-fingerprint can pin it"
+            "it is an X.509 version 1 certificate, which has no host names; --tls-fingerprint can pin it"
         }
-        "name constraint violation" => "its authority may not sign for such a name",
-        other => return format!("it does not verify ({other})"),
+        "name constraint violation" => "its CA may not sign for this name",
+        other => return format!("verification failed ({other})"),
     };
     said.to_owned()
 }
@@ -119,17 +119,17 @@ fn wrong_name(expected: &str, presented: &[String]) -> String {
     let expected = printable(expected.as_bytes());
     let hosts: Vec<String> = presented.iter().filter_map(host).collect();
     if hosts.is_empty() {
-        return format!("it is not for {expected}: it names no host at all (subjectAltName)");
+        return format!("it is not for {expected}: it has no host names (subjectAltName)");
     }
     let hosts = printable(hosts.join(", ").as_bytes());
-    format!("it is not for {expected} but for {hosts}; --tls-name names another host to expect")
+    format!("it is not for {expected} but for {hosts}; --tls-name sets another name to expect")
 }
 
 /// An alert: `CertificateRequired` is `certificate required`.
 fn of_alert(alert: AlertDescription) -> String {
     match name(&alert).as_str() {
         "unknown" => format!("alert {}", u8::from(alert)),
-        "certificate required" => "it wants a certificate of ours (--tls-cert, --tls-key)".into(),
+        "certificate required" => "it requires a client certificate (--tls-cert, --tls-key)".into(),
         "protocol version" => "it speaks neither TLS 1.2 nor TLS 1.3 (protocol version)".into(),
         other => other.to_owned(),
     }
@@ -163,10 +163,10 @@ pub fn of_pem(error: &pem::Error) -> String {
         return format!("its line '-----END {}-----' is missing", printable(end_marker.trim_ascii()));
     }
     if let pem::Error::IllegalSectionStart { line } = error {
-        return format!("the line '{}' is no line of PEM", printable(line.trim_ascii()));
+        return format!("the line '{}' is not PEM", printable(line.trim_ascii()));
     }
     match name(error).as_str() {
-        "base64 decode" => "what stands between BEGIN and END is not base64".into(),
+        "base64 decode" => "the data between BEGIN and END is not base64".into(),
         other => format!("it is not PEM ({other})"),
     }
 }

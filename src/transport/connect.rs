@@ -256,7 +256,7 @@ fn none_reached(name: &str, mut failed: Vec<(SocketAddr, io::Error)>) -> Unreach
     let all: Vec<String> =
         failed.iter().map(|(address, error)| format!("{address}: {}", reason(error))).collect();
     let Some((_, last)) = failed.pop() else {
-        return Unreachable::LookUp(format!("'{name}' has no address of the family asked for"));
+        return Unreachable::LookUp(format!("'{name}' has no address of the requested family"));
     };
     let last = Unreachable::new(last);
     if matches!(last, Unreachable::Connect(_)) && name.parse::<IpAddr>().is_err() {
@@ -307,7 +307,7 @@ fn to_socket(path: &Path, limits: Limits, stop: &Arc<Stop>) -> Result<Link, Unre
                 Err(Errno::AGAIN) if step < left => stop.tick(),
                 Err(Errno::AGAIN) => return Err(limits.name(io::ErrorKind::TimedOut.into())),
                 Err(Errno::CONNREFUSED) if is_something_else(path) => {
-                    return Err(io::Error::other("that is not a socket"));
+                    return Err(io::Error::other("it is not a socket"));
                 }
                 Err(e) => return Err(e.into()),
             }
@@ -324,7 +324,8 @@ fn socket_address(path: &Path) -> io::Result<SocketAddrUnix> {
     let octets = path.as_os_str().as_bytes();
     let (what, name) = octets.strip_prefix(b"@").map_or(("path", octets), |name| ("name", name));
     if name.len() > MAX_SOCKET {
-        let text = format!("a socket's {what} has at most {MAX_SOCKET} octets, and this has {}", name.len());
+        let text =
+            format!("the {what} of a socket may have {MAX_SOCKET} octets, and this one has {}", name.len());
         return Err(io::Error::other(text));
     }
     let address = if what == "name" { system::abstract_socket(name) } else { SocketAddrUnix::new(path) };

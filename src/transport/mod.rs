@@ -232,7 +232,7 @@ impl Transport for Link {
     }
 
     fn secure(&mut self) -> Result<(), Insecure> {
-        let impossible = || Insecure::NotVerified("TLS cannot be had on this connection".into());
+        let impossible = || Insecure::NotVerified("TLS is not possible on this connection".into());
         let (config, name) = self.tls.take().ok_or_else(impossible)?;
         self.name = Some(name.clone());
         match mem::replace(&mut self.ends, Ends::Gone) {

@@ -131,7 +131,7 @@ fn ask_getent(
         (false, _) => Ok(found),
         // Its word for a name that is not there, and for one that could not be looked up.
         (true, Some(2)) if dns::denies(name, until, stop) => Err(Unresolved::NoSuchName),
-        (true, Some(2)) => Err(Unresolved::Failed("no address is found now".into())),
+        (true, Some(2)) => Err(Unresolved::Failed("temporary failure in name resolution".into())),
         (true, _) => Err(Unresolved::Failed(format!("getent: {status}"))),
     })
 }

@@ -209,7 +209,7 @@ fn ledger_lost_in_the_middle_of_a_run() {
     let ran = running.wait().exits(75).outcomes(&["delivered", "deferred", "deferred"]);
     let heard = server.finish().pop().unwrap();
     assert_eq!(String::from_utf8_lossy(&heard.octets).matches("\r\n.\r\n").count(), 1);
-    assert!(ran.stderr.contains("the ledger cannot be kept"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the ledger cannot be written"), "{}", ran.stderr);
 }
 
 #[test]

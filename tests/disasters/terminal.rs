@@ -142,7 +142,7 @@ fn another_run_that_is_busy_with_the_message_is_waited_for_by_that_name() {
     let (shown, code) = shown(client);
     busy.wait().exits(0);
     server.finish();
-    let expected = "waiting for another run that is busy with the message (--ledger)";
+    let expected = "waiting for another run that is delivering this message (--ledger)";
     assert!(code == 75 && shown.contains(expected), "{shown:?}");
 }
 

@@ -288,7 +288,7 @@ fn tls_says_that_nobody_was_verified() {
             let ran = Client::new().typed(TWO).typed(options).typed(verbose).args(&sealed.place).run();
             sealed.server.finish();
             assert_eq!(ran.code(), 0, "{}", ran.stderr);
-            let words = format!("not verified who the server is ({word})");
+            let words = format!("the server's certificate was not verified ({word})");
             assert_eq!(ran.stderr.contains(&words), said, "{options}: {}", ran.stderr);
         }
     }
@@ -314,7 +314,7 @@ fn tls_opportunistic_goes_on_in_clear_and_says_so() {
     let ran = client.run().within(4.0);
     server.finish();
     assert_eq!(ran.code(), 0, "{}", ran.stderr);
-    assert!(ran.stderr.contains("what the server sent is not TLS; sent in clear"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the server's reply is not TLS; sent without TLS"), "{}", ran.stderr);
 }
 
 /// A permission that was lost does not bounce mail, and what to look at is said.
@@ -341,7 +341,7 @@ fn tls_files_that_may_not_be_read_are_named_with_who_we_are() {
         let client = files.iter().fold(client, |client, (option, file)| client.arg(option, file));
         let ran = client.run();
         server.finish();
-        let words = format!("permission denied at {}: we are uid ", closed.display());
+        let words = format!("permission denied at {} (running as uid ", closed.display());
         assert!(ran.stderr.contains(&words), "{}", ran.stderr);
         ran.exits(75).says("4.7.0", "cannot read");
     }

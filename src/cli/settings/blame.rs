@@ -39,7 +39,7 @@ fn why(error: &clap::Error, prior: &[String]) -> String {
     match (error.kind(), error.source(), error.get(ContextKind::ValidValue)) {
         (ErrorKind::ValueValidation, Some(source), _) => format!("'{value}': {source}"),
         (ErrorKind::InvalidValue, _, Some(ContextValue::Strings(choices))) => {
-            format!("'{value}' is none of {}", choices.join(", "))
+            format!("'{value}' is not one of {}", choices.join(", "))
         }
         (ErrorKind::ArgumentConflict, ..) => format!("cannot be used with {}", prior.join(", ")),
         _ => {

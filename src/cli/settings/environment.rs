@@ -115,9 +115,12 @@ fn option(name: &str) -> String {
 }
 
 fn unknown(name: &str, nearest: Option<&str>) -> String {
-    let near =
-        nearest.map(|option| format!("; {PREFIX}{} is one", option.to_ascii_uppercase().replace('-', "_")));
-    format!("{PREFIX}{name} is set in the environment and is no option{}", near.unwrap_or_default())
+    let near = nearest
+        .map(|option| format!("; the nearest is {PREFIX}{}", option.to_ascii_uppercase().replace('-', "_")));
+    format!(
+        "{PREFIX}{name} is set in the environment, but there is no such option{}",
+        near.unwrap_or_default()
+    )
 }
 
 /// The words that `value` stands for.
@@ -152,7 +155,7 @@ fn count(value: &OsStr) -> Option<usize> {
 }
 
 fn neither(value: &OsStr) -> String {
-    format!("'{}' is neither yes nor no", value.to_string_lossy().escape_debug())
+    format!("'{}' must be yes or no", value.to_string_lossy().escape_debug())
 }
 
 #[cfg(test)]
@@ -211,10 +214,7 @@ mod tests {
 
     #[test]
     fn a_flag_is_yes_or_no() {
-        assert_eq!(
-            set("KEEP_BCC", "maybe").unwrap_err(),
-            "LMTP_SEND_KEEP_BCC: 'maybe' is neither yes nor no"
-        );
+        assert_eq!(set("KEEP_BCC", "maybe").unwrap_err(), "LMTP_SEND_KEEP_BCC: 'maybe' must be yes or no");
     }
 
     #[test]

@@ -119,7 +119,7 @@ fn contents(path: &Path) -> io::Result<String> {
     loop {
         let mut readable = [PollFd::new(&file, PollFlags::IN)];
         if poll(&mut readable, Some(&PATIENCE))? == 0 {
-            return Err(io::Error::other("nobody writes to it"));
+            return Err(io::Error::other("no program writes to it"));
         }
         match bounded.read_to_end(&mut octets) {
             Ok(_) => break,
@@ -128,14 +128,14 @@ fn contents(path: &Path) -> io::Result<String> {
         }
     }
     if octets.len() as u64 > MAX_OCTETS {
-        return Err(io::Error::other("it is longer than a configuration can be"));
+        return Err(io::Error::other("it is too long for a configuration file"));
     }
     String::from_utf8(octets).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
 fn permission_denied() -> String {
     use rustix::process::{getegid, geteuid};
-    format!("permission denied: we are uid {}, gid {}", geteuid().as_raw(), getegid().as_raw())
+    format!("permission denied (running as uid {}, gid {})", geteuid().as_raw(), getegid().as_raw())
 }
 
 /// A file whose text is being understood.
@@ -151,7 +151,7 @@ impl Reading<'_> {
     fn file(&self) -> Result<ConfigFile, String> {
         let table = DeTable::parse(self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            self.at(at, error.message().lines().next().unwrap_or("this is no TOML"))
+            self.at(at, error.message().lines().next().unwrap_or("syntax error in TOML"))
         })?;
         let table = table.into_inner();
         let (mut settings, mut profiles) = (Vec::new(), Vec::new());
@@ -172,7 +172,7 @@ impl Reading<'_> {
         let no_table = |at: usize| {
             self.at(
                 at,
-                "profile: settings of a profile stand in a table, [profile.NAME]; it is chosen by --profile",
+                "profile: put the settings of a profile in a table [profile.NAME], and choose it with --profile",
             )
         };
         let tables = value.get_ref().as_table().ok_or_else(|| no_table(key.span().start))?;
@@ -202,8 +202,8 @@ impl Reading<'_> {
     fn unknown(&self, name: &str) -> String {
         let quoted = name.escape_debug();
         match name {
-            "password" => "password: no password stands here; there are password-file, password-command and LMTP_SEND_PASSWORD in the environment".into(),
-            "config" => "config: one configuration file does not name another".into(),
+            "password" => "password: a password cannot be given here; use password-file, password-command or LMTP_SEND_PASSWORD in the environment".into(),
+            "config" => "config: a configuration file cannot name another one".into(),
             _ => match self.schema.nearest(name) {
                 Some(nearest) => format!("{quoted}: no such option; the nearest is {nearest}"),
                 None => format!("{quoted}: no such option"),
@@ -231,14 +231,14 @@ fn in_order<'a, 'b>(table: &'a DeTable<'b>) -> Vec<Entry<'a, 'b>> {
 
 /// The words that `value` stands for.
 fn words(definition: &Definition, value: &DeValue<'_>) -> Result<Vec<std::ffi::OsString>, String> {
-    let wrong = |wanted: &str| format!("{} is wanted here, not {}", wanted, article(value.type_str()));
+    let wrong = |wanted: &str| format!("expected {}, not {}", wanted, article(value.type_str()));
     match (definition.form, value) {
         (Form::Flag | Form::Count | Form::Optional, DeValue::Boolean(yes)) => {
             Ok(definition.flag(usize::from(*yes)))
         }
         (Form::Count, DeValue::Integer(_)) => match number(value).and_then(|n| n.parse().ok()) {
             Some(times @ 0..10) => Ok(definition.flag(times)),
-            _ => Err("a number from 0 to 9 is wanted here".into()),
+            _ => Err("expected a number from 0 to 9".into()),
         },
         (Form::Number | Form::Port, DeValue::Integer(_) | DeValue::Float(_)) => {
             let number = number(value).ok_or_else(|| wrong("a number"))?;
@@ -331,16 +331,16 @@ mod tests {
             ("\n\ntiemout = 3", "c.toml:3: tiemout: no such option; the nearest is timeout"),
             ("tls_ca = 'x'", "c.toml:1: tls_ca: no such option; the nearest is tls-ca"),
             ("recipient = 'x'", "c.toml:1: recipient: no such option"),
-            ("\ntimeout = 'soon'", "c.toml:2: timeout: a number is wanted here, not a string"),
-            ("keep-bcc = 'yes'", "c.toml:1: keep-bcc: true or false is wanted here, not a string"),
-            ("socket = 3", "c.toml:1: socket: a string is wanted here, not an integer"),
+            ("\ntimeout = 'soon'", "c.toml:2: timeout: expected a number, not a string"),
+            ("keep-bcc = 'yes'", "c.toml:1: keep-bcc: expected true or false, not a string"),
+            ("socket = 3", "c.toml:1: socket: expected a string, not an integer"),
             ("host = [1]", "c.toml:1: host: every member must be a string"),
-            ("[tls]\nca = 'x'", "c.toml:1: tls: a string is wanted here, not a table"),
-            ("port = 1979-05-27", "c.toml:1: port: a number or a name is wanted here, not a datetime"),
-            ("config = 'x'", "c.toml:1: config: one configuration"),
-            ("password = 'hunter2'", "c.toml:1: password: no password stands here"),
-            ("profile = 'x'", "c.toml:1: profile: settings of a profile stand in a table"),
-            ("[profile.a]\nport = true", "c.toml:2: port: a number"),
+            ("[tls]\nca = 'x'", "c.toml:1: tls: expected a string, not a table"),
+            ("port = 1979-05-27", "c.toml:1: port: expected a number or a name, not a datetime"),
+            ("config = 'x'", "c.toml:1: config: a configuration file cannot"),
+            ("password = 'hunter2'", "c.toml:1: password: a password cannot be given here"),
+            ("profile = 'x'", "c.toml:1: profile: put the settings of a profile in a table"),
+            ("[profile.a]\nport = true", "c.toml:2: port: expected a number"),
             ("port = 1\nport = 2", "c.toml:2: duplicate key"),
             ("port = \n", "c.toml:1: "),
             ("help = true", "c.toml:1: help: no such option"),

@@ -338,11 +338,15 @@ mod tests {
         for (variable, user, said) in [
             (("PORT", "0"), "", "LMTP_SEND_PORT: '0': not a port from 1 to 65535"),
             (("TIMEOUT", "soon"), "", "LMTP_SEND_TIMEOUT: 'soon': not a number of seconds"),
-            (("REPORT", "xml"), "", "LMTP_SEND_REPORT: 'xml' is none of text, json"),
+            (("REPORT", "xml"), "", "LMTP_SEND_REPORT: 'xml' is not one of text, json"),
             (("X", ""), "\n\nport = 70000", "user.toml:3: port: '70000': not a port"),
-            (("X", ""), "report = 'xml'", "user.toml:1: report: 'xml' is none of text, json"),
+            (("X", ""), "report = 'xml'", "user.toml:1: report: 'xml' is not one of text, json"),
             (("X", ""), "bind = 'me'", "user.toml:1: bind: 'me': invalid IP address"),
-            (("X", ""), "notify = ['never', 'delay']", "user.toml:1: notify: --notify: 'never' stands alone"),
+            (
+                ("X", ""),
+                "notify = ['never', 'delay']",
+                "user.toml:1: notify: --notify: 'never' cannot be combined with other values",
+            ),
             (("X", ""), "host = 'a'\nsocket = 'b'", "user.toml:1: host: more than one kind of destination"),
             (
                 ("X", ""),

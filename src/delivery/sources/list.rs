@@ -70,7 +70,7 @@ impl List {
         self.given = 0;
         let before = self.held.len();
         if before > MAX_NAME {
-            return Err(io::Error::other("it holds a name that is longer than a path may be"));
+            return Err(io::Error::other("it contains a name longer than a path may be"));
         }
         self.held.resize(before + BLOCK, 0);
         let read = input.read(self.held.get_mut(before..).unwrap_or_default());

@@ -119,13 +119,13 @@ impl FromStr for Mechanism {
     }
 }
 
-/// The name of no mechanism that is spoken here.
+/// The name of not a supported mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownMechanism;
 
 impl fmt::Display for UnknownMechanism {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no mechanism that is spoken here")
+        f.write_str("not a supported mechanism")
     }
 }
 

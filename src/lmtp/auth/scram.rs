@@ -149,7 +149,7 @@ impl<'m> ServerFirst<'m> {
 fn iterations(count: &str) -> Result<NonZeroU32, AuthError> {
     let plain = count.bytes().all(|octet| octet.is_ascii_digit()) && !count.starts_with('0');
     if !plain || count.is_empty() {
-        return Err(AuthError::Malformed("the iteration count is no number"));
+        return Err(AuthError::Malformed("the iteration count is not a number"));
     }
     let number = count.parse().ok().and_then(NonZeroU32::new);
     let accepted = number.filter(|n| (MIN_ITERATIONS..=MAX_ITERATIONS).contains(&n.get()));
@@ -174,7 +174,7 @@ fn extensions<'m>(mut fields: impl Iterator<Item = &'m str>) -> Result<(), AuthE
         letter && !value.is_empty() && !"aceimnprsv".contains(name)
     };
     let all = fields.all(is_extension);
-    if all { Ok(()) } else { Err(AuthError::Malformed("an attribute is out of place or there twice")) }
+    if all { Ok(()) } else { Err(AuthError::Malformed("an attribute is out of order or repeated")) }
 }
 
 /// `text` after SASLprep, or as it is where SASLprep refuses it.

@@ -78,7 +78,7 @@ fn a_wrong_proof_is_found_out_and_stays_so() {
             AuthError::Malformed("the server's signature is missing")
         }),
         ("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=,v=AAAA", {
-            AuthError::Malformed("an attribute is out of place or there twice")
+            AuthError::Malformed("an attribute is out of order or repeated")
         }),
         ("e=invalid-proof", AuthError::Refused("invalid-proof".into())),
         ("e=\x1b[2Jno", AuthError::Refused("\\x1b[2Jno".into())),
@@ -95,9 +95,9 @@ fn a_wrong_proof_is_found_out_and_stays_so() {
 
 #[test]
 fn a_servers_first_message_that_is_wrong_gets_no_proof() {
-    let out_of_place = AuthError::Malformed("an attribute is out of place or there twice");
+    let out_of_place = AuthError::Malformed("an attribute is out of order or repeated");
     let iterations = |count: &str| AuthError::Iterations(count.into());
-    let no_number = AuthError::Malformed("the iteration count is no number");
+    let no_number = AuthError::Malformed("the iteration count is not a number");
     for (first, error) in [
         ("r=abcX,s=QUJD,i=4096", None),
         ("r=abcX,s=QUJD,i=4096,x=later,y=a=b", None),
@@ -212,9 +212,9 @@ fn external_names_the_identity_or_nobody() {
 fn what_a_mechanism_cannot_carry_is_refused_before_anything_is_sent() {
     for (user, password, message) in [
         ("", "x", "the user's name is empty"),
-        ("a\0b", "x", "the user's name has a NUL in it"),
+        ("a\0b", "x", "the user's name contains a NUL"),
         ("a", "", "the password is empty"),
-        ("a", "x\0y", "the password has a NUL in it"),
+        ("a", "x\0y", "the password contains a NUL"),
     ] {
         for mechanism in [Mechanism::ScramSha256, Mechanism::CramMd5, Mechanism::Plain, Mechanism::Login] {
             let error = Exchange::start(mechanism, user, &secret(password), random_nonce).map(|_| ());

@@ -128,13 +128,15 @@ impl<T: Transport, O: Observer> Session<T, O> {
     /// Why nothing of `transaction` can be said to this server.
     fn unsuited(&self, transaction: &Transaction<'_>, utf8: bool) -> Option<Reply> {
         if let Some(limit) = self.extensions().size_limit().filter(|&l| transaction.octets > l) {
-            let text =
-                format!("the message has {} octets and the server takes at most {limit}", transaction.octets);
+            let text = format!(
+                "the message has {} octets, but the server accepts at most {limit}",
+                transaction.octets
+            );
             return Some(Reply::new(552, EnhancedCode::new(5, 3, 4), &text));
         }
         let takes_binary = self.extensions().offers("BINARYMIME") && self.extensions().offers("CHUNKING");
         if transaction.body == Body::Binary && !takes_binary {
-            let text = "the message is binary, and the server does not offer BINARYMIME and CHUNKING";
+            let text = "the message is binary, but the server does not offer BINARYMIME and CHUNKING";
             return Some(Reply::new(554, EnhancedCode::new(5, 6, 1), text));
         }
         let needs_utf8 = transaction.smtputf8 || !transaction.reverse_path.as_str().is_ascii();
@@ -265,6 +267,6 @@ impl<T: Transport, O: Observer> Session<T, O> {
 }
 
 fn no_smtputf8(who: &str) -> Reply {
-    let text = format!("{who} SMTPUTF8, which the server does not offer");
+    let text = format!("{who} SMTPUTF8, but the server does not offer it");
     Reply::new(553, EnhancedCode::new(5, 6, 7), &text)
 }

@@ -52,7 +52,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
         self.say("STARTTLS");
         let reply = self.reply(Stage::Tls)?;
         if reply.code() != 220 {
-            let why = "the server refuses STARTTLS";
+            let why = "the server refused STARTTLS";
             return Err(self.leave(not_secure(Stage::Tls, why, Some(reply))));
         }
         // The server speaks next only within TLS: whatever is there already was put there by somebody else.
@@ -98,7 +98,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
                 334 => {}
                 421 => return Err(SessionError { stage: Stage::Auth, cause: Cause::Closing(reply) }),
                 _ => {
-                    let why = if reply.is_negative() { "is refused" } else { "has not 235 for an answer" };
+                    let why = if reply.is_negative() { "is refused" } else { "expected reply 235" };
                     let refused = not_secure(Stage::Auth, &format!("{verb} {why}"), Some(reply));
                     return Err(self.leave(refused));
                 }
@@ -146,7 +146,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
         self.say(&format!("XCLIENT {}", attributes.join(" ")));
         let reply = self.reply(Stage::Lhlo)?;
         if reply.code() != 220 {
-            return Err(self.leave(not_secure(Stage::Lhlo, "XCLIENT is refused", Some(reply))));
+            return Err(self.leave(not_secure(Stage::Lhlo, "the server refused XCLIENT", Some(reply))));
         }
         self.server.greeting = reply;
         self.lhlo()

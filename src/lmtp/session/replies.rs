@@ -203,9 +203,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
         let refused = |stage| Outcome::Refused { stage, reply: reply.clone() };
         match due {
             Due::Mail(id) if reply.code() == RESTART => {
-                let text = format!(
-                    "the server has part of this transaction already, and is told to forget it: {reply}"
-                );
+                let text = format!("the server already has part of this transaction; it was reset: {reply}");
                 let deferred = Outcome::Unsuited(Reply::new(450, EnhancedCode::new(4, 5, 0), &text));
                 self.each_unsettled(id, &deferred);
             }
