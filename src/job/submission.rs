@@ -38,7 +38,7 @@ impl Submission {
     pub fn new(args: &Args, until: Instant, stop: &Stop) -> Result<Option<Self>, LocalError> {
         let Some(asked) = &args.submission else { return Ok(None) };
         if args.usual.to.is_empty() && !asked.from_headers {
-            let text = "no recipients: give them as arguments, or -t to read them from the header";
+            let text = "no recipients: give them as arguments, or use -t to read them from the header";
             return Err(LocalError::input(Kind::Envelope, text));
         }
         let domain = args.configuration.domain.clone();

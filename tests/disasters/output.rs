@@ -269,7 +269,7 @@ fn as_sendmail_every_failure_goes_to_the_log_of_the_system() {
     let wrong = wrong.display().to_string();
     let said_wrong = "status=deferred (".to_owned() + &wrong + ":1: tiemout: no such option";
     for (words, code, holds) in [
-        ("-Z joe", 64, "]: usage, dsn=5.5.4, status=failed ('-Z' is no option of sendmail's"),
+        ("-Z joe", 64, "]: usage, dsn=5.5.4, status=failed ('-Z' is not an option of sendmail"),
         ("-N sometimes joe", 64, "]: usage, dsn=5.5.4, status=failed (invalid value 'sometimes'"),
         ("-i", 65, "to=<>, relay=none, delay=0.00, dsn=5.1.3, status=failed (no recipients"),
         (
