@@ -1,6 +1,6 @@
 //! Commands that are repeated: what is remembered of a run that was killed, stopped or deferred.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,11 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use super::{ONE, TWO};
-use crate::scripted::{Client, Server};
+use crate::scripted::{Client, Running, Server};
+use crate::servers::dovecot::Dovecot;
 
 /// An mbox of so many messages in `home`.
 fn mbox(home: &Path, messages: usize) -> PathBuf {
@@ -32,13 +33,29 @@ fn run(home: &Path, mbox: &Path) -> Client {
 
 /// How many copies of each message the sink has.
 fn copies(home: &Path) -> BTreeMap<String, usize> {
+    let entries = fs::read_dir(home.join("sink/joe/new")).into_iter().flatten();
+    counted(entries.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()))
+}
+
+/// How many there are of each subject.
+fn counted(messages: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
     let mut copies = BTreeMap::new();
-    for entry in fs::read_dir(home.join("sink/joe/new")).into_iter().flatten() {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+    for text in messages {
         let subject = text.lines().find(|line| line.starts_with("Subject: ")).unwrap().to_owned();
         *copies.entry(subject).or_default() += 1;
     }
     copies
+}
+
+/// A number of which the next one is not to be guessed.
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state >> 33
+}
+
+/// So many kills, or as many as were asked for.
+fn limit(kills: usize) -> usize {
+    std::env::var("KILLS").map_or(kills, |kills| kills.parse().unwrap())
 }
 
 /// What is left in the ledger besides its lock.
@@ -53,7 +70,7 @@ fn journals(home: &Path) -> usize {
 fn run_killed_at_any_moment_and_repeated() {
     let home = tempfile::tempdir().unwrap();
     // As many messages as so many kills have time for.
-    let limit = std::env::var("KILLS").map_or(60, |kills| kills.parse().unwrap());
+    let limit = limit(60);
     let messages = 200.max(20 * limit / 6);
     let mbox = mbox(home.path(), messages);
     let mut state = 0x1eda_u64;
@@ -61,9 +78,8 @@ fn run_killed_at_any_moment_and_repeated() {
     // A run that has ended well remembers nothing, and is not to be repeated.
     let mut is_done = false;
     while !is_done && kills < limit {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let running = run(home.path(), &mbox).start();
-        thread::sleep(Duration::from_millis(5 + (state >> 33) % 25));
+        thread::sleep(Duration::from_millis(5 + next(&mut state) % 25));
         is_done = running.kill();
         kills += 1;
     }
@@ -75,6 +91,74 @@ fn run_killed_at_any_moment_and_repeated() {
     println!("{kills} kills, {twice} messages twice");
     assert_eq!(copies.len(), messages, "each is there");
     assert!(copies.values().sum::<usize>() <= messages + kills, "at most one copy more for each kill");
+    assert_eq!(journals(home.path()), 0, "nothing is remembered when all is well");
+}
+
+/// The processes of the server that have a session, by its log.
+fn in_session(log: &str) -> BTreeSet<i32> {
+    let mut sessions = BTreeSet::new();
+    for line in log.lines() {
+        let about = line.split_once(" lmtp(").and_then(|(_, rest)| rest.split_once("): Info: "));
+        let Some((Ok(process), what)) = about.map(|(process, what)| (process.parse(), what)) else {
+            continue;
+        };
+        if what.starts_with("Connect from") {
+            sessions.insert(process);
+        } else if what.starts_with("Disconnect from") {
+            sessions.remove(&process);
+        }
+    }
+    sessions
+}
+
+/// Kills what serves the run, again and again, until that has ended or there were `most` kills; adds to `killed`.
+fn kill_servers(
+    running: &Running,
+    server: &Dovecot,
+    state: &mut u64,
+    killed: &mut BTreeSet<i32>,
+    most: usize,
+) {
+    let process = format!("/proc/{}", running.id());
+    while Path::new(&process).exists() && killed.len() < most {
+        thread::sleep(Duration::from_millis(10 + next(state) % 100));
+        let alive: Vec<i32> = in_session(&server.log()).difference(killed).copied().collect();
+        for process in alive {
+            if kill_process(Pid::from_raw(process).unwrap(), Signal::KILL).is_ok() {
+                killed.insert(process);
+            }
+        }
+    }
+}
+
+#[test]
+fn server_killed_at_any_moment_and_run_repeated() {
+    let Some(server) = Dovecot::start(&["joe"], "") else { return };
+    let home = tempfile::tempdir().unwrap();
+    let limit = limit(15);
+    let messages = 400.max(20 * limit);
+    let mbox = mbox(home.path(), messages);
+    let mut killed = BTreeSet::new();
+    let (mut state, mut runs, mut code) = (0x5e7f_u64, 0, 75);
+    while code == 75 && runs < 3 * limit {
+        let client = Client::new().args(["-f", "me@example.net", "-t", "joe", "--mbox", "--timeout", "15"]);
+        let client = client.args(server.socket().options()).arg("--ledger", &home.path().join("ledger"));
+        let running = client.args([&mbox]).start();
+        kill_servers(&running, &server, &mut state, &mut killed, limit);
+        let ran = running.wait();
+        code = ran.code();
+        assert!(code == 0 || code == 75, "{code}: {}", ran.stderr);
+        runs += 1;
+    }
+    let text = |message| String::from_utf8(message).unwrap();
+    let copies = counted(server.mailbox("joe").into_iter().map(|received| text(received.message)));
+    let twice = copies.values().filter(|copies| **copies > 1).count();
+    println!("{} sessions killed in {runs} runs, {twice} messages twice", killed.len());
+    assert_eq!(code, 0);
+    assert!(killed.len() > limit / 2, "{killed:?}");
+    assert_eq!(copies.len(), messages, "each is there");
+    let all = copies.values().sum::<usize>();
+    assert!(all <= messages + killed.len(), "at most one copy more for each session killed: {all}");
     assert_eq!(journals(home.path()), 0, "nothing is remembered when all is well");
 }
 
