@@ -224,7 +224,7 @@ fn password(options: &Protocol, until: Instant, stop: &Stop) -> Result<(Secret, 
     let password = env::var_os(PASSWORD).ok_or_else(|| {
         config(format!("--user without a password: give --password-file, --password-command or {PASSWORD} in the environment"))
     })?;
-    Ok((Secret::from(password.into_vec()), None))
+    Ok((first_line(password.into_vec()), None))
 }
 
 fn config(text: String) -> LocalError {

@@ -354,6 +354,18 @@ fn commanded(client: Client, server: Server, command: &str) {
     ran.exits(75).says("4.7.0", "535").within(10.0);
 }
 
+/// As one that was read from a file is, by a shell or a service manager.
+#[test]
+fn the_password_in_the_environment_loses_its_line_end() {
+    for password in ["secret", "secret\n", "secret\r\n"] {
+        let server = Server::unix(asks_for_the_password);
+        let client = Client::to(&server).typed(PLAIN).typed("--user me").env("LMTP_SEND_PASSWORD", password);
+        let ran = client.run();
+        server.finish();
+        ran.exits(75).says("4.7.0", "535");
+    }
+}
+
 #[test]
 fn the_parent_ignores_its_children() {
     let server = Server::unix(asks_for_the_password);
