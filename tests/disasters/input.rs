@@ -2,7 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
@@ -10,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{At, ONE, TWO, large_message, saw_no_message};
 use crate::scripted::{Client, HELLO, Peer, Played, Running, Server, canonical, stuffed};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Signal;
 
 /// A server's script that delivers `message` to one recipient.
@@ -113,6 +116,39 @@ fn standard_input_is_a_file() {
     let ran = Client::to(&server).typed(ONE).stdin(File::open(&path).unwrap()).run();
     server.finish();
     ran.exits(0).outcomes(&["delivered"]);
+}
+
+/// Some parents (node is one) give what they have in non-blocking mode: a socket, a pipe, a FIFO or a file.
+#[test]
+fn standard_input_does_not_block() {
+    let home = tempfile::tempdir().unwrap();
+    let (file, fifo) = (home.path().join("message.eml"), fifo(home.path()));
+    fs::write(&file, HELLO).unwrap();
+    let opened = |path: &Path| -> OwnedFd { File::open(path).unwrap().into() };
+    let (socket, peer) = UnixStream::pair().unwrap();
+    let (pipe, writer) = std::io::pipe().unwrap();
+    let both_ends = File::options().read(true).write(true).open(&fifo).unwrap();
+    let kinds: [(OwnedFd, Option<OwnedFd>); 4] = [
+        (socket.into(), Some(peer.into())),
+        (pipe.into(), Some(writer.into())),
+        (opened(&fifo), Some(File::options().write(true).open(&fifo).unwrap().into())),
+        (opened(&file), None),
+    ];
+    drop(both_ends);
+    for (stdin, writer) in kinds {
+        fcntl_setfl(&stdin, fcntl_getfl(&stdin).unwrap() | OFlags::NONBLOCK).unwrap();
+        let server = Server::tcp(delivers(HELLO.to_vec()));
+        let running = Client::to(&server).typed(ONE).stdin(stdin).start();
+        if let Some(mut writer) = writer.map(File::from) {
+            for half in HELLO.chunks(HELLO.len() / 2 + 1) {
+                std::thread::sleep(Duration::from_millis(200));
+                writer.write_all(half).unwrap();
+            }
+        }
+        let ran = running.wait();
+        server.finish();
+        ran.exits(0).outcomes(&["delivered"]);
+    }
 }
 
 #[test]
