@@ -80,6 +80,31 @@ fn postfix_keeps_what_is_deferred() {
     assert!(dovecot.mailbox("sender").is_empty());
 }
 
+/// Why the manual has one run for each recipient: with a ledger nobody has a second copy, but one exit code stands for all.
+#[test]
+fn postfix_with_one_run_for_all_repeats_none_and_bounces_all() {
+    let Some(dovecot) = dovecot() else { return };
+    let Some(postfix) = Postfix::with_a_run_for_all(&dovecot.tcp()) else { return };
+    postfix.submit("sender@example.net", &["ann@example.net", "full@example.net"], MESSAGE);
+    for times in 1..=2 {
+        for user in ["ann", "full"] {
+            let tried = || postfix.deliveries(&format!("{user}@example.net"));
+            until("it was tried", || tried().len() == times);
+            assert!(tried()[times - 1].contains("dsn=4.2.2, status=deferred"), "{:?}", tried());
+        }
+        assert_eq!(dovecot.mailbox("ann").len(), 1, "no second copy");
+        until("it is in the queue", || postfix.queue().contains("deferred"));
+        postfix.flush();
+    }
+    postfix.submit("sender@example.net", &["bob@example.net", "joe@example.net"], MESSAGE);
+    until("the bounce has come", || !dovecot.mailbox("sender").is_empty());
+    let bounce = String::from_utf8_lossy(&dovecot.mailbox("sender")[0].message).into_owned();
+    for user in ["bob", "joe"] {
+        assert!(bounce.contains(&format!("Final-Recipient: rfc822; {user}@example.net\r\n")), "{bounce}");
+    }
+    assert_eq!(dovecot.mailbox("bob").len(), 1, "who has the message is among those of the bounce");
+}
+
 #[test]
 fn postfix_keeps_all_while_the_server_is_away() {
     let Some(postfix) = Postfix::start(&Place::Port(free_port())) else { return };

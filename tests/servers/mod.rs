@@ -95,8 +95,8 @@ pub fn free_port() -> u16 {
 pub struct Account {
     pub user: String,
     pub group: String,
-    uid: u32,
-    gid: u32,
+    pub uid: u32,
+    pub gid: u32,
 }
 
 impl Account {

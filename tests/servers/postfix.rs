@@ -57,6 +57,23 @@ pub struct Postfix {
 impl Postfix {
     /// Starts one whose `lmtp-send` delivers to `place`.
     pub fn start(place: &Place) -> Option<Self> {
+        Self::with(place, |main, pipe, _| (main, pipe))
+    }
+
+    /// The same with all recipients of a message in one run, and a ledger.
+    pub fn with_a_run_for_all(place: &Place) -> Option<Self> {
+        Self::with(place, |main, pipe, home| {
+            let account = Account::plain();
+            home.make(&["ledger"]);
+            let ledger = home.path("ledger");
+            std::os::unix::fs::chown(&ledger, Some(account.uid), Some(account.gid)).unwrap();
+            let pipe = pipe.replace("--from=", &format!("--ledger={} --from=", ledger.display()));
+            (main.replace("recipient_limit = 1", "recipient_limit = 50"), pipe)
+        })
+    }
+
+    /// One whose lines of the manual, in main.cf and in master.cf, are changed by `change`.
+    fn with(place: &Place, change: impl Fn(String, String, &Home) -> (String, String)) -> Option<Self> {
         if !installed(MASTER) {
             return None;
         }
@@ -66,12 +83,13 @@ impl Postfix {
         }
         let home = Home::new(Account::ours());
         make_queue(&home);
-        let main = format!("{MAIN}{}", printed("postfix-main"));
+        let pipe = lines("postfix-master", &home.program(), place);
+        let (main, pipe) = change(printed("postfix-main"), pipe, &home);
+        let main = format!("{MAIN}{main}");
         let main = home.write("main.cf", &home.fill_in(&main));
         // Every program of Postfix waits for a second and a half when this file is new.
         File::options().append(true).open(main).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
         let port = free_port();
-        let pipe = lines("postfix-master", &home.program(), place);
         home.write("master.cf", &format!("{}{pipe}", SERVICES.replace("@PORT@", &port.to_string())));
         let folder = home.path("").to_str().unwrap().to_owned();
         // -d keeps it in its process group.
