@@ -78,6 +78,8 @@ struct Messages {
 #[derive(Default)]
 struct Activity {
     wait: Option<Wait>,
+    /// The wait had begun, and could be shown, before it was set: it is one that is interrupted for a moment.
+    is_resumed: bool,
     sending: Option<Sending>,
 }
 
@@ -138,13 +140,17 @@ impl Progress {
 
 impl Watcher for Progress {
     fn set(&self, wait: Option<Wait>) -> Option<Wait> {
+        let is_resumed = wait.as_ref().is_some_and(|wait| wait.since.elapsed() >= PATIENCE);
         let mut state = self.lock();
-        // What a line says of the wait before is not true any more.
-        if !state.is_many() {
+        let activity = state.threads.entry(thread::current().id()).or_default();
+        let was_resumed = std::mem::replace(&mut activity.is_resumed, is_resumed);
+        let before = std::mem::replace(&mut activity.wait, wait);
+        // What a line says of the wait before is not true any more, unless that goes on after a moment: a line that
+        // is cleared and written ten times a second flickers.
+        if !state.is_many() && !is_resumed && !was_resumed {
             write(state.cleared());
         }
-        let activity = state.threads.entry(thread::current().id()).or_default();
-        std::mem::replace(&mut activity.wait, wait)
+        before
     }
 
     fn tick(&self) {
@@ -391,7 +397,7 @@ mod tests {
             said(ms, |state, began, this| {
                 let wait = |what: &str, since| Activity {
                     wait: Some(Wait { what: what.into(), since }),
-                    sending: None,
+                    ..Activity::default()
                 };
                 state.threads.insert(this, wait("mailbox:24: waiting for the greeting", began));
                 if let Some(ms) = other {
@@ -412,7 +418,7 @@ mod tests {
         let at = |ms| {
             said(ms, |state, began, thread| {
                 let wait = Wait { what: "mailbox:24: sending the message".into(), since: began };
-                state.threads.insert(thread, Activity { wait: Some(wait), sending: None });
+                state.threads.insert(thread, Activity { wait: Some(wait), ..Activity::default() });
                 state.note(&Event::Sending { octets: 0, of: 2 << 20 }, thread, began);
                 let moved = began + Duration::from_secs(4);
                 state.note(&Event::Sending { octets: 1 << 20, of: 2 << 20 }, thread, moved);
@@ -430,7 +436,7 @@ mod tests {
         let line = said(9000, |state, began, thread| {
             state.messages = Messages { expected: 9, ..Messages::default() };
             let wait = Wait { what: String::new(), since: began };
-            state.threads.insert(thread, Activity { wait: Some(wait), sending: None });
+            state.threads.insert(thread, Activity { wait: Some(wait), ..Activity::default() });
         });
         assert_eq!(line, None);
     }

@@ -174,12 +174,13 @@ impl Summary {
 
     fn text(&self, time: Duration) -> String {
         let mut text = format!(
-            "{} messages, {} octets, {:.1} s, {:.0} messages/s, {} sessions\n",
+            "{} messages, {} octets, {:.1} s, {:.0} messages/s, {} session{}\n",
             self.messages,
             self.octets,
             time.as_secs_f64(),
             self.rate(time),
-            self.sessions
+            self.sessions,
+            if self.sessions == 1 { "" } else { "s" }
         );
         let _ = write!(
             text,
@@ -292,7 +293,7 @@ mod tests {
         assert!(!summary.lines(SummaryFormat::Text, Duration::from_secs(2)).contains("left"));
         summary.count(Class::Uncertain);
         let text = summary.lines(SummaryFormat::Text, Duration::from_secs(2));
-        assert!(text.starts_with("2 messages, 30 octets, 2.0 s, 1 messages/s, 1 sessions\n"), "{text}");
+        assert!(text.starts_with("2 messages, 30 octets, 2.0 s, 1 messages/s, 1 session\n"), "{text}");
         assert!(text.contains("left: 1 recipients"), "{text}");
         let json: serde_json::Value =
             serde_json::from_str(&summary.lines(SummaryFormat::Json, Duration::from_secs(2))).unwrap();

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use super::At;
 use crate::scripted::{Client, Server};
@@ -144,6 +144,11 @@ fn another_run_that_is_busy_with_the_message_is_waited_for_by_that_name() {
     server.finish();
     let expected = "waiting for another run that is delivering this message (--ledger)";
     assert!(code == 75 && shown.contains(expected), "{shown:?}");
+    let redrawn = shown.matches(expected).count();
+    assert!(
+        redrawn <= 8 && shown.matches(CLEAR).count() <= redrawn + 2,
+        "the line does not flicker: {shown:?}"
+    );
 }
 
 #[test]
@@ -209,6 +214,22 @@ fn a_long_message_is_followed() {
     assert_eq!(code, 0, "{shown:?}");
     assert!(shown.contains(" % of ") && shown.contains("iB/s, ") && shown.contains(" left"), "{shown:?}");
     assert!(shown.ends_with(CLEAR), "{shown:?}");
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal_and_none_is_left_behind() {
+    let terminal = Terminal::new();
+    let narrow = Winsize { ws_row: 24, ws_col: 20, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&terminal.end, narrow).unwrap();
+    let server = Server::tcp(|peer| peer.silence());
+    let client = Client::to(&server).typed(PLAIN).typed("--timeout 3.2");
+    assert_eq!(client.stderr(terminal.end()).run().code(), 75);
+    server.finish();
+    let shown = terminal.shown();
+    let (lines, diagnostic) = shown.rsplit_once(CLEAR).unwrap();
+    assert!(lines.split(CLEAR).any(|line| line.len() == 19), "{shown:?}");
+    assert!(lines.split(CLEAR).all(|line| line.len() < 20), "{shown:?}");
+    assert!(diagnostic.starts_with("4.4.2 "), "{shown:?}");
 }
 
 #[test]
