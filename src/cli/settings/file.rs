@@ -214,7 +214,7 @@ impl Reading<'_> {
     /// The line of the octet `at`, counted from 1.
     fn line(&self, at: usize) -> usize {
         let before = self.text.as_bytes().get(..at).unwrap_or_default();
-        1 + before.iter().filter(|b| **b == b'\n').count()
+        1 + memchr::memchr_iter(b'\n', before).count()
     }
 
     fn at(&self, at: usize, why: &str) -> String {
