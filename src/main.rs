@@ -95,9 +95,9 @@ fn never_begun(args: &Args, error: &LocalError, stop: &Arc<Stop>) -> u8 {
     if messages.is_empty() {
         messages.push("-".into());
     }
-    let from = args.usual.from.as_deref().and_then(|from| ReversePath::parse(from).ok());
+    let from = args.usual.envelope.from.as_deref().and_then(|from| ReversePath::parse(from).ok());
     let sender = from.as_ref().map_or("", ReversePath::as_str);
-    report::never_begun(terms(args, stop), error, &messages, sender, &job::named(&args.usual.to))
+    report::never_begun(terms(args, stop), error, &messages, sender, &job::named(&args.usual.envelope.to))
 }
 
 fn deliver(args: &Args, mut terms: Terms) -> Result<u8, LocalError> {
@@ -131,7 +131,7 @@ fn misconfigured(argv: &[OsString], style: ExitStyle, text: &str, stop: &Arc<Sto
     let error = LocalError::input(Kind::Config, text);
     match cli::typed_only(argv) {
         Ok(mut args) => {
-            args.usual.exit_style = Some(style);
+            args.usual.outcome.exit_style = Some(style);
             never_begun(&args, &error, stop)
         }
         Err(_) => {

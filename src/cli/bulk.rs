@@ -31,15 +31,9 @@ pub struct Bulk {
     #[arg(allow_hyphen_values = true, help_heading = BULK)]
     pub shard: Option<(u64, u64)>,
 
-    /// Record deliveries in DIR, so that a repeated run sends no second copy
-    #[arg(long, value_name = "DIR")]
-    #[arg(allow_hyphen_values = true, help_heading = BULK)]
-    pub ledger: Option<PathBuf>,
-
-    /// Keep the records of --ledger at most N days [default: 7]
-    #[arg(long, value_name = "N", value_parser = value::count)]
-    #[arg(allow_hyphen_values = true, help_heading = BULK)]
-    pub ledger_days: Option<u32>,
+    /// What is remembered for a run that is repeated.
+    #[command(flatten)]
+    pub ledger: LedgerArgs,
 
     /// Open N sessions in parallel [default: 1]
     #[arg(long, value_name = "N", value_parser = value::connections)]
@@ -60,6 +54,35 @@ pub struct Bulk {
     #[arg(long, help_heading = BULK)]
     pub fail_fast: bool,
 
+    /// How often and how long deferred recipients are tried again.
+    #[command(flatten)]
+    pub retry: RetryArgs,
+
+    /// Print a summary of the run on stderr
+    #[arg(long, value_name = "text|json", hide_possible_values = true)]
+    #[arg(allow_hyphen_values = true, help_heading = BULK)]
+    pub summary: Option<SummaryFormat>,
+}
+
+/// What is remembered for a run that is repeated.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[group(skip)]
+pub struct LedgerArgs {
+    /// Record deliveries in DIR, so that a repeated run sends no second copy
+    #[arg(long, value_name = "DIR")]
+    #[arg(allow_hyphen_values = true, help_heading = BULK)]
+    pub ledger: Option<PathBuf>,
+
+    /// Keep the records of --ledger at most N days [default: 7]
+    #[arg(long, value_name = "N", value_parser = value::count)]
+    #[arg(allow_hyphen_values = true, help_heading = BULK)]
+    pub ledger_days: Option<u32>,
+}
+
+/// How often and how long deferred recipients are tried again.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[group(skip)]
+pub struct RetryArgs {
     /// Try deferred recipients again, N times at most
     #[arg(long, value_name = "N", value_parser = value::number)]
     #[arg(allow_hyphen_values = true, help_heading = BULK)]
@@ -69,11 +92,6 @@ pub struct Bulk {
     #[arg(long, value_name = "SECS", value_parser = value::seconds)]
     #[arg(allow_hyphen_values = true, help_heading = BULK)]
     pub retry_for: Option<Duration>,
-
-    /// Print a summary of the run on stderr
-    #[arg(long, value_name = "text|json", hide_possible_values = true)]
-    #[arg(allow_hyphen_values = true, help_heading = BULK)]
-    pub summary: Option<SummaryFormat>,
 }
 
 const BULK: &str = "Many messages";

@@ -30,7 +30,10 @@ pub use bulk::{Bulk, SummaryFormat};
 pub use configuration::Configuration;
 use parse::Contradiction;
 pub use parse::{Unparsed, exit_style, exit_wishes, is_sendmail, parse, typed_only};
-pub use protocol::{Body, Facility, MechanismName, Notify, Protocol, Ret, TlsMode, Verb};
+pub use protocol::{
+    AuthenticationArgs, Body, Facility, MechanismName, NotificationArgs, Notify, Protocol, QueryArgs, Ret,
+    TlsArgs, TlsMode, TransactionArgs, Verb,
+};
 use sendmail::Submission;
 pub use settings::{Settings, Sources};
 pub use value::Proxy;
@@ -84,6 +87,31 @@ pub struct Usual {
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
+    /// Where the mail goes, and how that is reached.
+    #[command(flatten)]
+    pub destination: DestinationArgs,
+
+    /// Who sends, who receives, and what becomes of them together.
+    #[command(flatten)]
+    pub envelope: EnvelopeArgs,
+
+    /// Our name, and the time limits.
+    #[command(flatten)]
+    pub session: SessionArgs,
+
+    /// How an outcome counts.
+    #[command(flatten)]
+    pub outcome: OutcomeArgs,
+
+    /// What is said, and where.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Where the mail goes, and how that is reached.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[group(skip)]
+pub struct DestinationArgs {
     /// Connect by TCP; repeatable: hosts are tried in order
     #[arg(short = 'H', long, value_name = "HOST[:PORT]")]
     #[arg(allow_hyphen_values = true, help_heading = DESTINATION)]
@@ -121,7 +149,12 @@ pub struct Usual {
     #[arg(long, value_name = "ADDR")]
     #[arg(allow_hyphen_values = true, help_heading = DESTINATION)]
     pub bind: Option<IpAddr>,
+}
 
+/// Who sends, who receives, and what becomes of them together.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[group(skip)]
+pub struct EnvelopeArgs {
     /// Sender; '' or '<>' is the null sender [default: from the headers]
     #[arg(short, long, value_name = "ADDR", value_parser = text())]
     #[arg(allow_hyphen_values = true, help_heading = ENVELOPE)]
@@ -143,7 +176,12 @@ pub struct Usual {
     /// Send internationalised mail (RFC 6531) even where no address needs it
     #[arg(long, help_heading = ENVELOPE)]
     pub smtputf8: bool,
+}
 
+/// Our name, and the time limits.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[group(skip)]
+pub struct SessionArgs {
     /// Client name sent in LHLO [default: this host's name]
     #[arg(short, long, value_name = "NAME", value_parser = text())]
     #[arg(allow_hyphen_values = true, help_heading = SESSION)]
@@ -163,7 +201,12 @@ pub struct Usual {
     #[arg(long, value_name = "SECS", value_parser = value::seconds)]
     #[arg(allow_hyphen_values = true, help_heading = SESSION)]
     pub deadline: Option<Duration>,
+}
 
+/// How an outcome counts.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[group(skip)]
+pub struct OutcomeArgs {
     /// How to count a recipient whose reply was lost: exit 75, 0 or 69 [default: defer]
     #[arg(long, value_name = "defer|deliver|fail", hide_possible_values = true)]
     #[arg(allow_hyphen_values = true, help_heading = OUTCOME)]
@@ -177,7 +220,12 @@ pub struct Usual {
     /// Exit with 75 for every failure, so that no mail bounces
     #[arg(long, help_heading = OUTCOME)]
     pub soft_bounce: bool,
+}
 
+/// What is said, and where.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[group(skip)]
+pub struct OutputArgs {
     /// Report each recipient's outcome on stdout
     #[arg(long, value_name = "text|json", hide_possible_values = true)]
     #[arg(allow_hyphen_values = true, help_heading = OUTPUT)]
@@ -275,20 +323,20 @@ impl Args {
     pub fn not_utf8(&self) -> Option<(&'static str, String)> {
         let (usual, protocol) = (&self.usual, &self.protocol);
         let single = [
-            ("--from", &usual.from),
-            ("--lhlo", &usual.lhlo),
-            ("--envid", &protocol.envid),
-            ("--orcpt", &protocol.orcpt),
-            ("--transid", &protocol.transid),
+            ("--from", &usual.envelope.from),
+            ("--lhlo", &usual.session.lhlo),
+            ("--envid", &protocol.notification.envid),
+            ("--orcpt", &protocol.notification.orcpt),
+            ("--transid", &protocol.transaction.transid),
         ];
         let repeatable = [
-            ("--to", &usual.to),
-            ("--mail-param", &protocol.mail_param),
-            ("--rcpt-param", &protocol.rcpt_param),
-            ("--xclient", &protocol.xclient),
-            ("--vrfy", &protocol.vrfy),
-            ("--expn", &protocol.expn),
-            ("--etrn", &protocol.etrn),
+            ("--to", &usual.envelope.to),
+            ("--mail-param", &protocol.transaction.mail_param),
+            ("--rcpt-param", &protocol.transaction.rcpt_param),
+            ("--xclient", &protocol.proxied.xclient),
+            ("--vrfy", &protocol.query.vrfy),
+            ("--expn", &protocol.query.expn),
+            ("--etrn", &protocol.query.etrn),
         ];
         let single = single.into_iter().flat_map(|(option, text)| text.iter().map(move |t| (option, t)));
         let repeated =

@@ -8,10 +8,10 @@ use clap::{Args as _, Command, CommandFactory, FromArgMatches, ValueEnum};
 
 use super::bulk::Bulk;
 use super::configuration::Configuration;
-use super::protocol::Protocol;
+use super::protocol::{Protocol, QueryArgs};
 use super::sendmail::{self, Name, Submission};
 use super::settings::{self, Found, Group, SCHEMA, Settings, Sources};
-use super::{Args, ExitStyle, Usual};
+use super::{Args, DestinationArgs, EnvelopeArgs, ExitStyle, Usual};
 use super::{help, hint};
 
 /// A command line that comes to nothing to do.
@@ -101,7 +101,7 @@ fn as_sendmail(argv: &[OsString], place: usize, sources: &Sources) -> Result<Arg
     let mut args = with_settings(&words, sources)?;
     // Recipients are what the caller says, whatever is configured for other runs.
     if args.settings.origin("to").is_some() {
-        args.usual.to.clear();
+        args.usual.envelope.to.clear();
     }
     args.submission = Some(submission);
     match args.contradiction() {
@@ -267,7 +267,8 @@ pub fn exit_wishes(argv: &[OsString]) -> (Option<ExitStyle>, bool) {
 impl Args {
     /// What cannot be meant, of that which clap does not see.
     pub(super) fn contradiction(&self) -> Option<Contradiction> {
-        let Usual { host, socket, exec, sink, files, to, .. } = &self.usual;
+        let Usual { files, envelope: EnvelopeArgs { to, .. }, .. } = &self.usual;
+        let DestinationArgs { host, socket, exec, sink, .. } = &self.usual.destination;
         if !files.is_empty() && self.submission.is_some() {
             let why = "as sendmail the message is read from standard input: FILE cannot be given";
             return Some(Contradiction { kind: ErrorKind::ArgumentConflict, options: &[], why });
@@ -296,7 +297,7 @@ impl Args {
 impl Args {
     /// Thresholds that nobody would look at, or that cannot both be meant. Settings may hold them for other runs.
     fn thresholds_in_vain(&self) -> Option<Contradiction> {
-        let Protocol { warning, critical, warning_days, probe, .. } = &self.protocol;
+        let QueryArgs { warning, critical, warning_days, probe, .. } = &self.protocol.query;
         let kind = ErrorKind::ArgumentConflict;
         if let (Some(warning), Some(critical)) = (warning, critical)
             && warning > critical
@@ -304,7 +305,7 @@ impl Args {
             let why = "--warning must not be above --critical";
             return Some(Contradiction { kind, options: &["warning", "critical"], why });
         }
-        let monitors = *probe && self.usual.exit_style == Some(ExitStyle::Monitor);
+        let monitors = *probe && self.usual.outcome.exit_style == Some(ExitStyle::Monitor);
         let given = [
             ("warning", warning.is_some()),
             ("critical", critical.is_some()),
@@ -317,7 +318,7 @@ impl Args {
 
     /// A message of our own is to be sent, and others as well.
     fn has_two_messages(&self) -> bool {
-        self.protocol.test.is_some() && (self.bulk.mbox || self.bulk.files_from.is_some())
+        self.protocol.transaction.test.is_some() && (self.bulk.mbox || self.bulk.files_from.is_some())
     }
 
     /// What was meant by a FILE that is none and looks like something else.
@@ -405,11 +406,21 @@ mod tests {
     fn what_is_not_given_can_be_told_from_what_is() {
         let args = with(&[]).unwrap();
         assert_eq!(
-            (args.usual.port, args.usual.timeout, args.usual.uncertain, args.usual.exit_style),
+            (
+                args.usual.destination.port,
+                args.usual.session.timeout,
+                args.usual.outcome.uncertain,
+                args.usual.outcome.exit_style
+            ),
             (None, None, None, None)
         );
-        assert_eq!((args.usual.from, args.usual.to, args.usual.files), (None, vec![], vec![]));
-        assert!(!args.usual.soft_bounce && !args.protocol.is_query() && args.usual.verbose == 0);
+        assert_eq!(
+            (args.usual.envelope.from, args.usual.envelope.to, args.usual.files),
+            (None, vec![], vec![])
+        );
+        assert!(
+            !args.usual.outcome.soft_bounce && !args.protocol.is_query() && args.usual.output.verbose == 0
+        );
     }
 
     /// What the usual options understand, all of them understand the same way.
@@ -435,14 +446,17 @@ mod tests {
     #[test]
     fn a_value_may_begin_with_a_hyphen_or_be_empty() {
         for words in [&["-f", "-x@y"][..], &["-f-x@y"], &["--from", "-x@y"], &["--from=-x@y"]] {
-            assert_eq!(with(words).unwrap().usual.from.as_deref(), Some("-x@y"), "{words:?}");
+            assert_eq!(with(words).unwrap().usual.envelope.from.as_deref(), Some("-x@y"), "{words:?}");
         }
         for words in [&["-t", "-x@y"][..], &["--to=-x@y"], &["-t", "--help", "-t", "-q"]] {
             let args = with(words).unwrap();
-            assert!(args.usual.to.iter().all(|to| to.starts_with('-')) && !args.usual.quiet, "{words:?}");
+            assert!(
+                args.usual.envelope.to.iter().all(|to| to.starts_with('-')) && !args.usual.output.quiet,
+                "{words:?}"
+            );
         }
         for words in [&["-f", ""][..], &["--from="], &["-f", "a@b", "-f", ""]] {
-            assert_eq!(with(words).unwrap().usual.from.as_deref(), Some(""), "{words:?}");
+            assert_eq!(with(words).unwrap().usual.envelope.from.as_deref(), Some(""), "{words:?}");
         }
     }
 
@@ -458,7 +472,7 @@ mod tests {
     #[test]
     fn an_address_is_taken_as_it_is() {
         let args = with(&["-t", "a,b", "-t", "not an address", "-t", ""]).unwrap();
-        assert_eq!(args.usual.to, ["a,b", "not an address", ""]);
+        assert_eq!(args.usual.envelope.to, ["a,b", "not an address", ""]);
     }
 
     #[cfg(unix)]
@@ -469,14 +483,14 @@ mod tests {
         let mut words = owned(&["lmtp-send", "--sink", "inbox", "-t"], &[]);
         words.push(octets);
         let args = parse(&words, &Sources::default()).unwrap();
-        assert_eq!(args.usual.to, ["j\0xffe@example.org"]);
+        assert_eq!(args.usual.envelope.to, ["j\0xffe@example.org"]);
         assert_eq!(args.not_utf8(), Some(("--to", r"j\xffe@example.org".to_owned())));
     }
 
     #[test]
     fn there_is_one_kind_of_destination() {
         let parsed = |words: &[&str]| parse(&owned(&["lmtp-send"], words), &Sources::default());
-        assert_eq!(parsed(&["-H", "a", "-H", "b:24"]).unwrap().usual.host, ["a", "b:24"]);
+        assert_eq!(parsed(&["-H", "a", "-H", "b:24"]).unwrap().usual.destination.host, ["a", "b:24"]);
         let none = said(parsed(&["-t", "a@b"]));
         assert!(["--host", "--socket", "--exec", "--sink"].iter().all(|kind| none.contains(kind)), "{none}");
         for words in [&["-H", "a", "-S", "b"][..], &["-S", "b", "-e", "c"], &["--sink", "d", "-H", "a"]] {
@@ -524,20 +538,20 @@ mod tests {
         let args =
             with(&["--timeout", "1", "--timeout", "0.5", "-q", "-v", "-q", "--ret", "full", "--ret", "HDRS"])
                 .unwrap();
-        assert_eq!(args.usual.timeout, Some(Duration::from_millis(500)));
-        assert_eq!(args.protocol.ret, Some(Ret::Hdrs));
-        assert_eq!((args.usual.quiet, args.usual.verbose), (true, 0));
+        assert_eq!(args.usual.session.timeout, Some(Duration::from_millis(500)));
+        assert_eq!(args.protocol.notification.ret, Some(Ret::Hdrs));
+        assert_eq!((args.usual.output.quiet, args.usual.output.verbose), (true, 0));
         let args = with(&["-q", "-vv"]).unwrap();
-        assert_eq!((args.usual.quiet, args.usual.verbose), (false, 2));
+        assert_eq!((args.usual.output.quiet, args.usual.output.verbose), (false, 2));
     }
 
     #[test]
     fn mechanisms_and_parameters_are_named_as_their_rfcs_do() {
         let args =
             with(&["--auth", "SCRAM-SHA-256", "--body", "8BITMIME", "--notify", "SUCCESS,DELAY"]).unwrap();
-        assert_eq!(args.protocol.auth, Some(MechanismName::ScramSha256));
-        assert_eq!(args.protocol.body, Some(Body::EightBitMime));
-        assert_eq!(args.protocol.notify, [Notify::Success, Notify::Delay]);
+        assert_eq!(args.protocol.authentication.auth, Some(MechanismName::ScramSha256));
+        assert_eq!(args.protocol.transaction.body, Some(Body::EightBitMime));
+        assert_eq!(args.protocol.notification.notify, [Notify::Success, Notify::Delay]);
     }
 
     #[test]
@@ -547,8 +561,8 @@ mod tests {
         {
             assert!(with(words).unwrap().protocol.is_query(), "{words:?}");
         }
-        assert_eq!(with(&["--help-from-server"]).unwrap().protocol.help_from_server, Some(None));
-        let topic = with(&["--help-from-server", "DATA"]).unwrap().protocol.help_from_server;
+        assert_eq!(with(&["--help-from-server"]).unwrap().protocol.query.help_from_server, Some(None));
+        let topic = with(&["--help-from-server", "DATA"]).unwrap().protocol.query.help_from_server;
         assert_eq!(topic, Some(Some("DATA".to_owned())));
     }
 

@@ -21,6 +21,35 @@ pub struct Protocol {
     #[arg(default_missing_value = "mail", hide_possible_values = true, help_heading = super::OUTPUT)]
     pub syslog: Option<Facility>,
 
+    /// What the sender is notified of (DSN, RFC 3461).
+    #[command(flatten)]
+    pub notification: NotificationArgs,
+
+    /// How a transaction is said, and what is sent in it.
+    #[command(flatten)]
+    pub transaction: TransactionArgs,
+
+    /// For whom the session is, where that is another client.
+    #[command(flatten)]
+    pub proxied: ProxiedArgs,
+
+    /// Encryption and certificates.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+
+    /// Who we are to the server, and the password.
+    #[command(flatten)]
+    pub authentication: AuthenticationArgs,
+
+    /// What is asked in place of a delivery.
+    #[command(flatten)]
+    pub query: QueryArgs,
+}
+
+/// What the sender is notified of (DSN, RFC 3461).
+#[derive(Clone, Debug, Default, Args)]
+#[group(skip)]
+pub struct NotificationArgs {
     /// How much of the message a notification returns (DSN, RFC 3461)
     #[arg(long, value_name = "full|hdrs", ignore_case = true, hide_possible_values = true)]
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
@@ -40,7 +69,12 @@ pub struct Protocol {
     #[arg(long, value_name = "TYPE;ADDR", value_parser = text())]
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
     pub orcpt: Option<String>,
+}
 
+/// How a transaction is said, and what is sent in it.
+#[derive(Clone, Debug, Default, Args)]
+#[group(skip)]
+pub struct TransactionArgs {
     /// Body: 7bit, 8bitmime or binarymime [default: 8bitmime]
     #[arg(long, value_name = "TYPE", ignore_case = true, hide_possible_values = true)]
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
@@ -78,7 +112,12 @@ pub struct Protocol {
     /// Wait for the reply to each command before sending the next
     #[arg(long, help_heading = PARAMETERS)]
     pub no_pipelining: bool,
+}
 
+/// For whom the session is, where that is another client.
+#[derive(Clone, Debug, Default, Args)]
+#[group(skip)]
+pub struct ProxiedArgs {
     /// Attribute for XCLIENT, to a server that offers it; repeatable
     #[arg(long, value_name = "ATTR=VALUE", value_parser = text())]
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
@@ -88,7 +127,12 @@ pub struct Protocol {
     #[arg(long, value_name = "SRC[:PORT]", value_parser = value::proxy)]
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
     pub proxy: Option<Proxy>,
+}
 
+/// Encryption and certificates.
+#[derive(Clone, Debug, Default, Args)]
+#[group(skip)]
+pub struct TlsArgs {
     /// Encrypt: off, opportunistic, starttls or implicit [default: off]
     #[arg(long, value_name = "MODE", hide_possible_values = true)]
     #[arg(allow_hyphen_values = true, help_heading = TLS)]
@@ -122,7 +166,12 @@ pub struct Protocol {
     /// Do not verify the server's certificate
     #[arg(long, conflicts_with_all = ["tls_ca", "tls_fingerprint"], help_heading = TLS)]
     pub tls_insecure: bool,
+}
 
+/// Who we are to the server, and the password.
+#[derive(Clone, Debug, Default, Args)]
+#[group(skip)]
+pub struct AuthenticationArgs {
     /// Authenticate as NAME
     #[arg(short, long, value_name = "NAME")]
     #[arg(allow_hyphen_values = true, help_heading = AUTHENTICATION)]
@@ -146,7 +195,12 @@ pub struct Protocol {
     /// Allow PLAIN and LOGIN over TCP without TLS
     #[arg(long, help_heading = AUTHENTICATION)]
     pub auth_insecure: bool,
+}
 
+/// What is asked in place of a delivery.
+#[derive(Clone, Debug, Default, Args)]
+#[group(skip)]
+pub struct QueryArgs {
     /// Show what the server offers, its certificate and the time of each step
     #[arg(long, help_heading = QUERIES)]
     pub probe: bool,
@@ -249,8 +303,8 @@ impl Protocol {
     /// Whether the server is asked something and nothing is delivered.
     #[must_use]
     pub fn is_query(&self) -> bool {
-        let named = !(self.vrfy.is_empty() && self.expn.is_empty() && self.etrn.is_empty());
-        self.probe || self.noop || self.help_from_server.is_some() || named
+        let named = !(self.query.vrfy.is_empty() && self.query.expn.is_empty() && self.query.etrn.is_empty());
+        self.query.probe || self.query.noop || self.query.help_from_server.is_some() || named
     }
 
     /// What cannot be meant; `files` and `recipients` say whether any were named.
@@ -258,16 +312,17 @@ impl Protocol {
     /// A query that left a message lying would exit with 0 all the same, and the mail be lost.
     pub(super) fn contradiction(&self, files: bool, recipients: bool) -> Option<Contradiction> {
         let kind = ErrorKind::ArgumentConflict;
-        if self.test.is_some() && (files || self.is_query()) {
+        if self.transaction.test.is_some() && (files || self.is_query()) {
             let why = "--test sends its own message: it cannot be combined with FILE, --mbox, --files-from or a query";
             return Some(Contradiction { kind, options: &["test"], why });
         }
-        if self.is_query() && (files || (recipients && !self.probe)) {
+        if self.is_query() && (files || (recipients && !self.query.probe)) {
             let why =
                 "a query delivers nothing: it cannot be combined with FILE, and only --probe takes --to";
             return Some(Contradiction { kind, options: &QUERY_OPTIONS, why });
         }
-        let never = self.notify.contains(&Notify::Never) && self.notify.iter().any(|n| *n != Notify::Never);
+        let never = self.notification.notify.contains(&Notify::Never)
+            && self.notification.notify.iter().any(|n| *n != Notify::Never);
         let why = "--notify: 'never' cannot be combined with other values";
         never.then_some(Contradiction { kind, options: &["notify"], why })
     }

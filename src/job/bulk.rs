@@ -60,7 +60,7 @@ impl Bulk {
         let several = files.len() > 1 || options.is_of_several() || files.iter().any(is_directory);
         let is_seen = || output.verbosity > 0 || (!output.quiet && std::io::stderr().is_terminal());
         let by_itself = several && is_seen();
-        let keep = Duration::from_secs(86_400) * options.ledger_days.unwrap_or(LEDGER_DAYS);
+        let keep = Duration::from_secs(86_400) * options.ledger.ledger_days.unwrap_or(LEDGER_DAYS);
         Self {
             connections: options.connections.map_or(1, |n| usize::try_from(n).unwrap_or(1)),
             rate: options.rate,
@@ -70,8 +70,8 @@ impl Bulk {
             mbox: options.mbox,
             header_recipients: options.header_recipients,
             shard: options.shard.map(|(part, parts)| Shard { part, parts }),
-            ledger: options.ledger.clone().map(|path| (path, keep)),
-            retry: Retry { times: options.retry, within: options.retry_for },
+            ledger: options.ledger.ledger.clone().map(|path| (path, keep)),
+            retry: Retry { times: options.retry.retry, within: options.retry.retry_for },
             summary: Summing { format: options.summary, by_itself },
             several,
         }

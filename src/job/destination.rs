@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use lmtp_send::io_error::words;
 use lmtp_send::lmtp::Stage;
 
-use crate::cli::Usual;
+use crate::cli::DestinationArgs;
 use crate::exit::Kind;
 use crate::local_error::LocalError;
 use crate::transport::{Destination, split_host};
@@ -28,7 +28,7 @@ const HOST_PREFIXES: [&str; 6] = ["tcp:", "inet:", "lmtp:inet:", "inet6:", "lmtp
 /// # Errors
 ///
 /// [`LocalError`] where one is none.
-pub fn destinations(args: &Usual) -> Result<Vec<Destination>, LocalError> {
+pub fn destinations(args: &DestinationArgs) -> Result<Vec<Destination>, LocalError> {
     if let Some(path) = &args.socket {
         return socket(path).map(|path| vec![Destination::Socket(path)]);
     }

@@ -146,9 +146,9 @@ impl Output {
 /// How the arguments want outcomes to become exit codes.
 pub fn policy(args: &Usual) -> Policy {
     Policy {
-        style: args.exit_style.unwrap_or(ExitStyle::Mta),
-        uncertain: args.uncertain.unwrap_or(Uncertain::Defer),
-        soft_bounce: args.soft_bounce,
+        style: args.outcome.exit_style.unwrap_or(ExitStyle::Mta),
+        uncertain: args.outcome.uncertain.unwrap_or(Uncertain::Defer),
+        soft_bounce: args.outcome.soft_bounce,
     }
 }
 
@@ -161,10 +161,10 @@ pub fn output(args: &Args) -> Output {
     Output {
         syslog,
         logs_failures_only,
-        report: args.report.or(args.report_file.as_ref().map(|_| ReportFormat::Text)),
-        report_file: args.report_file.clone(),
-        verbosity: if args.debug { 2 } else { args.verbose },
-        quiet: args.quiet,
+        report: args.output.report.or(args.output.report_file.as_ref().map(|_| ReportFormat::Text)),
+        report_file: args.output.report_file.clone(),
+        verbosity: if args.output.debug { 2 } else { args.output.verbose },
+        quiet: args.output.quiet,
     }
 }
 
@@ -182,7 +182,7 @@ pub fn placed(error: LocalError, settings: &Settings) -> LocalError {
 
 /// The time limit for each message.
 pub fn deadline(args: &Usual) -> Duration {
-    args.deadline.unwrap_or(DEADLINE)
+    args.session.deadline.unwrap_or(DEADLINE)
 }
 
 impl Job {
@@ -196,13 +196,13 @@ impl Job {
         if let Some((option, text)) = args.not_utf8() {
             return Err(LocalError::input(Kind::Envelope, format!("{option}: '{text}' is not UTF-8")));
         }
-        let questions = Questions::new(options)?;
+        let questions = Questions::new(&options.query)?;
         questions::monitored(&questions, policy(usual).style)?;
         let now = Instant::now();
-        let timeout = usual.timeout.unwrap_or(TIMEOUT);
+        let timeout = usual.session.timeout.unwrap_or(TIMEOUT);
         let until = now.checked_add(timeout.min(deadline(usual))).unwrap_or(now);
-        let (protocol, _copies) = security::without_fifos(options, until, stop)?;
-        let (tls, warning) = security::tls(&protocol, settings)?;
+        let (tls_args, _copies) = security::without_fifos(&options.tls, until, stop)?;
+        let (tls, warning) = security::tls(&tls_args, settings)?;
         let submission = Submission::new(args, until, stop)?;
         let session = SessionTerms::new(args, tls, until, stop)?;
         let mut job = Self::of(args, session, submission, questions)?;
@@ -217,7 +217,7 @@ impl Job {
             job.bulk.check_recipients(&job.messages.inputs)?;
         }
         // Last: a password is not asked for in vain.
-        let (credentials, warning) = security::credentials(options, until, stop)?;
+        let (credentials, warning) = security::credentials(&options.authentication, until, stop)?;
         job.session.credentials = credentials;
         job.warnings.extend(warning);
         Ok(job)
@@ -230,21 +230,26 @@ impl Job {
         questions: Questions,
     ) -> Result<Self, LocalError> {
         let (usual, output) = (&args.usual, output(args));
-        let from = usual.from.as_deref().map(ReversePath::parse).transpose();
+        let from = usual.envelope.from.as_deref().map(ReversePath::parse).transpose();
         Ok(Self {
             session,
             deadline: deadline(usual),
-            from: from
-                .map_err(|e| bad_address("--from", args.usual.from.as_deref().unwrap_or_default(), &e))?,
-            to: if submission.is_some() { submission::arguments(&usual.to)? } else { recipients(&usual.to)? },
+            from: from.map_err(|e| {
+                bad_address("--from", args.usual.envelope.from.as_deref().unwrap_or_default(), &e)
+            })?,
+            to: if submission.is_some() {
+                submission::arguments(&usual.envelope.to)?
+            } else {
+                recipients(&usual.envelope.to)?
+            },
             submission,
             transaction: TransactionTerms::new(args)?,
             questions,
             warnings: args.warnings.clone(),
             messages: Messages {
                 inputs: inputs(args),
-                test: args.protocol.test.clone(),
-                keep_bcc: usual.keep_bcc,
+                test: args.protocol.transaction.test.clone(),
+                keep_bcc: usual.envelope.keep_bcc,
             },
             bulk: Bulk::new(&args.bulk, &output, &usual.files),
             policy: policy(usual),
@@ -258,14 +263,17 @@ impl SessionTerms {
     fn new(args: &Args, tls: Security, until: Instant, stop: &Stop) -> Result<Self, LocalError> {
         let Args { usual, protocol: options, .. } = args;
         Ok(Self {
-            destinations: destination::destinations(usual)?,
-            network: Network { ipv6: (usual.ipv4 || usual.ipv6).then_some(usual.ipv6), bind: usual.bind },
-            lhlo: own_name::lhlo(usual.lhlo.clone().or_else(|| of_sink(usual)), until, stop)?,
-            timeout: usual.timeout.unwrap_or(TIMEOUT),
-            data_timeout: usual.data_timeout.or(usual.timeout).unwrap_or(DATA_TIMEOUT),
-            pipelining: !options.no_pipelining,
-            proxy: options.proxy,
-            xclient: xclient(&options.xclient)?,
+            destinations: destination::destinations(&usual.destination)?,
+            network: Network {
+                ipv6: (usual.destination.ipv4 || usual.destination.ipv6).then_some(usual.destination.ipv6),
+                bind: usual.destination.bind,
+            },
+            lhlo: own_name::lhlo(usual.session.lhlo.clone().or_else(|| of_sink(usual)), until, stop)?,
+            timeout: usual.session.timeout.unwrap_or(TIMEOUT),
+            data_timeout: usual.session.data_timeout.or(usual.session.timeout).unwrap_or(DATA_TIMEOUT),
+            pipelining: !options.transaction.no_pipelining,
+            proxy: options.proxied.proxy,
+            xclient: xclient(&options.proxied.xclient)?,
             tls,
             credentials: None,
         })
@@ -276,13 +284,13 @@ impl TransactionTerms {
     fn new(args: &Args) -> Result<Self, LocalError> {
         let Args { usual, protocol: options, .. } = args;
         Ok(Self {
-            all_or_nothing: usual.all_or_nothing,
-            smtputf8: usual.smtputf8,
-            verb: verb(options.verb),
-            body: body(options.body),
-            chunking: !options.no_chunking,
-            confirm_envelope: options.transid.is_some(),
-            parameters: Parameters::new(options)?,
+            all_or_nothing: usual.envelope.all_or_nothing,
+            smtputf8: usual.envelope.smtputf8,
+            verb: verb(options.transaction.verb),
+            body: body(options.transaction.body),
+            chunking: !options.transaction.no_chunking,
+            confirm_envelope: options.transaction.transid.is_some(),
+            parameters: Parameters::new(&options.notification, &options.transaction)?,
         })
     }
 }
@@ -290,7 +298,7 @@ impl TransactionTerms {
 /// The FILEs; standard input, where nothing else is named. A message of our own goes by the name of its option.
 fn inputs(args: &Args) -> Vec<PathBuf> {
     let files = &args.usual.files;
-    if args.protocol.test.is_some() {
+    if args.protocol.transaction.test.is_some() {
         vec!["--test".into()]
     } else if files.is_empty() && args.bulk.files_from.is_none() {
         vec!["-".into()]
@@ -336,7 +344,7 @@ fn xclient(attributes: &[String]) -> Result<Vec<String>, LocalError> {
 
 /// Our own server in this process does not care who we are.
 fn of_sink(args: &Usual) -> Option<String> {
-    args.sink.as_ref().map(|_| host_name().unwrap_or_else(|| "localhost".into()))
+    args.destination.sink.as_ref().map(|_| host_name().unwrap_or_else(|| "localhost".into()))
 }
 
 /// The recipients that were typed: those that cannot be parsed as they are.

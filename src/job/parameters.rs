@@ -2,7 +2,7 @@
 
 use lmtp_send::lmtp::{Address, EnhancedCode, Extensions, InvalidParameter, Parameter, Reply};
 
-use crate::cli::{Notify, Protocol, Ret};
+use crate::cli::{NotificationArgs, Notify, Ret, TransactionArgs};
 use crate::exit::Kind;
 use crate::local_error::LocalError;
 
@@ -35,12 +35,12 @@ impl Parameters {
     /// # Errors
     ///
     /// [`LocalError`] naming the option whose value can be none.
-    pub fn new(options: &Protocol) -> Result<Self, LocalError> {
+    pub fn new(asked: &NotificationArgs, options: &TransactionArgs) -> Result<Self, LocalError> {
         let mut parameters = Self::default();
-        if let Some(ret) = options.ret {
+        if let Some(ret) = asked.ret {
             parameters.mail.push(parse("--ret", if ret == Ret::Full { "RET=FULL" } else { "RET=HDRS" })?);
         }
-        if let Some(id) = &options.envid {
+        if let Some(id) = &asked.envid {
             if id.len() > MAX_ENVID {
                 return Err(invalid(
                     "--envid",
@@ -60,11 +60,11 @@ impl Parameters {
             }
             parameters.mail.push(parameter);
         }
-        if !options.notify.is_empty() {
-            let words: Vec<&str> = options.notify.iter().map(|n| word(*n)).collect();
+        if !asked.notify.is_empty() {
+            let words: Vec<&str> = asked.notify.iter().map(|n| word(*n)).collect();
             parameters.rcpt.push(parse("--notify", &format!("NOTIFY={}", words.join(",")))?);
         }
-        if let Some(orcpt) = &options.orcpt {
+        if let Some(orcpt) = &asked.orcpt {
             parameters.rcpt.push(original_recipient(orcpt)?);
         }
         for text in &options.rcpt_param {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lmtp_send::lmtp::printable;
 
-use crate::cli::{ExitStyle, Protocol};
+use crate::cli::{ExitStyle, QueryArgs};
 use crate::exit::Kind;
 use crate::local_error::LocalError;
 
@@ -36,7 +36,7 @@ impl Questions {
     /// # Errors
     ///
     /// [`LocalError`] where an argument would be more than one.
-    pub fn new(asked: &Protocol) -> Result<Self, LocalError> {
+    pub fn new(asked: &QueryArgs) -> Result<Self, LocalError> {
         let mut commands = Vec::new();
         for (option, verb, arguments) in [
             ("--vrfy", "VRFY", &asked.vrfy),

@@ -13,7 +13,7 @@ use lmtp_send::io_error::words;
 use lmtp_send::lmtp::auth::Mechanism;
 use lmtp_send::lmtp::{Secret, Stage, printable};
 
-use crate::cli::{MechanismName, Protocol, Settings, TlsMode};
+use crate::cli::{AuthenticationArgs, MechanismName, Settings, TlsArgs, TlsMode};
 use crate::exit::Kind;
 use crate::local_error::LocalError;
 use crate::process;
@@ -60,7 +60,7 @@ pub type Security = Option<(Start, Tls)>;
 /// # Errors
 ///
 /// [`LocalError`] where a file is wrong or missing.
-pub fn tls(options: &Protocol, settings: &Settings) -> Result<(Security, Option<String>), LocalError> {
+pub fn tls(options: &TlsArgs, settings: &Settings) -> Result<(Security, Option<String>), LocalError> {
     let start = match options.tls.unwrap_or(TlsMode::Off) {
         TlsMode::Off => return unused(options, settings).map(|()| (None, None)),
         TlsMode::Opportunistic => Start::IfOffered,
@@ -90,10 +90,10 @@ pub fn tls(options: &Protocol, settings: &Settings) -> Result<(Security, Option<
 ///
 /// [`LocalError`] where a FIFO cannot be read to its end in time.
 pub fn without_fifos(
-    options: &Protocol,
+    options: &TlsArgs,
     until: Instant,
     stop: &Stop,
-) -> Result<(Protocol, Vec<fs::File>), LocalError> {
+) -> Result<(TlsArgs, Vec<fs::File>), LocalError> {
     let (mut options, mut copies) = (options.clone(), Vec::new());
     // Opportunistic TLS reads no authorities.
     let ca = options.tls_ca.as_mut().filter(|_| options.tls != Some(TlsMode::Opportunistic));
@@ -118,7 +118,7 @@ fn copied(path: &Path, until: Instant, stop: &Stop) -> anyhow::Result<fs::File> 
     Ok(copy)
 }
 
-fn verify(options: &Protocol) -> Result<Verify, LocalError> {
+fn verify(options: &TlsArgs) -> Result<Verify, LocalError> {
     if let Some(text) = &options.tls_fingerprint {
         let usage = |e| LocalError::new(Kind::Usage, Stage::Tls, format!("--tls-fingerprint: {e}"));
         return Ok(Verify::Pin(text.parse::<Fingerprint>().map_err(usage)?));
@@ -126,7 +126,7 @@ fn verify(options: &Protocol) -> Result<Verify, LocalError> {
     Ok(if options.tls_insecure { Verify::Nothing } else { Verify::Chain { ca: options.tls_ca.clone() } })
 }
 
-fn identity(options: &Protocol) -> Result<Option<Identity>, LocalError> {
+fn identity(options: &TlsArgs) -> Result<Option<Identity>, LocalError> {
     match (&options.tls_cert, &options.tls_key) {
         (None, None) => Ok(None),
         (Some(certificate), Some(key)) => {
@@ -137,7 +137,7 @@ fn identity(options: &Protocol) -> Result<Option<Identity>, LocalError> {
 }
 
 /// What opportunistic TLS makes no use of.
-fn not_used(options: &Protocol) -> Option<String> {
+fn not_used(options: &TlsArgs) -> Option<String> {
     let given = [
         ("--tls-ca", options.tls_ca.is_some()),
         ("--tls-name", options.tls_name.is_some()),
@@ -159,7 +159,7 @@ fn unusable(error: &TlsError) -> LocalError {
 
 /// Options of TLS without TLS are a mistake that would send mail in clear, if they were typed. A configuration may hold
 /// them for those who ask for TLS.
-fn unused(options: &Protocol, settings: &Settings) -> Result<(), LocalError> {
+fn unused(options: &TlsArgs, settings: &Settings) -> Result<(), LocalError> {
     let given = [
         ("tls-ca", options.tls_ca.is_some()),
         ("tls-cert", options.tls_cert.is_some()),
@@ -182,7 +182,7 @@ fn unused(options: &Protocol, settings: &Settings) -> Result<(), LocalError> {
 ///
 /// [`LocalError`] where there is no password, or it cannot be read.
 pub fn credentials(
-    options: &Protocol,
+    options: &AuthenticationArgs,
     until: Instant,
     stop: &Stop,
 ) -> Result<(Option<Credentials>, Option<String>), LocalError> {
@@ -202,7 +202,11 @@ pub fn credentials(
     Ok((Some(Credentials { user, password, mechanism, insecure: options.auth_insecure }), warning))
 }
 
-fn password(options: &Protocol, until: Instant, stop: &Stop) -> Result<(Secret, Option<String>), LocalError> {
+fn password(
+    options: &AuthenticationArgs,
+    until: Instant,
+    stop: &Stop,
+) -> Result<(Secret, Option<String>), LocalError> {
     if let Some(path) = &options.password_file {
         let octets = wait::read(path, MAX_PASSWORD, until, stop).map_err(|e| {
             let kind = process::kind(&e, Kind::Config);

@@ -37,7 +37,7 @@ impl Submission {
     /// No recipients, a domain that is none, or a file of aliases that cannot be used.
     pub fn new(args: &Args, until: Instant, stop: &Stop) -> Result<Option<Self>, LocalError> {
         let Some(asked) = &args.submission else { return Ok(None) };
-        if args.usual.to.is_empty() && !asked.from_headers {
+        if args.usual.envelope.to.is_empty() && !asked.from_headers {
             let text = "no recipients: give them as arguments, or use -t to read them from the header";
             return Err(LocalError::input(Kind::Envelope, text));
         }

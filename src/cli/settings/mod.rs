@@ -255,7 +255,7 @@ mod tests {
     fn what_is_higher_up_beats_what_is_below() {
         let port = |typed: &[&str], variables: &[(&str, &str)], user: &str, system: &str| {
             let words = [&["-H", "a"], typed].concat();
-            run(variables, user, system).typed(&words).unwrap().usual.port
+            run(variables, user, system).typed(&words).unwrap().usual.destination.port
         };
         let (variable, user, system) = ([("PORT", "2")], "port = 3", "port = 4");
         assert_eq!(port(&["--port", "1"], &variable, user, system), Some("1".into()));
@@ -270,20 +270,26 @@ mod tests {
     #[test]
     fn a_repeatable_option_is_replaced_and_not_added_to() {
         let of = run(&[("HOST", "c")], "host = ['a', 'b']", "");
-        assert_eq!(of.typed(&[]).unwrap().usual.host, ["c"]);
-        assert_eq!(of.typed(&["-H", "d", "-H", "e"]).unwrap().usual.host, ["d", "e"]);
-        assert_eq!(run(&[], "host = ['a', 'b']", "host = 'z'").typed(&[]).unwrap().usual.host, ["a", "b"]);
+        assert_eq!(of.typed(&[]).unwrap().usual.destination.host, ["c"]);
+        assert_eq!(of.typed(&["-H", "d", "-H", "e"]).unwrap().usual.destination.host, ["d", "e"]);
+        assert_eq!(
+            run(&[], "host = ['a', 'b']", "host = 'z'").typed(&[]).unwrap().usual.destination.host,
+            ["a", "b"]
+        );
     }
 
     #[test]
     fn a_destination_higher_up_replaces_those_below() {
         let of = run(&[], "socket = '/run/x'", "host = 'a'\nsink = 'b'");
         let usual = of.typed(&[]).unwrap().usual;
-        assert_eq!((usual.socket, usual.host.len(), usual.sink), (Some("/run/x".into()), 0, None));
+        assert_eq!(
+            (usual.destination.socket, usual.destination.host.len(), usual.destination.sink),
+            (Some("/run/x".into()), 0, None)
+        );
         let usual = of.typed(&["--sink", "c"]).unwrap().usual;
-        assert_eq!((usual.socket, usual.sink), (None, Some("c".into())));
+        assert_eq!((usual.destination.socket, usual.destination.sink), (None, Some("c".into())));
         let usual = run(&[("EXEC", "x")], "socket = 'y'", "").typed(&[]).unwrap().usual;
-        assert_eq!((usual.socket, usual.exec), (None, Some("x".into())));
+        assert_eq!((usual.destination.socket, usual.destination.exec), (None, Some("x".into())));
     }
 
     #[test]
@@ -291,19 +297,19 @@ mod tests {
         let of = run(&[], "tls-ca = 'a'\nipv4 = true\nverbose = 2\npassword-file = 'p'", "");
         let words = ["--sink", "s", "--tls-insecure", "-6", "-q", "--password-command", "x"];
         let args = of.typed(&words).unwrap();
-        assert_eq!((args.protocol.tls_ca, args.protocol.tls_insecure), (None, true));
-        assert_eq!((args.usual.ipv4, args.usual.ipv6), (false, true));
-        assert_eq!((args.usual.verbose, args.usual.quiet), (0, true));
-        assert_eq!(args.protocol.password_file, None);
+        assert_eq!((args.protocol.tls.tls_ca, args.protocol.tls.tls_insecure), (None, true));
+        assert_eq!((args.usual.destination.ipv4, args.usual.destination.ipv6), (false, true));
+        assert_eq!((args.usual.output.verbose, args.usual.output.quiet), (0, true));
+        assert_eq!(args.protocol.authentication.password_file, None);
     }
 
     #[test]
     fn a_flag_that_is_false_is_not_set() {
         let of = |user, system| run(&[], user, system).typed(&["--sink", "s"]).unwrap().usual;
-        assert!(of("keep-bcc = true", "").keep_bcc);
-        assert!(!of("keep-bcc = false", "keep-bcc = true").keep_bcc);
+        assert!(of("keep-bcc = true", "").envelope.keep_bcc);
+        assert!(!of("keep-bcc = false", "keep-bcc = true").envelope.keep_bcc);
         // A no says nothing of what would exclude it.
-        assert!(of("ipv6 = false", "ipv4 = true").ipv4);
+        assert!(of("ipv6 = false", "ipv4 = true").destination.ipv4);
     }
 
     #[test]
@@ -314,10 +320,16 @@ mod tests {
             run(variables, user, system).typed(words).unwrap().usual
         };
         let far = of(&[], &["--profile", "far"]);
-        assert_eq!((far.host, far.socket, far.port), (vec!["far".to_owned()], None, Some("25".into())));
-        assert_eq!(of(&[("PROFILE", "near")], &[]).socket, Some("/n".into()));
-        assert_eq!(of(&[("PROFILE", "near"), ("SOCKET", "/v")], &[]).socket, Some("/v".into()));
-        assert_eq!(of(&[("PROFILE", "near")], &["--profile=far", "-p", "1"]).port, Some("1".into()));
+        assert_eq!(
+            (far.destination.host, far.destination.socket, far.destination.port),
+            (vec!["far".to_owned()], None, Some("25".into()))
+        );
+        assert_eq!(of(&[("PROFILE", "near")], &[]).destination.socket, Some("/n".into()));
+        assert_eq!(of(&[("PROFILE", "near"), ("SOCKET", "/v")], &[]).destination.socket, Some("/v".into()));
+        assert_eq!(
+            of(&[("PROFILE", "near")], &["--profile=far", "-p", "1"]).destination.port,
+            Some("1".into())
+        );
         let missing = run(&[], user, system).said(&["--profile", "other"]);
         assert_eq!(missing, "--profile other: there is no [profile.other] in user.toml and system.toml");
     }
@@ -328,7 +340,10 @@ mod tests {
         let named = of.directory.path().join("named.toml");
         std::fs::write(&named, "sink = 's'").unwrap();
         let usual = of.typed(&["--config", named.to_str().unwrap()]).unwrap().usual;
-        assert_eq!((usual.sink, usual.socket, usual.port), (Some("s".into()), None, None));
+        assert_eq!(
+            (usual.destination.sink, usual.destination.socket, usual.destination.port),
+            (Some("s".into()), None, None)
+        );
         let missing = of.directory.path().join("missing.toml");
         assert_eq!(of.said(&["--config", missing.to_str().unwrap()]), "missing.toml: there is no such file");
     }
