@@ -3,6 +3,7 @@
 //! Here is what every delivery needs; `interop_protocol` has TLS, AUTH and the extensions.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
@@ -155,6 +156,26 @@ fn dovecot_knows_none_of_the_recipients() {
 }
 
 /// Two mailboxes, one of which takes no more than 500 octets.
+/// As the manual has it: by Dovecot's own tool, here or on another machine. `ssh` is a script that runs the command here.
+#[test]
+fn dovecot_is_reached_by_its_own_tool() {
+    let Some(dovecot) = Dovecot::start(&["ann", "bob"], "") else { return };
+    let home = tempfile::tempdir().unwrap();
+    let ssh = home.path().join("ssh");
+    fs::write(&ssh, "#!/bin/sh\n[ \"$1\" = mailbox ] && shift && exec \"$@\" 2>/dev/null\n").unwrap();
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", home.path().display());
+    // It logs to standard error, which has to stay empty here.
+    let quietly = format!("sh -c 'exec {} 2>/dev/null'", dovecot.command());
+    for (user, command) in [("ann", quietly), ("bob", format!("ssh mailbox {}", dovecot.command()))] {
+        let sent = message("by doveadm\n.\n");
+        let client = Client::new().env("PATH", &path).args(["-e", &command, "-t", user]);
+        let client = client.typed("--report json --timeout 15 -f sender@example.net");
+        client.input(sent.clone()).run().exits(0).outcomes(&["delivered"]);
+        holds(&dovecot.mailbox(user), &sent);
+    }
+}
+
 fn dovecot_with_quota(more: &str) -> Option<Dovecot> {
     let quota = "
 mail_plugins = quota
@@ -296,6 +317,15 @@ fn cyrus_defers_a_full_mailbox() {
     assert_eq!(verdicts(&ran), ["delivered delivery 250 2.1.5", "deferred rcpt 452 4.2.2"]);
     ran.exits(75).says("4.2.2", "Over quota");
     assert_eq!(cyrus.mailbox("user/ann").len(), 1);
+}
+
+#[test]
+fn cyrus_takes_mail_for_a_full_mailbox_with_ignorequota() {
+    let Some(cyrus) = Cyrus::start(&CYRUS_MAILBOXES, "") else { return };
+    let sent = message("x".repeat(1500));
+    let client = to(&cyrus.socket()).typed("-t full --rcpt-param IGNOREQUOTA").input(sent.clone());
+    client.run().exits(0).outcomes(&["delivered"]);
+    holds(&cyrus.mailbox("user/full"), &sent);
 }
 
 #[test]

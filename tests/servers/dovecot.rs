@@ -86,6 +86,11 @@ impl Dovecot {
         Place::Port(self.port)
     }
 
+    /// The command that speaks LMTP without a socket.
+    pub fn command(&self) -> String {
+        format!("doveadm -c {} exec lmtp", self.daemon.home.path("dovecot.conf").display())
+    }
+
     /// Where it speaks TLS from the first octet, if the test's lines have a listener on `@TLS_PORT@`.
     pub fn tls(&self) -> Place {
         Place::Port(self.tls_port)
