@@ -82,6 +82,18 @@ fn postfix_keeps_what_is_deferred() {
     assert!(dovecot.mailbox("sender").is_empty());
 }
 
+#[test]
+fn postfix_keeps_what_is_refused_while_a_transport_is_tried() {
+    let Some(dovecot) = dovecot() else { return };
+    let Some(postfix) = Postfix::with_soft_bounce(&dovecot.tcp()) else { return };
+    postfix.submit("sender@example.net", &["joe@example.net"], MESSAGE);
+    until("it was tried", || !postfix.deliveries("joe@example.net").is_empty());
+    let log = postfix.deliveries("joe@example.net").remove(0);
+    assert!(log.contains("status=deferred") && log.contains("550 5.1.1 <joe@example.net>"), "{log}");
+    until("it is in the queue", || postfix.queue().contains("joe@example.net"));
+    assert!(dovecot.mailbox("sender").is_empty());
+}
+
 /// Why the manual has one run for each recipient: with a ledger nobody has a second copy, but one exit code stands for all.
 #[test]
 fn postfix_with_one_run_for_all_repeats_none_and_bounces_all() {

@@ -72,6 +72,11 @@ impl Postfix {
         })
     }
 
+    /// The same with `--soft-bounce`, as while a transport is tried.
+    pub fn with_soft_bounce(place: &Place) -> Option<Self> {
+        Self::with(place, |main, pipe, _| (main, pipe.replace("--from=", "--soft-bounce --from=")))
+    }
+
     /// One whose lines of the manual, in main.cf and in master.cf, are changed by `change`.
     fn with(place: &Place, change: impl Fn(String, String, &Home) -> (String, String)) -> Option<Self> {
         if !installed(MASTER) {
