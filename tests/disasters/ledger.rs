@@ -94,19 +94,20 @@ fn run_killed_at_any_moment_and_repeated() {
     assert_eq!(journals(home.path()), 0, "nothing is remembered when all is well");
 }
 
-/// The processes of the server that are in a session in which they have stored something, by its log. Dovecot takes one
-/// that dies before that for one that cannot start, and waits ever longer before it starts another.
-fn in_session(log: &str) -> BTreeSet<i32> {
-    let mut sessions = BTreeSet::new();
+/// The processes of the server that are in a session in which they have stored some messages, by its log. Dovecot takes
+/// one that dies before it has heard of its start for one that cannot start, and waits ever longer before the next.
+fn in_session(log: &str) -> Vec<i32> {
+    let mut stored = BTreeMap::<i32, usize>::new();
     for line in log.lines() {
         if let Some((_, rest)) = line.split_once(" lmtp(joe)<") {
-            sessions.extend(rest.split_once('>').and_then(|(process, _)| process.parse::<i32>().ok()));
+            let process = rest.split_once('>').and_then(|(process, _)| process.parse().ok());
+            process.into_iter().for_each(|process| *stored.entry(process).or_default() += 1);
         } else if let Some((_, rest)) = line.split_once(" lmtp(") {
             let ended = rest.split_once("): Info: Disconnect from");
-            ended.and_then(|(process, _)| process.parse().ok()).map(|process: i32| sessions.remove(&process));
+            ended.and_then(|(process, _)| process.parse().ok()).map(|process: i32| stored.remove(&process));
         }
     }
-    sessions
+    stored.into_iter().filter(|(_, messages)| *messages >= 5).map(|(process, _)| process).collect()
 }
 
 /// Kills what serves the run, again and again, until that has ended or there were `most` kills; adds to `killed`.
@@ -120,9 +121,10 @@ fn kill_servers(
     let process = format!("/proc/{}", running.id());
     while Path::new(&process).exists() && killed.len() < most {
         thread::sleep(Duration::from_millis(10 + next(state) % 100));
-        let alive: Vec<i32> = in_session(&server.log()).difference(killed).copied().collect();
-        for process in alive {
-            if kill_process(Pid::from_raw(process).unwrap(), Signal::KILL).is_ok() {
+        for process in in_session(&server.log()) {
+            if !killed.contains(&process)
+                && kill_process(Pid::from_raw(process).unwrap(), Signal::KILL).is_ok()
+            {
                 killed.insert(process);
             }
         }
