@@ -107,23 +107,27 @@ fn deliver(args: &Args, mut terms: Terms) -> Result<u8, LocalError> {
         terms.watch_several();
     }
     let mut report = Report::open(terms, job.bulk.several)?;
-    let (mut summary, has_ledger) = (None, job.bulk.ledger.is_some());
-    if job.questions.is_empty()
-        && !job.output.quiet
-        && job.messages.inputs.iter().any(|input| input == Path::new("-"))
-    {
-        report::await_typing(job.submission.as_ref().is_some_and(|s| s.until_lone_dot), stop);
-    }
     if !job.questions.is_empty() {
         query::run(&job, stop, &mut report);
-    } else if job.bulk.is_measured() {
-        let mut tally = Tally::new(&mut report);
-        delivery::run(&job, stop, &mut tally)?;
-        summary = tally.finish(job.bulk.summary.format, has_ledger);
-    } else {
-        delivery::run(&job, stop, &mut report)?;
+        return Ok(report.finish(None, false));
     }
-    Ok(report.finish(summary, has_ledger))
+    if !job.output.quiet && job.messages.inputs.iter().any(|input| input == Path::new("-")) {
+        report::await_typing(job.submission.as_ref().is_some_and(|s| s.until_lone_dot), stop);
+    }
+    let (has_ledger, mut summary) = (job.bulk.ledger.is_some(), None);
+    let memory = if job.bulk.is_measured() {
+        let mut tally = Tally::new(&mut report);
+        let memory = delivery::run(&job, stop, &mut tally)?;
+        summary = tally.finish(job.bulk.summary.format, has_ledger);
+        memory
+    } else {
+        delivery::run(&job, stop, &mut report)?
+    };
+    let code = report.finish(summary, has_ledger);
+    if let Err(error) = memory.finish(stop) {
+        report::warn(&job.output, &error.text, stop);
+    }
+    Ok(code)
 }
 
 /// A variable or a configuration file cannot be understood: what was typed says how that is told.

@@ -182,9 +182,9 @@ impl Ledger {
                 let (messages, asked) = (&ledger.messages, &ledger.asked);
                 ledger.others.iter().try_for_each(|other| other.forget(messages, asked))?;
             }
-            match ledger.own.take().filter(|_| !again || !ledger.has_delivered) {
-                Some(own) => remove(&own.path),
-                None => Ok(()),
+            match &ledger.own {
+                Some(own) if !again || !ledger.has_delivered => remove(&own.path),
+                _ => Ok(()),
             }
         })?;
         Ok(done.is_some())

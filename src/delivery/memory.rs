@@ -88,22 +88,35 @@ impl Memory {
         self.again.store(true, Ordering::Relaxed);
     }
 
-    /// The run ends.
+    /// What was delivered outlasts a loss of power.
     ///
     /// # Errors
     ///
-    /// What it has delivered may not be remembered, or others remember too much.
-    pub fn finish(&self, stop: &Stop) -> Result<(), LocalError> {
+    /// It may not.
+    pub fn sync(&self) -> Result<(), LocalError> {
         let Some(ledger) = &self.ledger else { return Ok(()) };
-        let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        ledger.sync().map_err(|e| not_kept(&e))?;
+        ledger.lock().unwrap_or_else(PoisonError::into_inner).sync().map_err(|e| not_kept(&e))
+    }
+
+    /// The run has ended, and what it came to has been told: unless it is to be repeated, what was delivered is
+    /// forgotten. Whatever kills the process from here on, its caller repeats what is done: nothing comes behind this.
+    ///
+    /// # Errors
+    ///
+    /// The ledger remembers too much.
+    pub fn finish(self, stop: &Stop) -> Result<(), LocalError> {
+        let Some(ledger) = &self.ledger else { return Ok(()) };
         let until = Instant::now() + PATIENCE;
         let _waiting = stop.waiting(|| "waiting for another run to release the ledger".to_owned());
-        while !ledger.finish(self.again.load(Ordering::Relaxed)).map_err(|e| not_kept(&e))? {
+        let mut locked = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        while !locked.finish(self.again.load(Ordering::Relaxed)).map_err(|e| not_kept(&e))? {
             if stop.pause(PAUSE, until).is_err() {
                 break;
             }
         }
+        drop(locked);
+        // Closing a file that has no name any more takes the file system its time, which the end of the process may have.
+        std::mem::forget(self);
         Ok(())
     }
 }

@@ -55,7 +55,7 @@ use crate::job::Job;
 use crate::local_error::LocalError;
 use crate::stop::Stop;
 use intake::{Ahead, Intake, Next, Patience};
-use memory::Memory;
+pub use memory::Memory;
 use worker::Worker;
 
 /// How long the replies to what was sent are waited for once a signal has come, in a run of several messages.
@@ -162,12 +162,12 @@ struct Run<'a> {
     ended: AtomicBool,
 }
 
-/// Delivers all messages of `job`.
+/// Delivers all messages of `job`; and what is remembered of that, to be finished when all has been told.
 ///
 /// # Errors
 ///
 /// What kept the run from beginning.
-pub fn run(job: &Job, stop: &Arc<Stop>, reporter: &mut dyn Reporter) -> Result<(), LocalError> {
+pub fn run(job: &Job, stop: &Arc<Stop>, reporter: &mut dyn Reporter) -> Result<Memory, LocalError> {
     job.warnings.iter().for_each(|text| reporter.warning(text));
     let run = Run {
         job,
@@ -188,13 +188,13 @@ pub fn run(job: &Job, stop: &Arc<Stop>, reporter: &mut dyn Reporter) -> Result<(
         0 | 1 => Worker::new(&run, reporter).work(),
         workers => side_by_side::work(&run, workers, reporter),
     }
-    if let Err(error) = run.memory.finish(stop) {
+    if let Err(error) = run.memory.sync() {
         reporter.warning(&error.text);
     }
     if let Some(text) = run.nothing_to_deliver() {
         reporter.warning(&text);
     }
-    Ok(())
+    Ok(run.memory)
 }
 
 impl Run<'_> {

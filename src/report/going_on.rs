@@ -12,73 +12,81 @@ use lmtp_send::lmtp::printable;
 use crate::delivery::{Conclusion, Record};
 use crate::exit::{Judgement, Kind, Policy};
 
-/// The messages that were not begun.
+/// What is left of a run: who was deferred or is uncertain, and what was not begun.
 #[derive(Default)]
-pub struct NotBegun {
-    messages: u64,
-    first: Option<First>,
-    /// The last message of which anything else has become.
+pub struct Left {
+    /// Messages that were not begun.
+    not_begun: u64,
+    /// The first of them, in the order in which they were given out.
+    first_not_begun: Option<First>,
+    /// The first message with anybody who is left, and its name.
+    first: Option<(u64, Arc<str>)>,
+    /// The last message of which anything has become.
     last_begun: Option<u64>,
+    /// The last message with anybody who is not left.
+    last_done: Option<u64>,
 }
 
-/// The first of them, in the order in which they were given out.
 struct First {
     number: u64,
     name: Arc<str>,
     judgement: Judgement,
 }
 
-impl NotBegun {
-    /// Whether `record` is of a message that was not begun; it is counted then.
+impl Left {
+    /// Hears `record`, and whether it is of a message that was not begun.
     pub fn takes(&mut self, record: &Record, judgement: Judgement) -> bool {
-        let is_one =
+        let (number, name) = (record.number, &record.message);
+        if !judgement.again {
+            self.last_done = self.last_done.max(Some(number));
+        } else if self.first.as_ref().is_none_or(|(first, _)| number < *first) {
+            self.first = Some((number, Arc::clone(name)));
+        }
+        let is_not_begun =
             matches!(&record.conclusion, Conclusion::LocalError(error) if error.kind == Kind::NotBegun);
-        if is_one {
-            self.messages += u64::from(record.is_last);
-            if self.first.as_ref().is_none_or(|first| record.number < first.number) {
-                let name = Arc::clone(&record.message);
-                self.first = Some(First { number: record.number, name, judgement });
+        if is_not_begun {
+            self.not_begun += u64::from(record.is_last);
+            if self.first_not_begun.as_ref().is_none_or(|first| number < first.number) {
+                self.first_not_begun = Some(First { number, name: Arc::clone(name), judgement });
             }
         } else {
-            self.last_begun = self.last_begun.max(Some(record.number));
+            self.last_begun = self.last_begun.max(Some(number));
         }
-        is_one
+        is_not_begun
     }
 
-    /// Whether all that were not begun come after all the others; with several sessions they may not.
-    pub fn are_last(&self) -> bool {
-        self.first.as_ref().is_some_and(|first| self.last_begun < Some(first.number))
-    }
-
-    /// The one line for all of them, what they come to, and the place of the first among all messages.
+    /// The one line for all messages that were not begun, what they come to, and the place of the first among all.
     pub fn diagnostic(&self, policy: &Policy) -> Option<(String, Judgement, u64)> {
-        let First { number, name, judgement } = self.first.as_ref()?;
+        let First { number, name, judgement } = self.first_not_begun.as_ref()?;
         let status = policy.agreeing(judgement.status, judgement.exit);
         let name = printable(name.as_bytes());
-        let line = match self.messages {
-            1 => format!("{status} 1 message not begun, {name}: stopped by a signal"),
-            many if self.are_last() => {
-                format!("{status} {many} messages not begun, from {name} on: stopped by a signal")
-            }
-            many => format!("{status} {many} messages not begun, the first is {name}: stopped by a signal"),
+        let which = match self.not_begun {
+            1 => format!("1 message not begun, {name}"),
+            // With several sessions, some behind the first may have been.
+            many if self.last_begun < Some(*number) => format!("{many} messages not begun, from {name} on"),
+            many => format!("{many} messages not begun, the first is {name}"),
         };
-        Some((line, *judgement, *number))
+        Some((format!("{status} {which}: stopped by a signal"), *judgement, *number))
+    }
+
+    /// How to go on with what is left, if anything is: where a ledger remembers who has what, by the same command.
+    pub fn to_go_on(&self, has_ledger: bool) -> Option<String> {
+        let (number, name) = self.first.as_ref()?;
+        if has_ledger {
+            return Some(with_ledger());
+        }
+        let what = if self.last_done < Some(*number) {
+            format!("send the messages from {} on", printable(name.as_bytes()))
+        } else {
+            "send what --report calls deferred or uncertain".to_owned()
+        };
+        Some(format!("to go on: {what}; a run with --ledger DIR can simply be repeated"))
     }
 }
 
-/// How to go on with what is left, where a ledger remembers who has what: by the same command.
+/// The command of this run.
 pub fn with_ledger() -> String {
     format!("to go on:\n{}", command_line(std::env::args_os()))
-}
-
-/// How to go on with what is left, where nothing is remembered; `are_last`: behind all that was begun.
-pub fn without_ledger(are_last: bool) -> String {
-    let what = if are_last {
-        "repeat the command without the messages before that one"
-    } else {
-        "send the messages that were not begun; --report names them"
-    };
-    format!("to go on: {what}; a run with --ledger DIR can simply be repeated")
 }
 
 /// `words` as they are typed to a shell.
@@ -112,33 +120,46 @@ mod tests {
     use crate::local_error::LocalError;
 
     #[test]
-    fn nobody_is_told_to_repeat_what_another_session_has_done() {
-        let record = |number: u64, kind: Kind| Record {
+    fn nobody_is_told_to_repeat_what_is_done_or_to_leave_out_what_is_not() {
+        let none = [].as_slice();
+        let policy = Policy { style: ExitStyle::Mta, uncertain: Uncertain::Defer, soft_bounce: false };
+        // By message: those not begun, those deferred, those that an earlier run has delivered.
+        for (not_begun, deferred, done, said, to_go_on) in [
+            ([2, 1].as_slice(), none, [0].as_slice(), "2 messages not begun, from m1 on", "from m1 on;"),
+            (&[2, 1], &[0], none, "2 messages not begun, from m1 on", "from m0 on;"),
+            (&[2, 1], none, &[3], "2 messages not begun, the first is m1", "calls deferred"),
+            (&[2], &[0], &[1], "1 message not begun, m2", "calls deferred"),
+            (&[2], &[1], &[1], "1 message not begun, m2", "calls deferred"),
+        ] {
+            let mut left = Left::default();
+            let error = |kind| Conclusion::LocalError(LocalError::input(kind, "stopped"));
+            let all = not_begun.iter().map(|number| (*number, error(Kind::NotBegun)));
+            let all = all.chain(deferred.iter().map(|number| (*number, error(Kind::Lost))));
+            for (number, conclusion) in all.chain(done.iter().map(|number| (*number, Conclusion::Earlier))) {
+                let record = record(number, conclusion);
+                let judgement = record.conclusion.judge(&policy);
+                assert_eq!(left.takes(&record, judgement), not_begun.contains(&number));
+            }
+            let (line, ..) = left.diagnostic(&policy).unwrap();
+            assert!(line.contains(said), "{line}");
+            let words = left.to_go_on(false).unwrap();
+            assert!(words.contains(to_go_on), "{words}");
+        }
+        assert_eq!(Left::default().to_go_on(true), None);
+    }
+
+    fn record(number: u64, conclusion: Conclusion) -> Record {
+        Record {
             message: format!("m{number}").into(),
             message_id: None,
             sender: "".into(),
             recipient: None,
-            conclusion: Conclusion::LocalError(LocalError::input(kind, "stopped")),
+            conclusion,
             server: None,
             attempts: 0,
             seconds: 0.0,
             is_last: true,
             number,
-        };
-        let policy = Policy { style: ExitStyle::Mta, uncertain: Uncertain::Defer, soft_bounce: false };
-        for (begun, said) in
-            [(0, "2 messages not begun, from m1 on"), (3, "2 messages not begun, the first is m1")]
-        {
-            let mut left = NotBegun::default();
-            for (number, kind) in [(2, Kind::NotBegun), (begun, Kind::Lost), (1, Kind::NotBegun)] {
-                let record = record(number, kind);
-                let judgement = record.conclusion.judge(&policy);
-                assert_eq!(left.takes(&record, judgement), kind == Kind::NotBegun);
-            }
-            let (line, ..) = left.diagnostic(&policy).unwrap();
-            assert!(line.contains(said), "{line}");
-            assert_eq!(left.are_last(), begun == 0);
-            assert_eq!(without_ledger(left.are_last()).contains("before that one"), begun == 0);
         }
     }
 

@@ -22,7 +22,7 @@ use lmtp_send::lmtp::printable;
 
 pub use answer::Answer;
 use diagnostics::Diagnostics;
-use going_on::NotBegun;
+use going_on::Left;
 pub use never_begun::never_begun;
 use never_begun::unknown;
 pub use probe::{Answered, Probe};
@@ -97,8 +97,8 @@ pub struct Report {
     /// What is said of messages some of whose recipients are still to come.
     begun: Vec<(Arc<str>, Diagnostics)>,
     warnings: Vec<String>,
-    /// Messages that a signal has left.
-    not_begun: NotBegun,
+    /// What is left to be done.
+    left: Left,
     several: bool,
     /// The exit code of a probe that monitoring has been told of; nothing else is said then.
     monitored: Option<u8>,
@@ -123,7 +123,7 @@ impl Report {
             at_the_end: Diagnostics::default(),
             begun: Vec::new(),
             warnings: Vec::new(),
-            not_begun: NotBegun::default(),
+            left: Left::default(),
             several,
             monitored: None,
         })
@@ -135,18 +135,15 @@ impl Report {
         if let Some(exit) = self.monitored {
             return exit;
         }
-        let mut to_go_on = None;
-        if let Some((line, judgement, number)) = self.not_begun.diagnostic(&self.terms.policy) {
+        if let Some((line, judgement, number)) = self.left.diagnostic(&self.terms.policy) {
             if let Some(facility) = self.terms.output.syslog {
                 self.log.get_or_insert_with(|| Log::open(facility)).write(judgement.class, &line);
             }
             self.at_the_end.add(Some(line), judgement, number);
-            let is_said = has_ledger && summary.is_some();
-            to_go_on = (!is_said).then(|| match has_ledger {
-                true => going_on::with_ledger(),
-                false => going_on::without_ledger(self.not_begun.are_last()),
-            });
         }
+        let is_said = !self.several || has_ledger && summary.is_some();
+        let to_go_on =
+            if is_said || !self.terms.stop.is_requested() { None } else { self.left.to_go_on(has_ledger) };
         let judgement = self.at_the_end.deciding.map(|deciding| deciding.judgement);
         let mut lines = Vec::new();
         if !self.terms.output.quiet {
@@ -312,7 +309,7 @@ impl Reporter for Report {
             .saturating_sub(Duration::try_from_secs_f64(record.seconds).unwrap_or_default());
         self.until = Instant::now().checked_add(left).unwrap_or(self.until);
         let judgement = self.judge(&record.conclusion);
-        if self.not_begun.takes(&record, judgement) {
+        if self.left.takes(&record, judgement) {
             self.write(&record, judgement);
             return !self.lost;
         }
@@ -334,8 +331,8 @@ impl Reporter for Report {
     }
 
     fn warning(&mut self, text: &str) {
-        if self.terms.output.verbosity > 0 || io::stderr().is_terminal() {
-            self.warnings.push(format!("warning: {}", printable(text.as_bytes())));
+        if is_warned(&self.terms.output) {
+            self.warnings.push(warning(text));
         }
     }
 
@@ -361,6 +358,22 @@ impl Reporter for Report {
             progress.measure(measure);
         }
     }
+}
+
+/// Says something that is worth knowing and no failure, behind all else.
+pub fn warn(output: &Output, text: &str, stop: &Arc<Stop>) {
+    if is_warned(output) && !output.quiet {
+        say(&warning(text), GRACE, stop);
+    }
+}
+
+/// Whether anybody wants to know what is no failure.
+fn is_warned(output: &Output) -> bool {
+    output.verbosity > 0 || io::stderr().is_terminal()
+}
+
+fn warning(text: &str) -> String {
+    format!("warning: {}", printable(text.as_bytes()))
 }
 
 /// Who shows the dialogue with `server`, or how far a long message has got.

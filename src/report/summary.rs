@@ -18,6 +18,8 @@ const BUCKETS: usize = 36 * PARTS as usize;
 /// What has been counted so far.
 struct Summary {
     messages: u64,
+    /// Those that were begun.
+    begun: u64,
     octets: u64,
     sessions: u64,
     delivered: u64,
@@ -83,6 +85,7 @@ impl<'a> Tally<'a> {
 impl Reporter for Tally<'_> {
     fn record(&mut self, record: Record) -> bool {
         self.summary.count(self.report.judge(&record.conclusion).class);
+        self.summary.messages += u64::from(record.is_last);
         self.report.record(record)
     }
 
@@ -109,6 +112,7 @@ impl Default for Summary {
         let latency = Latency { counts: Vec::new(), longest: Duration::ZERO };
         Self {
             messages: 0,
+            begun: 0,
             octets: 0,
             sessions: 0,
             delivered: 0,
@@ -127,7 +131,7 @@ impl Summary {
         match measure {
             Measure::Expected(_) => {}
             Measure::Session => self.sessions += 1,
-            Measure::Message => self.messages += 1,
+            Measure::Message => self.begun += 1,
             Measure::Octets(octets) => self.octets += octets,
             Measure::Reply(time) => self.latency.count(time),
         }
@@ -152,7 +156,7 @@ impl Summary {
     }
 
     fn rate(&self, time: Duration) -> f64 {
-        self.messages as f64 / time.as_secs_f64().max(1e-6)
+        self.begun as f64 / time.as_secs_f64().max(1e-6)
     }
 
     fn json(&self, time: Duration) -> String {
@@ -279,7 +283,7 @@ mod tests {
 
     #[test]
     fn what_is_left_is_said() {
-        let mut summary = Summary::default();
+        let mut summary = Summary { messages: 2, ..Summary::default() };
         [
             Measure::Session,
             Measure::Message,

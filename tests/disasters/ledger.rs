@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -319,6 +320,28 @@ fn killed_between_the_message_and_its_reply() {
     let client = Client::new().typed(ONE).arg("--sink", &home.path().join("sink")).arg("--ledger", &ledger);
     let ran = client.run().exits(0).outcomes(&["delivered"]);
     assert_eq!(ran.report()[0]["attempts"], 1);
+    assert_eq!(journals(home.path()), 0);
+}
+
+#[test]
+fn killed_while_it_tells_what_it_came_to() {
+    // Who sees it killed repeats it: nothing is forgotten before all has been told.
+    let home = tempfile::tempdir().unwrap();
+    let mbox = mbox(home.path(), 4);
+    let (mut unread, full) = std::io::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&full, 4096).unwrap();
+    (&full).write_all(&[b'-'; 4096]).unwrap();
+    let running = run(home.path(), &mbox).typed("--summary text").stderr(full).start();
+    let patience = std::time::Instant::now() + crate::scripted::PATIENCE;
+    while copies(home.path()).len() < 4 && std::time::Instant::now() < patience {
+        thread::sleep(Duration::from_millis(10));
+    }
+    thread::sleep(Duration::from_millis(300));
+    assert!(!running.kill(), "it still had something to say");
+    unread.read_to_end(&mut Vec::new()).unwrap();
+    assert_eq!(journals(home.path()), 1);
+    run(home.path(), &mbox).run().exits(0);
+    assert_eq!(copies(home.path()).values().copied().collect::<Vec<_>>(), [1; 4]);
     assert_eq!(journals(home.path()), 0);
 }
 

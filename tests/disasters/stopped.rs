@@ -59,7 +59,8 @@ fn told_to_stop_between_many_messages() {
     let expected =
         format!("4.3.0 999 messages not begun, from {} on: stopped by a signal", files[1].display());
     assert_eq!(lines[0], expected);
-    assert!(lines[1].starts_with("to go on: ") && lines[1].contains("--ledger"), "{}", lines[1]);
+    let expected = format!("to go on: send the messages from {} on; ", files[1].display());
+    assert!(lines[1].starts_with(&expected) && lines[1].contains("--ledger"), "{}", lines[1]);
     assert!(
         ran.report()[1..]
             .iter()
@@ -95,6 +96,7 @@ fn told_to_stop_between_the_recipients_of_a_message() {
     let own = format!("4.3.0 <b@example.net>: stopped by a signal ({})", files[0].display());
     let left = format!("4.3.0 1 message not begun, {}: stopped by a signal", files[1].display());
     assert_eq!(ran.stderr.lines().take(2).collect::<Vec<_>>(), [own, left], "{}", ran.stderr);
+    assert!(ran.stderr.contains("to go on: send what --report calls deferred"), "{}", ran.stderr);
 }
 
 #[test]
@@ -107,6 +109,8 @@ fn told_to_stop_and_the_server_says_nothing() {
     let ran = running.wait().exits(75).within(8.0);
     server.finish();
     assert_eq!(counts(&ran), [0, 4, 1]);
+    let expected = format!("to go on: send the messages from {} on; ", files[0].display());
+    assert!(ran.stderr.contains(&expected), "what was in flight is left too: {}", ran.stderr);
     assert!(ran.took > Duration::from_secs(2), "{:?}", ran.took);
     assert!(ran.stderr.contains("the message may have been delivered"), "{}", ran.stderr);
 }
@@ -143,6 +147,7 @@ fn told_to_stop_with_a_ledger() {
     let ran = running.wait().exits(75);
     // What is said is run as it stands.
     let summary: serde_json::Value = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
+    assert_eq!(summary["messages"], 6, "those that were not begun are counted, as their recipients are");
     let words = summary["to_go_on"].as_str().unwrap();
     let line = words.lines().last().unwrap().to_owned();
     assert!(line.contains("'") && line.contains("the ledger"), "{line}");
@@ -185,6 +190,26 @@ fn told_to_stop_while_one_of_several_is_sent() {
     let ran = ran.exits(75).within(6.0);
     assert_eq!(counts(&ran), [2, 4, 0]);
     assert!(ran.stderr.starts_with("4.3.0 2 messages not begun, from "), "{}", ran.stderr);
+}
+
+#[test]
+fn told_to_stop_when_all_are_begun_and_one_is_left() {
+    let home = tempfile::tempdir().unwrap();
+    let files = files(home.path(), 2);
+    for (ledger, expected) in
+        [(false, format!("from {} on; ", files[1].display())), (true, "--ledger".into())]
+    {
+        let client = |server: &Server| {
+            let client = Client::to(server).typed(ONE).args(&files);
+            if ledger { client.arg("--ledger", &home.path().join("ledger")) } else { client }
+        };
+        let (server, running) = stopped(client, &["250 2.0.0 delivered", "421 4.3.2 going down"]);
+        let ran = running.wait().exits(75);
+        server.finish();
+        assert_eq!(counts(&ran), [1, 1, 0]);
+        let (_, words) = ran.stderr.split_once("to go on:").unwrap();
+        assert!(words.contains(&expected), "{}", ran.stderr);
+    }
 }
 
 #[test]
