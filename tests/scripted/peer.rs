@@ -280,6 +280,8 @@ impl Peer {
     /// Lets `pause` pass, reading nothing.
     pub fn pause(&mut self, pause: Duration) {
         std::thread::sleep(pause);
+        // It is no time that the client took.
+        self.until += pause;
     }
 
     /// Reads at most `count` octets once, as a slow server does. `false`: the client has closed.
