@@ -31,10 +31,10 @@ pub use configuration::Configuration;
 use parse::Contradiction;
 pub use parse::{Unparsed, exit_style, exit_wishes, is_sendmail, parse, typed_only};
 pub use protocol::{
-    AuthenticationArgs, Body, Facility, MechanismName, NotificationArgs, Notify, Protocol, QueryArgs, Ret,
-    TlsArgs, TlsMode, TransactionArgs, Verb,
+    AuthenticationArgs, BodyName, Facility, MechanismName, NotificationArgs, Notify, Protocol, QueryArgs,
+    Ret, TlsArgs, TlsMode, TransactionArgs, VerbName,
 };
-use sendmail::Submission;
+use sendmail::SendmailArgs;
 pub use settings::{Settings, Sources};
 pub use value::Proxy;
 
@@ -76,7 +76,7 @@ pub struct Args {
 
     /// What sendmail's command line asks for, where that was typed.
     #[arg(skip)]
-    pub submission: Option<Submission>,
+    pub submission: Option<SendmailArgs>,
 }
 
 /// Files, destination, envelope, session, outcome and output: all that most command lines have.

@@ -9,7 +9,7 @@ use clap::{Args as _, Command, CommandFactory, FromArgMatches, ValueEnum};
 use super::bulk::Bulk;
 use super::configuration::Configuration;
 use super::protocol::{Protocol, QueryArgs};
-use super::sendmail::{self, Name, Submission};
+use super::sendmail::{self, Name, SendmailArgs};
 use super::settings::{self, Found, Group, SCHEMA, Settings, Sources};
 use super::{Args, DestinationArgs, EnvelopeArgs, ExitStyle, Usual};
 use super::{help, hint};
@@ -120,7 +120,7 @@ pub fn is_sendmail(argv: &[OsString]) -> bool {
 }
 
 /// Sendmail's command line in our own words, those before `place` among them.
-fn submitted(argv: &[OsString], place: usize) -> Result<(Vec<OsString>, Submission), Unparsed> {
+fn submitted(argv: &[OsString], place: usize) -> Result<(Vec<OsString>, SendmailArgs), Unparsed> {
     let ours = argv.iter().take((place - 1).max(1));
     let submission = sendmail::parse(argv.get(place..).unwrap_or_default())
         .map_err(|why| Unparsed::Error(format!("error: {why}")))?;
@@ -373,7 +373,7 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
-    use super::super::{Body, MechanismName, Notify, Ret};
+    use super::super::{BodyName, MechanismName, Notify, Ret};
     use super::*;
 
     fn owned(first: &[&str], more: &[&str]) -> Vec<OsString> {
@@ -550,7 +550,7 @@ mod tests {
         let args =
             with(&["--auth", "SCRAM-SHA-256", "--body", "8BITMIME", "--notify", "SUCCESS,DELAY"]).unwrap();
         assert_eq!(args.protocol.authentication.auth, Some(MechanismName::ScramSha256));
-        assert_eq!(args.protocol.transaction.body, Some(Body::EightBitMime));
+        assert_eq!(args.protocol.transaction.body, Some(BodyName::EightBitMime));
         assert_eq!(args.protocol.notification.notify, [Notify::Success, Notify::Delay]);
     }
 

@@ -78,7 +78,7 @@ pub struct TransactionArgs {
     /// Body: 7bit, 8bitmime or binarymime [default: 8bitmime]
     #[arg(long, value_name = "TYPE", ignore_case = true, hide_possible_values = true)]
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
-    pub body: Option<Body>,
+    pub body: Option<BodyName>,
 
     /// Add a parameter to MAIL, sent as given; repeatable
     #[arg(long, value_name = "KEY[=VALUE]", value_parser = text())]
@@ -98,7 +98,7 @@ pub struct TransactionArgs {
     /// The command that begins a transaction (RFC 821) [default: mail]
     #[arg(long, value_name = "mail|send|soml|saml", ignore_case = true, hide_possible_values = true)]
     #[arg(allow_hyphen_values = true, help_heading = PARAMETERS)]
-    pub verb: Option<Verb>,
+    pub verb: Option<VerbName>,
 
     /// Send a small test message instead of FILE
     #[arg(long, value_name = "SUBJECT", num_args = 0..=1, require_equals = true, value_parser = value::line)]
@@ -354,7 +354,7 @@ pub enum Notify {
 
 /// What the body is declared to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Body {
+pub enum BodyName {
     /// Lines of US-ASCII (RFC 6152).
     #[value(name = "7bit")]
     SevenBit,
@@ -368,7 +368,7 @@ pub enum Body {
 
 /// The command that begins a transaction (RFC 821 §3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Verb {
+pub enum VerbName {
     /// To the mailbox.
     Mail,
     /// To the terminal.

@@ -34,7 +34,7 @@ impl Name {
 
 /// What sendmail's options ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Submission {
+pub struct SendmailArgs {
     /// The header's recipients are served beside those that are given.
     pub from_headers: bool,
     /// A line of a lone dot is content.
@@ -60,8 +60,8 @@ pub const NO_QUEUE: &str = "Mail queue is empty\n";
 /// # Errors
 ///
 /// Why an option cannot be had.
-pub fn parse(words: &[OsString]) -> Result<Submission, String> {
-    let mut submission = Submission::default();
+pub fn parse(words: &[OsString]) -> Result<SendmailArgs, String> {
+    let mut submission = SendmailArgs::default();
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match word.as_bytes() {
@@ -75,7 +75,7 @@ pub fn parse(words: &[OsString]) -> Result<Submission, String> {
     Ok(submission)
 }
 
-impl Submission {
+impl SendmailArgs {
     /// The options in one word; an argument may be the next of `words`.
     fn cluster(&mut self, cluster: &[u8], words: &mut std::slice::Iter<'_, OsString>) -> Result<(), String> {
         let Some((&letter, rest)) = cluster.split_first() else { return Ok(()) };
@@ -177,7 +177,7 @@ fn ours(word: &OsStr) -> String {
 mod tests {
     use super::*;
 
-    fn parsed(line: &str) -> Result<Submission, String> {
+    fn parsed(line: &str) -> Result<SendmailArgs, String> {
         parse(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
     }
 

@@ -104,7 +104,7 @@ impl Worker<'_> {
             return self.settle(number, recipient, what, server);
         };
         if let Some(mail) = self.mails.get_mut(&number) {
-            mail.conclude(recipient, what, server, false);
+            mail.record_attempt(recipient, what, server, false);
             self.queue.push_later(number, recipient, at);
             self.resting.push(number);
         }
@@ -130,7 +130,7 @@ impl Worker<'_> {
             self.reporter.warning(&error.text);
             self.run.lose_ledger();
         }
-        mail.conclude(recipient, what, server, true);
+        mail.record_attempt(recipient, what, server, true);
         while let Some(record) = self.mails.get_mut(&number).and_then(|mail| mail.next_record()) {
             self.tell(record);
         }

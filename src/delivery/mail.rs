@@ -226,7 +226,7 @@ impl Mail {
     }
 
     /// What an attempt came to for `recipient`. Once it is `settled`, that stands.
-    pub fn conclude(
+    pub fn record_attempt(
         &mut self,
         recipient: usize,
         conclusion: Conclusion,

@@ -15,7 +15,7 @@ use crate::process::{kind, unusable};
 use crate::stop::Stop;
 
 /// How long the end of the run waits for others who have the ledger locked.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LEDGER_WAIT: Duration = Duration::from_secs(10);
 /// How long it waits at a time.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -106,7 +106,7 @@ impl Memory {
     /// The ledger remembers too much.
     pub fn finish(self, stop: &Stop) -> Result<(), LocalError> {
         let Some(ledger) = &self.ledger else { return Ok(()) };
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + LEDGER_WAIT;
         let _waiting = stop.waiting(|| "waiting for another run to release the ledger".to_owned());
         let mut locked = ledger.lock().unwrap_or_else(PoisonError::into_inner);
         while !locked.finish(self.again.load(Ordering::Relaxed)).map_err(|e| not_kept(&e))? {

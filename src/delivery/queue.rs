@@ -82,10 +82,10 @@ impl Queue {
         self.later.len() >= MANY
     }
 
-    /// The recipients of a message that wait for their time: they wait no longer.
-    pub fn withdraw(&mut self, mail: usize) -> Vec<usize> {
+    /// The recipients of a message that wait for their time wait no longer.
+    pub fn withdraw(&mut self, mail: usize) {
         let key = self.later.keys().find(|(_, other)| *other == mail).copied();
-        key.and_then(|key| self.later.remove(&key)).unwrap_or_default()
+        key.and_then(|key| self.later.remove(&key));
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
         queue.push_later(2, 0, at(3));
         queue.push_later(1, 2, at(9));
         queue.push_later(3, 0, at(4));
-        assert_eq!(queue.withdraw(3), [0]);
+        queue.withdraw(3);
         assert!(queue.is_empty());
         assert_eq!(queue.pop(|| at(2)), None);
         assert_eq!(queue.next_due(), Some(at(3)));

@@ -21,7 +21,7 @@ use crate::local_error::LocalError;
 use crate::stop::Wait;
 
 /// A pause that a session stands without harm.
-const PATIENCE: Duration = Duration::from_secs(1);
+const HARMLESS_PAUSE: Duration = Duration::from_secs(1);
 
 impl Worker<'_> {
     /// What is to be done next: what is left of a message that was begun, what is to be tried again, else the next
@@ -99,7 +99,7 @@ impl Worker<'_> {
 
     /// Waits until `at`. A session is kept open where that is soon, and nothing is to be known before.
     fn pause(&mut self, at: Instant) {
-        let soon = at.saturating_duration_since(Instant::now()) <= PATIENCE;
+        let soon = at.saturating_duration_since(Instant::now()) <= HARMLESS_PAUSE;
         if !soon || self.queue.next_due().is_some() {
             self.hang_up();
         } else if self.hear_replies().is_err() {

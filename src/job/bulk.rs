@@ -16,7 +16,7 @@ const LEDGER_DAYS: u32 = 7;
 
 /// How many messages are sent, how fast, and what follows a failure.
 #[derive(Clone, Debug, Default)]
-pub struct Bulk {
+pub struct BulkTerms {
     /// Sessions side by side; 0 is 1.
     pub connections: usize,
     /// Messages per second at most.
@@ -52,7 +52,7 @@ pub struct Summing {
     pub by_itself: bool,
 }
 
-impl Bulk {
+impl BulkTerms {
     /// What the options mean.
     #[must_use]
     pub fn new(options: &cli::Bulk, output: &Output, files: &[PathBuf]) -> Self {

@@ -12,7 +12,7 @@ mod submission;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-pub use bulk::{Bulk, no_recipients_for};
+pub use bulk::{BulkTerms, no_recipients_for};
 pub use own_name::{full_name, host_name, own_address};
 pub use parameters::{Parameters, ServerParameters};
 pub use questions::{Questions, Thresholds};
@@ -55,9 +55,9 @@ pub struct Job {
     /// What is worth knowing and no failure.
     pub warnings: Vec<String>,
     /// Which messages.
-    pub messages: Messages,
+    pub messages: MessageTerms,
     /// How many messages are sent, how fast, and what follows a failure.
-    pub bulk: Bulk,
+    pub bulk: BulkTerms,
     /// How outcomes become exit codes.
     pub policy: Policy,
     /// What is told, and where.
@@ -66,7 +66,7 @@ pub struct Job {
 
 /// Which messages, and what is left in them.
 #[derive(Debug)]
-pub struct Messages {
+pub struct MessageTerms {
     /// The messages; `-` is standard input.
     pub inputs: Vec<PathBuf>,
     /// A message of our own is sent, about that.
@@ -246,12 +246,12 @@ impl Job {
             transaction: TransactionTerms::new(args)?,
             questions,
             warnings: args.warnings.clone(),
-            messages: Messages {
+            messages: MessageTerms {
                 inputs: inputs(args),
                 test: args.protocol.transaction.test.clone(),
                 keep_bcc: usual.envelope.keep_bcc,
             },
-            bulk: Bulk::new(&args.bulk, &output, &usual.files),
+            bulk: BulkTerms::new(&args.bulk, &output, &usual.files),
             policy: policy(usual),
             output,
         })
@@ -307,20 +307,20 @@ fn inputs(args: &Args) -> Vec<PathBuf> {
     }
 }
 
-fn verb(option: Option<cli::Verb>) -> Verb {
+fn verb(option: Option<cli::VerbName>) -> Verb {
     match option {
-        None | Some(cli::Verb::Mail) => Verb::Mail,
-        Some(cli::Verb::Send) => Verb::Send,
-        Some(cli::Verb::Soml) => Verb::Soml,
-        Some(cli::Verb::Saml) => Verb::Saml,
+        None | Some(cli::VerbName::Mail) => Verb::Mail,
+        Some(cli::VerbName::Send) => Verb::Send,
+        Some(cli::VerbName::Soml) => Verb::Soml,
+        Some(cli::VerbName::Saml) => Verb::Saml,
     }
 }
 
-fn body(option: Option<cli::Body>) -> Body {
+fn body(option: Option<cli::BodyName>) -> Body {
     match option {
-        None | Some(cli::Body::EightBitMime) => Body::EightBit,
-        Some(cli::Body::SevenBit) => Body::SevenBit,
-        Some(cli::Body::BinaryMime) => Body::Binary,
+        None | Some(cli::BodyName::EightBitMime) => Body::EightBit,
+        Some(cli::BodyName::SevenBit) => Body::SevenBit,
+        Some(cli::BodyName::BinaryMime) => Body::Binary,
     }
 }
 

@@ -84,17 +84,8 @@ fn message_in(octets: &[u8], at_line_start: bool, at_end: bool) -> (usize, bool)
 
 #[cfg(test)]
 mod tests {
+    use super::super::slow::Slow;
     use super::*;
-
-    /// Gives a few octets at a time.
-    struct Slow<'a>(&'a [u8], usize);
-
-    impl Read for Slow<'_> {
-        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-            let room = buf.len().min(self.1);
-            self.0.read(&mut buf[..room])
-        }
-    }
 
     #[test]
     fn a_line_of_a_lone_dot_ends_the_message() {

@@ -359,18 +359,9 @@ impl Member {
 
 #[cfg(test)]
 mod tests {
+    use super::super::slow::Slow;
     use super::*;
     use crate::lmtp::Content;
-
-    /// Gives a few octets at a time.
-    struct Slow<'a>(&'a [u8], usize);
-
-    impl Read for Slow<'_> {
-        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-            let room = buf.len().min(self.1);
-            self.0.read(&mut buf[..room])
-        }
-    }
 
     fn content(message: &Message) -> Vec<u8> {
         let (mut body, mut read, mut buf) = (message.open(), Vec::new(), vec![0; 70_000]);

@@ -13,6 +13,8 @@ mod lone_dot;
 pub mod mbox;
 mod piece;
 mod reading;
+#[cfg(test)]
+mod slow;
 mod store;
 
 use std::fmt;

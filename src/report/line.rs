@@ -97,7 +97,7 @@ fn command(stage: Stage) -> &'static str {
 }
 
 #[derive(Serialize)]
-struct Json<'a> {
+struct JsonLine<'a> {
     message: &'a str,
     message_id: Option<&'a str>,
     sender: &'a str,
@@ -105,13 +105,20 @@ struct Json<'a> {
     outcome: &'static str,
     exit: u8,
     time: String,
+    #[serde(flatten)]
+    verdict: JsonVerdict,
+    server: Option<&'a str>,
+    attempts: u32,
+    seconds: f64,
+}
+
+/// Where it was decided, and by which reply.
+#[derive(Serialize)]
+struct JsonVerdict {
     stage: &'static str,
     code: Option<u16>,
     enhanced: Option<String>,
     text: String,
-    server: Option<&'a str>,
-    attempts: u32,
-    seconds: f64,
 }
 
 /// The line of the JSON report.
@@ -132,7 +139,7 @@ pub fn json(record: &Record, judgement: Judgement) -> String {
     };
     let own = reply.and_then(Reply::enhanced).map(|e| e.to_string());
     let by_table = (reply.is_none()).then(|| judgement.status.to_string());
-    let line = Json {
+    let line = JsonLine {
         message: &record.message,
         message_id: record.message_id.as_deref(),
         sender: &record.sender,
@@ -140,10 +147,12 @@ pub fn json(record: &Record, judgement: Judgement) -> String {
         outcome: judgement.class.name(),
         exit: judgement.exit,
         time: rfc3339(SystemTime::now()),
-        stage: stage.name(),
-        code: reply.map(Reply::code),
-        enhanced: own.or(by_table),
-        text,
+        verdict: JsonVerdict {
+            stage: stage.name(),
+            code: reply.map(Reply::code),
+            enhanced: own.or(by_table),
+            text,
+        },
         server: record.server.as_deref(),
         attempts: record.attempts,
         seconds: (record.seconds * 1e6).round() / 1e6,

@@ -28,7 +28,7 @@ use crate::wait::write_at_once;
 /// How long work may take before anything is shown of it.
 const SILENCE: Duration = Duration::from_secs(1);
 /// How long something may be waited for before that is shown.
-const PATIENCE: Duration = Duration::from_secs(2);
+const SHOWN_AFTER: Duration = Duration::from_secs(2);
 /// How often a log has a line.
 const EVERY: Duration = Duration::from_secs(10);
 /// How often the line on the terminal is renewed.
@@ -56,7 +56,7 @@ enum Style {
 struct State {
     style: Style,
     began: Instant,
-    messages: Messages,
+    messages: MessageCounts,
     threads: HashMap<ThreadId, Activity>,
     /// When the line that stands on the terminal, or the last one in the log, was written.
     shown: Option<Instant>,
@@ -64,7 +64,7 @@ struct State {
 
 /// Counts for many messages.
 #[derive(Default)]
-struct Messages {
+struct MessageCounts {
     /// How many there are; 0: nobody knows.
     expected: u64,
     taken: u64,
@@ -140,7 +140,7 @@ impl Progress {
 
 impl Watcher for Progress {
     fn set(&self, wait: Option<Wait>) -> Option<Wait> {
-        let is_resumed = wait.as_ref().is_some_and(|wait| wait.since.elapsed() >= PATIENCE);
+        let is_resumed = wait.as_ref().is_some_and(|wait| wait.since.elapsed() >= SHOWN_AFTER);
         let mut state = self.lock();
         let activity = state.threads.entry(thread::current().id()).or_default();
         let was_resumed = std::mem::replace(&mut activity.is_resumed, is_resumed);
@@ -165,7 +165,7 @@ impl Watcher for Progress {
 
 impl State {
     fn new(style: Style, began: Instant) -> Self {
-        let messages = Messages::default();
+        let messages = MessageCounts::default();
         Self { style, began, messages, threads: HashMap::new(), shown: None }
     }
 
@@ -238,7 +238,7 @@ impl State {
     }
 
     fn many(&self, now: Instant) -> String {
-        let Messages { expected, done, octets, not_delivered, .. } = self.messages;
+        let MessageCounts { expected, done, octets, not_delivered, .. } = self.messages;
         let elapsed = (now - self.began).as_secs_f64().max(1e-3);
         let rate = done as f64 / elapsed;
         let sent = octets + self.threads.values().filter_map(|t| t.sending).map(|s| s.octets).sum::<u64>();
@@ -270,7 +270,7 @@ impl State {
     /// What has been waited for the longest, where everybody waits.
     fn wait(&self, now: Instant) -> Option<String> {
         let waits: Vec<&Wait> = self.threads.values().filter_map(|t| t.wait.as_ref()).collect();
-        if waits.iter().any(|wait| now.saturating_duration_since(wait.since) < PATIENCE) {
+        if waits.iter().any(|wait| now.saturating_duration_since(wait.since) < SHOWN_AFTER) {
             return None;
         }
         let wait = waits.into_iter().min_by_key(|wait| wait.since)?;
@@ -361,7 +361,7 @@ mod tests {
         let counted = |ms, expected| {
             said(ms, |state, _, _| {
                 state.messages =
-                    Messages { expected, taken: 41, done: 40, octets: 5 << 10, not_delivered: 3 };
+                    MessageCounts { expected, taken: 41, done: 40, octets: 5 << 10, not_delivered: 3 };
             })
         };
         assert_eq!(counted(900, 100), None);
@@ -377,7 +377,8 @@ mod tests {
         let began = Instant::now();
         let mut state = State::new(Style::Log(Duration::from_secs(10)), began);
         let mut said = |ms, expected, done| {
-            state.messages = Messages { expected, taken: done, done, octets: done << 10, not_delivered: 0 };
+            state.messages =
+                MessageCounts { expected, taken: done, done, octets: done << 10, not_delivered: 0 };
             assert_eq!(state.cleared(), None, "nothing is to be cleared away");
             state.due(began + Duration::from_millis(ms))
         };
@@ -434,7 +435,7 @@ mod tests {
     #[test]
     fn a_person_who_types_is_not_disturbed() {
         let line = said(9000, |state, began, thread| {
-            state.messages = Messages { expected: 9, ..Messages::default() };
+            state.messages = MessageCounts { expected: 9, ..MessageCounts::default() };
             let wait = Wait { what: String::new(), since: began };
             state.threads.insert(thread, Activity { wait: Some(wait), ..Activity::default() });
         });

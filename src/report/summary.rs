@@ -38,7 +38,7 @@ struct Latency {
 }
 
 #[derive(Serialize)]
-struct Json {
+struct JsonSummary {
     messages: u64,
     delivered: u64,
     deferred: u64,
@@ -160,7 +160,7 @@ impl Summary {
     }
 
     fn json(&self, time: Duration) -> String {
-        let json = Json {
+        let json = JsonSummary {
             messages: self.messages,
             delivered: self.delivered,
             deferred: self.deferred,

@@ -2,7 +2,7 @@
 //!
 //! The protocol is that of syslog(3): a datagram (to some daemons a stream) to `/dev/log`, which begins with facility and
 //! severity in angle brackets (RFC 3164 §4.1.1); the daemon puts time and host before it. That nobody listens there, or
-//! not for now, is never an error of the delivery: a line is waited for [`PATIENCE`] once, and then there is no log.
+//! not for now, is never an error of the delivery: a line is waited for [`DAEMON_WAIT`] once, and then there is no log.
 
 use std::io::{self, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -15,7 +15,7 @@ use crate::exit::Class;
 /// Where the daemon listens.
 const SOCKET: &str = "/dev/log";
 /// How long a daemon that takes nothing is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
+const DAEMON_WAIT: Duration = Duration::from_secs(1);
 /// The most of a line, in octets: daemons cut lines of some thousands.
 const MAX_LINE: usize = 4000;
 
@@ -56,12 +56,12 @@ impl Log {
 impl Daemon {
     fn at(path: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(DAEMON_WAIT))?;
         if socket.connect(path).is_ok() {
             return Ok(Self::Datagrams(socket));
         }
         let stream = UnixStream::connect(path)?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(DAEMON_WAIT))?;
         Ok(Self::Stream(stream))
     }
 

@@ -17,7 +17,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_error};
 use rustix::net::{AddressFamily, SocketAddrUnix, bind, connect as connect_fd};
 
 use super::resolve::{self, resolve};
-use super::sink::{Server, SinkTransport};
+use super::sink::{SinkServer, SinkTransport};
 use super::stream::Stream;
 use super::{Limits, Link, Local, exec};
 use crate::process::denied;
@@ -187,7 +187,7 @@ pub fn connect(
             let name =
                 hostname::get().map_or_else(|_| "localhost".into(), |n| n.to_string_lossy().into_owned());
             Ok(Local {
-                sink: SinkTransport::new(Server::new(dir.clone(), &name)),
+                sink: SinkTransport::new(SinkServer::new(dir.clone(), &name)),
                 limits,
                 stop: Arc::clone(stop),
             }

@@ -1,6 +1,6 @@
 //! The built-in server behind `--sink DIR`: LMTP as RFC 2033 has it, in this process, storing into Maildirs.
 //!
-//! [`Server`] is a machine of octets: commands go in, replies come out, in pieces of any size; no threads, no
+//! [`SinkServer`] is a machine of octets: commands go in, replies come out, in pieces of any size; no threads, no
 //! sockets, no waiting. It offers PIPELINING, SIZE, 8BITMIME, ENHANCEDSTATUSCODES, SMTPUTF8, CHUNKING and
 //! BINARYMIME, and it is strict where servers out there are lenient, for it is there to try clients out: lines
 //! end in CRLF, paths stand in angle brackets, unknown parameters are refused.
@@ -42,20 +42,20 @@ const EXTENSIONS: &str = "\r\n250-PIPELINING\r\n250-SIZE 0\r\n250-8BITMIME\r\n25
 
 /// An LMTP server, and one session with it.
 #[derive(Debug)]
-pub struct Server {
+pub struct SinkServer {
     name: String,
     store: Store,
     output: VecDeque<u8>,
     /// The beginning of a command whose end has not come.
     line: Vec<u8>,
-    phase: Phase,
+    phase: SinkPhase,
     greeted: bool,
-    transaction: Option<Transaction>,
+    transaction: Option<SinkTransaction>,
 }
 
 /// What the next octet belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum SinkPhase {
     Command,
     /// The message after DATA.
     Text,
@@ -67,7 +67,7 @@ enum Phase {
 
 /// From MAIL to the replies to the message.
 #[derive(Debug)]
-struct Transaction {
+struct SinkTransaction {
     declared: Declared,
     /// The folder of each accepted recipient.
     folders: Vec<String>,
@@ -75,7 +75,7 @@ struct Transaction {
     message: Option<Message>,
 }
 
-impl Server {
+impl SinkServer {
     /// A server called `name` that stores below `dir`. Its greeting waits to be taken. `dir` is not touched
     /// before there is a message for it, and is then created if it is missing.
     pub fn new(dir: PathBuf, name: &str) -> Self {
@@ -84,7 +84,7 @@ impl Server {
             store: Store::new(dir, name),
             output: VecDeque::new(),
             line: Vec::new(),
-            phase: Phase::Command,
+            phase: SinkPhase::Command,
             greeted: false,
             transaction: None,
         };
@@ -97,10 +97,10 @@ impl Server {
         let mut rest = octets;
         while !rest.is_empty() {
             let used = match self.phase {
-                Phase::Command => self.take_line(rest),
-                Phase::Text => self.take_text(rest),
-                Phase::Chunk { left, last } => self.take_chunk(rest, left, last),
-                Phase::Closed => rest.len(),
+                SinkPhase::Command => self.take_line(rest),
+                SinkPhase::Text => self.take_text(rest),
+                SinkPhase::Chunk { left, last } => self.take_chunk(rest, left, last),
+                SinkPhase::Closed => rest.len(),
             };
             rest = rest.get(used..).unwrap_or_default();
         }
@@ -113,7 +113,7 @@ impl Server {
 
     /// The server takes no more. What it has said may still wait in the output.
     pub fn is_closed(&self) -> bool {
-        self.phase == Phase::Closed
+        self.phase == SinkPhase::Closed
     }
 
     fn say(&mut self, line: impl Display) {
@@ -122,7 +122,7 @@ impl Server {
 }
 
 /// Commands.
-impl Server {
+impl SinkServer {
     fn take_line(&mut self, octets: &[u8]) -> usize {
         let end = memchr::memchr(b'\n', octets).map(|at| at + 1);
         let used = end.unwrap_or(octets.len());
@@ -178,13 +178,13 @@ impl Server {
             return Err(reply(503, 5, 1, "MAIL belongs after LHLO, once in a transaction"));
         }
         let declared = command::mail(argument)?;
-        self.transaction = Some(Transaction { declared, folders: Vec::new(), message: None });
+        self.transaction = Some(SinkTransaction { declared, folders: Vec::new(), message: None });
         self.say(reply(250, 1, 0, "sender ok"));
         Ok(())
     }
 
     fn rcpt(&mut self, argument: &str) -> Result<(), Reply> {
-        let Some(transaction @ Transaction { message: None, .. }) = &mut self.transaction else {
+        let Some(transaction @ SinkTransaction { message: None, .. }) = &mut self.transaction else {
             return Err(reply(503, 5, 1, "RCPT belongs after MAIL, before the message"));
         };
         let address = command::rcpt(argument, transaction.declared.utf8)?;
@@ -201,7 +201,7 @@ impl Server {
             return Err(reply(503, 5, 1, "this message comes by BDAT")); // RFC 3030 §2, §3
         }
         transaction.message = Some(Message::new(Form::Dotted, &self.store, &transaction.folders));
-        self.phase = Phase::Text;
+        self.phase = SinkPhase::Text;
         self.say("354 end with a line of a single dot");
         Ok(())
     }
@@ -212,7 +212,7 @@ impl Server {
             self.close();
             return Err(reply(501, 5, 4, "syntax: BDAT octets [LAST]"));
         };
-        if let Some(transaction @ Transaction { message: None, .. }) = &mut self.transaction
+        if let Some(transaction @ SinkTransaction { message: None, .. }) = &mut self.transaction
             && !transaction.folders.is_empty()
         {
             let form = if transaction.declared.binary { Form::Binary } else { Form::Chunked };
@@ -224,12 +224,12 @@ impl Server {
 
     fn close(&mut self) {
         self.transaction = None;
-        self.phase = Phase::Closed;
+        self.phase = SinkPhase::Closed;
     }
 }
 
 /// The message.
-impl Server {
+impl SinkServer {
     fn message(&mut self) -> Option<&mut Message> {
         self.transaction.as_mut()?.message.as_mut()
     }
@@ -246,7 +246,7 @@ impl Server {
     fn take_chunk(&mut self, octets: &[u8], left: u64, last: bool) -> usize {
         let used = usize::try_from(left).map_or(octets.len(), |left| left.min(octets.len()));
         let left = left - used as u64;
-        self.phase = if left > 0 { Phase::Chunk { left, last } } else { Phase::Command };
+        self.phase = if left > 0 { SinkPhase::Chunk { left, last } } else { SinkPhase::Command };
         match self.message() {
             Some(message) => {
                 message.take(octets.get(..used).unwrap_or_default());
@@ -267,8 +267,8 @@ impl Server {
 
     /// Ends the transaction with a reply for each of its recipients, in order (RFC 2033 §4.2).
     fn deliver(&mut self) {
-        self.phase = Phase::Command;
-        let Some(Transaction { folders, message: Some(message), .. }) = self.transaction.take() else {
+        self.phase = SinkPhase::Command;
+        let Some(SinkTransaction { folders, message: Some(message), .. }) = self.transaction.take() else {
             return;
         };
         for (folder, result) in folders.iter().zip(message.deliver(&self.store, &folders)) {
@@ -301,16 +301,16 @@ fn not_stored(path: &Path, error: &io::Error) -> Reply {
     if full { reply(452, 3, 1, &text) } else { reply(451, 3, 0, &text) }
 }
 
-/// The connection to a [`Server`] in this process. It has no time limits, for it never waits: where a socket
+/// The connection to a [`SinkServer`] in this process. It has no time limits, for it never waits: where a socket
 /// would wait for a reply that cannot come, this fails at once.
 #[derive(Debug)]
 pub struct SinkTransport {
-    server: Server,
+    server: SinkServer,
 }
 
 impl SinkTransport {
     /// A connection to `server`, whose greeting can be read.
-    pub fn new(server: Server) -> Self {
+    pub fn new(server: SinkServer) -> Self {
         Self { server }
     }
 }

@@ -20,7 +20,7 @@ use super::{Origin, Setting, Sources};
 const MAX_OCTETS: u64 = 1024 * 1024;
 
 /// How long a pipe that nobody writes to is waited for.
-const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+const PIPE_WAIT: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// The table of tables whose keys are in force when `--profile` names them.
 const PROFILE: &str = "profile";
@@ -118,7 +118,7 @@ fn contents(path: &Path) -> io::Result<String> {
     let mut bounded = (&file).take(MAX_OCTETS + 1);
     loop {
         let mut readable = [PollFd::new(&file, PollFlags::IN)];
-        if poll(&mut readable, Some(&PATIENCE))? == 0 {
+        if poll(&mut readable, Some(&PIPE_WAIT))? == 0 {
             return Err(io::Error::other("no program writes to it"));
         }
         match bounded.read_to_end(&mut octets) {

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use crate::stop::Stop;
 
 /// How long a server's answer is waited for (resolv.conf(5) allows 5 s; this is the second time that it is asked).
-const PATIENCE: Duration = Duration::from_secs(2);
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// The response code for a name that does not exist (RFC 1035 §4.1.1).
 const NAME_ERROR: u8 = 3;
 
 /// What resolv.conf(5) says.
 #[derive(Debug, PartialEq, Eq)]
-struct Configuration {
+struct ResolvConf {
     servers: Vec<SocketAddr>,
     search: Vec<String>,
 }
@@ -31,8 +31,8 @@ pub fn denies(name: &str, until: Instant, stop: &Stop) -> bool {
     !is_local && names.all(|name| all_deny(&configuration.servers, &name, until, stop))
 }
 
-fn parse(text: &str) -> Configuration {
-    let mut configuration = Configuration { servers: Vec::new(), search: Vec::new() };
+fn parse(text: &str) -> ResolvConf {
+    let mut configuration = ResolvConf { servers: Vec::new(), search: Vec::new() };
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
         match words.next() {
@@ -69,7 +69,7 @@ fn ask(server: SocketAddr, id: [u8; 2], question: &[u8], until: Instant, stop: &
     socket.connect(server)?;
     socket.set_nonblocking(true)?;
     socket.send(question)?;
-    let until = until.min(Instant::now() + PATIENCE);
+    let until = until.min(Instant::now() + ANSWER_WAIT);
     loop {
         stop.wait(Some(socket.as_fd()), None, until)?;
         let mut answer = [0; 512];
@@ -109,7 +109,7 @@ mod tests {
         let text = "# x\nnameserver 192.0.2.1\ndomain a.example\nnameserver ::1\nsearch b.example c.example\noptions x\n";
         let servers = vec!["192.0.2.1:53".parse().unwrap(), "[::1]:53".parse().unwrap()];
         let search = vec!["b.example".to_owned(), "c.example".to_owned()];
-        assert_eq!(parse(text), Configuration { servers, search });
+        assert_eq!(parse(text), ResolvConf { servers, search });
     }
 
     #[test]

@@ -13,7 +13,7 @@ const HELLO: &str = "220 here LMTP lmtp-send sink ready\r\n250-here\r\n250-PIPEL
 
 /// A session in which the client sends `octets` in pieces of `size`: what the server said.
 fn talk_in_pieces(dir: &Path, octets: &[u8], size: usize) -> String {
-    let mut server = Server::new(dir.to_owned(), "here");
+    let mut server = SinkServer::new(dir.to_owned(), "here");
     let (mut said, mut buf) = (Vec::new(), [0; 7]);
     for piece in octets.chunks(size) {
         server.feed(piece);
@@ -117,7 +117,7 @@ fn wherever_the_client_goes_away_nothing_half_written_stays() {
 fn a_message_goes_to_disk_as_it_comes_and_away_with_its_transaction() {
     for ending in ["RSET\r\n", "LHLO me\r\n", "QUIT\r\n", "BDAT one\r\n"] {
         let dir = tempfile::tempdir().unwrap();
-        let mut server = Server::new(dir.path().to_owned(), "here");
+        let mut server = SinkServer::new(dir.path().to_owned(), "here");
         server.feed(b"LHLO me\r\nMAIL FROM:<>\r\nRCPT TO:<a>\r\nRCPT TO:<b>\r\nBDAT 1000000\r\n");
         (0..100).for_each(|_| server.feed(&[b'x'; 10_000]));
         assert!(files(dir.path())["a/tmp"][0].len() > 900_000);
@@ -281,7 +281,7 @@ fn sessions_side_by_side_share_a_new_maildir() {
 #[test]
 fn the_transport_never_waits() {
     let dir = tempfile::tempdir().unwrap();
-    let mut sink = SinkTransport::new(Server::new(dir.path().to_owned(), "here"));
+    let mut sink = SinkTransport::new(SinkServer::new(dir.path().to_owned(), "here"));
     let mut buf = [0; 99];
     let moved = |written, read, closed| Moved { written, read, closed };
     sink.enter(Stage::Greeting);
