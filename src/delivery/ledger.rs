@@ -170,7 +170,7 @@ impl Ledger {
     }
 
     /// The run ends: `again` when it is to be repeated, and what was delivered is to be remembered. `false`: the
-    /// ledger is locked, to be asked again soon.
+    /// ledger is locked, to be asked again soon. The run's own journal stays locked until the ledger is dropped.
     ///
     /// # Errors
     ///
@@ -352,6 +352,7 @@ mod tests {
         first.delivered(&id("one\n"), "a").unwrap();
         first.let_go(&id("one\n")).unwrap();
         first.finish(true).unwrap();
+        drop(first);
         let mut second = open(home.path());
         let again: Vec<_> = (0..3).map(|_| take(&mut second, "one\n", &["A@x", "a"]).unwrap()[1]).collect();
         assert_eq!(again, [true, true, false]);
