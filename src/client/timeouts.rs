@@ -26,7 +26,15 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    fn of(&self, stage: Stage) -> Duration {
+    /// `reply` for each step, `delivery` for the replies to the message.
+    #[must_use]
+    pub const fn new(reply: Duration, delivery: Duration) -> Self {
+        Self { reply, delivery }
+    }
+
+    /// The limit of `stage`: for a [`Transport`](crate::lmtp::Transport) of your own.
+    #[must_use]
+    pub fn of(&self, stage: Stage) -> Duration {
         match stage {
             Stage::Delivery | Stage::LastChunk => self.delivery,
             Stage::Quit => QUIT.min(self.reply),

@@ -249,7 +249,7 @@ impl Opening<'_> {
 
     fn connect(&self, note: Note<'_>) -> Result<Link, LocalError> {
         let handshake = self.job.session.tls.as_ref().map(|(_, tls)| self.identity(tls)).transpose()?;
-        let limits = Limits::new(self.job.session.timeout, self.job.session.data_timeout, self.deadline);
+        let limits = Limits::new(self.job.session.timeouts, self.deadline);
         let link = connect(self.destination, self.job.session.network, limits, self.stop, note);
         let mut link = link.map_err(|e| self.unreachable(&e))?;
         link.watch(self.stop, &self.server);

@@ -20,6 +20,7 @@ use security::Security;
 pub use security::{Credentials, Start};
 pub use submission::Submission;
 
+use lmtp_send::Timeouts;
 use lmtp_send::envelope::list;
 use lmtp_send::lmtp::session::{Body, Verb};
 use lmtp_send::lmtp::{Address, InvalidAddress, ReversePath, drop_repeated};
@@ -30,8 +31,6 @@ use crate::local_error::LocalError;
 use crate::stop::Stop;
 use crate::transport::{Destination, Network, Tls};
 
-const TIMEOUT: Duration = Duration::from_secs(120);
-const DATA_TIMEOUT: Duration = Duration::from_secs(600);
 /// For each message, unless it is given.
 pub const DEADLINE: Duration = Duration::from_secs(900);
 
@@ -84,10 +83,8 @@ pub struct SessionTerms {
     pub network: Network,
     /// The name said in LHLO.
     pub lhlo: String,
-    /// For the connection and each reply.
-    pub timeout: Duration,
-    /// For the replies to the message.
-    pub data_timeout: Duration,
+    /// How long each step may take.
+    pub timeouts: Timeouts,
     /// PIPELINING is made use of.
     pub pipelining: bool,
     /// For whom the session is, where the PROXY protocol says so.
@@ -180,6 +177,14 @@ pub fn placed(error: LocalError, settings: &Settings) -> LocalError {
     }
 }
 
+/// How long each step may take: what is said of replies alone is for those to the message as well.
+fn timeouts(usual: &Usual) -> Timeouts {
+    let usually = Timeouts::default();
+    let reply = usual.session.timeout;
+    let delivery = usual.session.data_timeout.or(reply).unwrap_or(usually.delivery);
+    Timeouts::new(reply.unwrap_or(usually.reply), delivery)
+}
+
 /// The time limit for each message.
 pub fn deadline(args: &Usual) -> Duration {
     args.session.deadline.unwrap_or(DEADLINE)
@@ -199,8 +204,7 @@ impl Job {
         let questions = Questions::new(&options.query)?;
         questions::monitored(&questions, policy(usual).style)?;
         let now = Instant::now();
-        let timeout = usual.session.timeout.unwrap_or(TIMEOUT);
-        let until = now.checked_add(timeout.min(deadline(usual))).unwrap_or(now);
+        let until = now.checked_add(timeouts(usual).reply.min(deadline(usual))).unwrap_or(now);
         let (tls_args, _copies) = security::without_fifos(&options.tls, until, stop)?;
         let (tls, warning) = security::tls(&tls_args, settings)?;
         let submission = Submission::new(args, until, stop)?;
@@ -269,8 +273,7 @@ impl SessionTerms {
                 bind: usual.destination.bind,
             },
             lhlo: own_name::lhlo(usual.session.lhlo.clone().or_else(|| of_sink(usual)), until, stop)?,
-            timeout: usual.session.timeout.unwrap_or(TIMEOUT),
-            data_timeout: usual.session.data_timeout.or(usual.session.timeout).unwrap_or(DATA_TIMEOUT),
+            timeouts: timeouts(usual),
             pipelining: !options.transaction.no_pipelining,
             proxy: options.proxied.proxy,
             xclient: xclient(&options.proxied.xclient)?,

@@ -3,18 +3,14 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use lmtp_send::Timeouts;
 use lmtp_send::lmtp::Stage;
-
-/// How long QUIT's reply is waited for: the outcomes stand without it.
-const QUIT: Duration = Duration::from_secs(1);
 
 /// The limits of a connection, with the one in force.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// For the connection and each reply.
-    timeout: Duration,
-    /// For the replies to the message.
-    data_timeout: Duration,
+    /// For each stage.
+    timeouts: Timeouts,
     /// Nothing is waited for beyond.
     deadline: Instant,
     stage: Stage,
@@ -26,15 +22,9 @@ pub struct Limits {
 impl Limits {
     /// The limits from now on, at the stage of connecting.
     #[must_use]
-    pub fn new(timeout: Duration, data_timeout: Duration, deadline: Instant) -> Self {
-        let mut limits = Self {
-            timeout,
-            data_timeout,
-            deadline,
-            stage: Stage::Connect,
-            until: deadline,
-            grace: Duration::ZERO,
-        };
+    pub fn new(timeouts: Timeouts, deadline: Instant) -> Self {
+        let (stage, grace) = (Stage::Connect, Duration::ZERO);
+        let mut limits = Self { timeouts, deadline, stage, until: deadline, grace };
         limits.enter(Stage::Connect);
         limits
     }
@@ -84,20 +74,6 @@ impl Limits {
     }
 
     fn limit(&self) -> Duration {
-        match self.stage {
-            Stage::Delivery | Stage::LastChunk => self.data_timeout,
-            Stage::Quit => QUIT.min(self.timeout),
-            Stage::Input
-            | Stage::Connect
-            | Stage::Tls
-            | Stage::Greeting
-            | Stage::Lhlo
-            | Stage::Auth
-            | Stage::Mail
-            | Stage::Rcpt
-            | Stage::Data
-            | Stage::Chunk
-            | Stage::Query => self.timeout,
-        }
+        self.timeouts.of(self.stage)
     }
 }
