@@ -310,7 +310,7 @@ fn state(code: u8) -> State {
 /// The sysexits code of a refusal at `stage`.
 fn verdict(stage: Stage, reply: &Reply) -> u8 {
     let bare = reply.enhanced().is_none();
-    if reply.class() == 4 || (stage == Stage::Rcpt && bare && reply.code() == 552) {
+    if reply.is_temporary(stage) {
         return TEMPFAIL;
     }
     if let Some(code) = reply.enhanced().and_then(verdict_by_status) {

@@ -89,23 +89,20 @@ impl Reason {
 /// A verdict of ours or of the server decides by its first digit; a session's end never fails anybody.
 impl From<lmtp::Outcome> for Outcome {
     fn from(outcome: lmtp::Outcome) -> Self {
-        let by_class = |reason: Reason| {
-            let is_final = reason.reply().is_some_and(|reply| reply.class() == 5 && !is_too_many(&reason));
-            if is_final { Self::Failed(reason) } else { Self::Deferred(reason) }
+        let by_class = |stage, reply: &Reply| {
+            let is_final = reply.class() == 5 && !reply.is_temporary(stage);
+            if is_final { Self::Failed } else { Self::Deferred }
         };
         match outcome {
             lmtp::Outcome::Delivered(reply) => Self::Delivered(reply),
-            lmtp::Outcome::Refused { stage, reply } => by_class(Reason::Refused { stage, reply }),
-            lmtp::Outcome::Unsuited(reply) => by_class(Reason::Unsuited(reply)),
+            lmtp::Outcome::Refused { stage, reply } => {
+                by_class(stage, &reply)(Reason::Refused { stage, reply })
+            }
+            lmtp::Outcome::Unsuited(reply) => by_class(Stage::Mail, &reply)(Reason::Unsuited(reply)),
             lmtp::Outcome::Unanswered(error) => Self::Deferred(Reason::Session(error)),
             lmtp::Outcome::Uncertain(error) => Self::Uncertain(Reason::Session(error)),
         }
     }
-}
-
-/// 552 to RCPT without an enhanced code is the old word for "too many recipients" (RFC 5321 §4.5.3.1.10).
-fn is_too_many(reason: &Reason) -> bool {
-    matches!(reason, Reason::Refused { stage: Stage::Rcpt, reply } if reply.code() == 552 && reply.enhanced().is_none())
 }
 
 impl fmt::Display for Outcome {

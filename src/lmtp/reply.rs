@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::Stage;
 use crate::scan;
 
 /// The longest line taken from a server, in octets (RFC 5321 §4.5.3.1.5 says 512; real ones are longer).
@@ -102,6 +103,24 @@ impl Reply {
     #[must_use]
     pub fn is_negative(&self) -> bool {
         matches!(self.class(), 4 | 5)
+    }
+
+    /// Whether this reply, as one to what was said at `stage`, is a refusal for now: 4yz, or to RCPT 552 without an
+    /// enhanced code, the old word for "too many recipients" (RFC 5321 §4.5.3.1.10).
+    #[must_use]
+    pub fn is_temporary(&self, stage: Stage) -> bool {
+        self.class() == 4 || (stage == Stage::Rcpt && self.is_bare_552())
+    }
+
+    /// Whether the server takes no more recipients in this transaction, as far as one reply to RCPT can say so: it is
+    /// said of those behind others who were accepted (RFC 5321 §4.5.3.1.10; RFC 3463 §3.6, X.5.3).
+    pub(super) fn is_too_many(&self) -> bool {
+        let too_many = EnhancedCode::new(5, 5, 3);
+        self.code == 452 || self.is_bare_552() || self.enhanced == Some(too_many)
+    }
+
+    fn is_bare_552(&self) -> bool {
+        self.code == 552 && self.enhanced.is_none()
     }
 
     /// The enhanced status code, if there is one whose class agrees with the reply's (RFC 2034 §4).

@@ -236,7 +236,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
             return progress.accept(recipient);
         }
         let settlement =
-            if is_too_many(reply) && progress.first_accepted.is_some_and(|first| first < recipient) {
+            if reply.is_too_many() && progress.first_accepted.is_some_and(|first| first < recipient) {
                 // Counted once, not for each of thousands.
                 let learnt =
                     self.server.rcpt_max.or_else(|| self.progress(id).map(|t| t.accepted_before(recipient)));
@@ -391,14 +391,6 @@ impl<T: Transport, O: Observer> Session<T, O> {
             }
         }
     }
-}
-
-/// Too many recipients in one transaction (RFC 5321 §4.5.3.1.10; RFC 3463 §3.6, X.5.3), said to one behind others who
-/// were accepted.
-fn is_too_many(reply: &Reply) -> bool {
-    let status = reply.enhanced();
-    let too_many = EnhancedCode::new(5, 5, 3);
-    reply.code() == 452 || (reply.code() == 552 && status.is_none()) || status == Some(too_many)
 }
 
 /// Whether a transaction whose message was not sent can be tried in a new session as if it had never been begun.
