@@ -28,6 +28,7 @@ mod data;
 mod envelope;
 mod opening;
 mod outcome;
+pub mod own_name;
 pub(crate) mod socket;
 mod stream;
 mod timeouts;

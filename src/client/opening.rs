@@ -6,6 +6,7 @@ use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::own_name::{self, ADDRESS_LITERAL};
 use super::socket::Socket;
 use super::timeouts::Clock;
 use super::{Error, Timeouts};
@@ -155,7 +156,7 @@ pub(super) fn open(options: &Options) -> Result<Session<Link, Listener>, Error> 
     let mut link = connect(options)?;
     #[cfg(feature = "tls")]
     let starts = encrypt_at_once(options, &mut link)?;
-    let name = options.lhlo.clone().unwrap_or_else(own_name);
+    let name = options.lhlo.clone().or_else(own_name::host_name).unwrap_or_else(|| ADDRESS_LITERAL.into());
     let mut session = Session::open_observed(link, &name, options.listener.clone())?;
     #[cfg(feature = "tls")]
     if starts == Some(Start::Starttls) {
@@ -210,17 +211,6 @@ fn encrypt_at_once(options: &Options, link: &mut Link) -> Result<Option<Start>, 
         })?;
     }
     Ok(Some(*start))
-}
-
-/// This host's name for LHLO (RFC 2033 §4.1, RFC 5321 §4.1.1.1), as far as it is one.
-fn own_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().trim_end_matches('.').to_owned();
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
-            && !label.starts_with('-')
-    };
-    if name.split('.').all(is_label) { name } else { "[127.0.0.1]".to_owned() }
 }
 
 /// Authenticates by the mechanism asked for, else by the strongest that is offered and may be used; `clear`:

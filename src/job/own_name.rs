@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use lmtp_send::client::own_name::{self, ADDRESS_LITERAL, domain_name};
 use lmtp_send::lmtp::{Address, ReversePath, Stage};
 
 use crate::exit::Kind;
@@ -11,8 +12,6 @@ use crate::local_error::LocalError;
 use crate::stop::Stop;
 use crate::wait::{self, Wanted};
 
-/// What is said in LHLO where this host has no name that could be (RFC 5321 §4.1.3).
-const LITERAL: &str = "[127.0.0.1]";
 /// The longest answer of getent(1), in octets.
 const MAX_ANSWER: usize = 64 * 1024;
 /// How long the resolver may take for this host's name: mail goes out without the domain too.
@@ -29,7 +28,7 @@ pub fn lhlo(given: Option<String>, until: Instant, stop: &Stop) -> Result<String
     let is_name =
         |name: &str| !name.is_empty() && name.len() <= 255 && name.bytes().all(|b| b.is_ascii_graphic());
     match given {
-        None => Ok(canonical(until, stop).unwrap_or_else(|| LITERAL.into())),
+        None => Ok(canonical(until, stop).unwrap_or_else(|| ADDRESS_LITERAL.into())),
         Some(name) if is_name(&name) => Ok(name),
         Some(name) => {
             let text = format!("--lhlo '{}': not a host's name", name.escape_debug());
@@ -40,19 +39,17 @@ pub fn lhlo(given: Option<String>, until: Instant, stop: &Stop) -> Result<String
 
 /// This host's name, where it is a domain name, with the domain that is known by now.
 pub fn host_name() -> Option<String> {
-    CANONICAL.get().cloned().unwrap_or_else(|| own().map(|name| with_domain(name, &hosts(), |_| None)))
+    CANONICAL
+        .get()
+        .cloned()
+        .unwrap_or_else(|| own_name::host_name().map(|name| with_domain(name, &hosts(), |_| None)))
 }
 
 /// This host's canonical name, as `hostname -f` has it: where the system's own name has no dot, hosts(5) and then the
 /// resolver are asked for one that has. Found out once, before `until`.
 fn canonical(until: Instant, stop: &Stop) -> Option<String> {
     let asked = |name: &str| resolved(name, until, stop);
-    CANONICAL.get_or_init(|| own().map(|name| with_domain(name, &hosts(), asked))).clone()
-}
-
-/// What the system is called.
-fn own() -> Option<String> {
-    hostname::get().ok()?.to_str().and_then(domain_name)
+    CANONICAL.get_or_init(|| own_name::host_name().map(|name| with_domain(name, &hosts(), asked))).clone()
 }
 
 fn hosts() -> String {
@@ -84,15 +81,6 @@ fn resolved(name: &str, until: Instant, stop: &Stop) -> Option<String> {
     let (answer, _) = wait::output(asked, Wanted::All, MAX_ANSWER, until, stop).ok()?;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     answer.lines().find_map(|line| line.split_whitespace().nth(2).map(str::to_owned))
-}
-
-/// `name` without the dot that a root server would have it end in, where that is a domain name in ASCII: not
-/// `(none)`, as a host without a name is called, nor `localhost.` and the like misspelt.
-fn domain_name(name: &str) -> Option<String> {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let address = Address::parse(&format!("x@{name}")).ok()?;
-    let domain = address.domain().filter(|domain| domain.is_ascii() && !domain.starts_with('['))?;
-    Some(domain.to_owned())
 }
 
 /// Who runs this, at this host.
@@ -173,27 +161,6 @@ fn user_name(until: Instant, stop: &Stop) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_host_has_a_domain_name_or_none() {
-        for (name, expected) in [
-            ("mailbox", Some("mailbox")),
-            ("mailbox.example.net", Some("mailbox.example.net")),
-            ("x.local.", Some("x.local")),
-            ("my_host", Some("my_host")),
-            ("(none)", None),
-            ("host..x", None),
-            ("host..", None),
-            (".", None),
-            ("", None),
-            ("-x", None),
-            ("a b", None),
-            ("bücher", None),
-            ("[127.0.0.1]", None),
-        ] {
-            assert_eq!(domain_name(name).as_deref(), expected, "{name}");
-        }
-    }
 
     #[test]
     fn a_name_without_a_domain_gets_that_of_its_canonical_name() {

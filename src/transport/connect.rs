@@ -184,8 +184,8 @@ pub fn connect(
             exec::start(words, limits, stop).inspect(|_| note(&|| format!("started {}", words.join(" "))))
         }
         Destination::Sink(dir) => {
-            let name =
-                hostname::get().map_or_else(|_| "localhost".into(), |n| n.to_string_lossy().into_owned());
+            let system = rustix::system::uname();
+            let name = system.nodename().to_string_lossy();
             Ok(Local {
                 sink: SinkTransport::new(SinkServer::new(dir.clone(), &name)),
                 limits,
