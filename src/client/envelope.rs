@@ -4,11 +4,11 @@
 use std::fmt;
 
 #[cfg(feature = "header")]
-use crate::envelope::{self, EnvelopeError, HeaderField};
+use crate::envelope::{self, EnvelopeError};
 use crate::lmtp::{Address, InvalidAddress, Parameter, ReversePath};
 
 #[cfg(feature = "header")]
-use crate::message::{BadHeader, Field, Message, Unreadable};
+use crate::message::{BadHeader, Message, Unreadable};
 
 /// The envelope of a message: the sender, who is told of failures, and the recipients.
 ///
@@ -55,8 +55,7 @@ impl Envelope {
     #[cfg(feature = "header")]
     pub fn of_header(message: &mut Message) -> Result<Self, NoEnvelope> {
         let header = message.header().map_err(NoEnvelope::Header)?;
-        let fields: Vec<HeaderField<'_>> =
-            header.fields().map(|Field { name, value, .. }| HeaderField { name, value }).collect();
+        let fields = header.listed();
         let sender = envelope::sender(&fields).map_err(NoEnvelope::Field)?.ok_or(NoEnvelope::NoSender)?;
         let recipients = envelope::recipients(&fields).map_err(NoEnvelope::Field)?;
         if recipients.is_empty() {

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lmtp_send::envelope::{self, HeaderField};
 use lmtp_send::io_error::words;
 use lmtp_send::lmtp::{Address, ReversePath};
-use lmtp_send::message::{BadHeader, Identity, Message, Unreadable};
+use lmtp_send::message::{Identity, Message};
 
 use super::input::{self, Opened};
 use super::intake::{Input, Place};
 use super::ledger::MessageId;
-use super::{Conclusion, Record, submission};
+use super::{Conclusion, Record, addressing, submission};
 use crate::exit::Kind;
 use crate::job::{self, Job};
 use crate::local_error::LocalError;
@@ -107,10 +106,10 @@ impl Letter {
         if job.output.wants_message_id() {
             about.message_id = message.message_id().map(Arc::from);
         }
+        let own = || job::own_address(deadline, stop);
         let (reverse_path, recipients) = match &job.submission {
-            None => address(job, &mut message, deadline, stop)?,
+            None => addressing::address(job, &mut message, &own)?,
             Some(submission) => {
-                let own = || job::own_address(deadline, stop);
                 let submitted = submission::prepare(job, submission, &mut message, &own)?;
                 if job.output.wants_message_id() {
                     about.message_id = submitted.message_id.map(Arc::from).or(about.message_id.take());
@@ -317,52 +316,4 @@ impl About {
         }
         records
     }
-}
-/// The envelope: from the job, and what that leaves open from the header. With recipients from the header,
-/// the fields that name hidden ones are taken out.
-fn address(
-    job: &Job,
-    message: &mut Message,
-    until: Instant,
-    stop: &Stop,
-) -> Result<(ReversePath, Vec<Address>), LocalError> {
-    if let Some(from) = job.from.as_ref().filter(|_| !job.to.is_empty()) {
-        return Ok((from.clone(), job.to.clone()));
-    }
-    let wrong = |e: &dyn std::fmt::Display| LocalError::input(Kind::Message, e);
-    let header = match message.header() {
-        // A message may begin with its body: it has no header then, and names nobody.
-        Err(BadHeader::NotAField(line, _)) if line == message.first_line() && !job.to.is_empty() => {
-            let from = job.from.clone().map_or_else(|| job::own_address(until, stop), Ok)?;
-            return Ok((from, job.to.clone()));
-        }
-        header => header.map_err(|e| match &e {
-            BadHeader::Input(_) => LocalError::input(Kind::InputOutput, &e),
-            BadHeader::TooLong | BadHeader::NotAField(..) => wrong(&e),
-        })?,
-    };
-    let fields: Vec<HeaderField<'_>> =
-        header.fields().map(|field| HeaderField { name: field.name, value: field.value }).collect();
-    let reverse_path = match &job.from {
-        Some(from) => from.clone(),
-        None => match envelope::sender(&fields).map_err(|e| wrong(&e))? {
-            Some(sender) => sender,
-            None => job::own_address(until, stop)?,
-        },
-    };
-    if !job.to.is_empty() {
-        return Ok((reverse_path, job.to.clone()));
-    }
-    let recipients = envelope::recipients(&fields).map_err(|e| wrong(&e))?;
-    if recipients.is_empty() {
-        let text = "no recipients: the header has none in To, Cc and Bcc (or Resent-To, Resent-Cc and Resent-Bcc), and there is no --to";
-        return Err(LocalError::input(Kind::Envelope, text));
-    }
-    if !job.messages.keep_bcc {
-        message.remove(&header, |field| envelope::is_bcc(field.name)).map_err(|e| match &e {
-            Unreadable::Empty | Unreadable::NotMbox => wrong(&e),
-            Unreadable::Input(_) | Unreadable::Spool(_) => LocalError::input(Kind::InputOutput, &e),
-        })?;
-    }
-    Ok((reverse_path, recipients))
 }

@@ -13,6 +13,7 @@
 //! | `taking_in` | what a worker does next: what was begun, what is due, the next message |
 //! | `input` | a message is opened, and read to its end |
 //! | `mail` | a message with its envelope, and what has become of each recipient |
+//! | `addressing` | who it is from and for: from the job, and from the header what that leaves open |
 //! | `submission` | the envelope and the missing fields of a message handed in as to sendmail |
 //! | `queue` | the transactions that are waiting |
 //! | `worker` | one connection and what is in flight on it |
@@ -25,6 +26,7 @@
 //!
 //! What cannot be known here is wording: outcomes go to a [`Reporter`] as they become known.
 
+mod addressing;
 mod findings;
 mod gate;
 mod input;

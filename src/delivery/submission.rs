@@ -6,9 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lmtp_send::envelope::{self, HeaderField};
 use lmtp_send::lmtp::{Address, ReversePath};
-use lmtp_send::message::{BadHeader, Header, Message, Unreadable};
+use lmtp_send::message::{BadHeader, Header, Message};
 
-use crate::exit::Kind;
+use super::addressing::{self, Own, changed, is_missing, no_header, no_recipients, sender};
 use crate::job::{self, Job, Submission};
 use crate::local_error::LocalError;
 
@@ -21,9 +21,6 @@ pub struct Submitted {
     /// The Message-ID, if it had none.
     pub message_id: Option<String>,
 }
-
-/// Finds out who runs this, where that is needed.
-type Own<'a> = &'a dyn Fn() -> Result<ReversePath, LocalError>;
 
 /// What is known of a header.
 enum Known {
@@ -48,7 +45,7 @@ pub fn prepare(
 ) -> Result<Submitted, LocalError> {
     let known = known(submission, message)?;
     let none = Vec::new();
-    let fields = if let Known::Fields(header) = &known { listed(header) } else { none };
+    let fields = if let Known::Fields(header) = &known { header.listed() } else { none };
     let reverse_path = submission.sender(sender(job, &fields, own)?);
     let recipients = submission.completed(recipients(job, submission, &fields)?)?;
     let mut message_id = None;
@@ -69,23 +66,11 @@ pub fn prepare(
 fn known(submission: &Submission, message: &Message) -> Result<Known, LocalError> {
     match message.header() {
         Ok(header) => Ok(Known::Fields(header)),
-        Err(BadHeader::NotAField(line, _)) if line == message.first_line() => Ok(Known::None),
-        Err(e @ BadHeader::Input(_)) => Err(LocalError::input(Kind::InputOutput, e)),
-        Err(e) if submission.from_headers => Err(LocalError::input(Kind::Message, e)),
+        Err(e) if is_missing(&e, message) => Ok(Known::None),
+        Err(e @ BadHeader::Input(_)) => Err(no_header(&e)),
+        Err(e) if submission.from_headers => Err(no_header(&e)),
         Err(BadHeader::NotAField(..) | BadHeader::TooLong) => Ok(Known::Nothing),
     }
-}
-
-fn listed(header: &Header) -> Vec<HeaderField<'_>> {
-    header.fields().map(|field| HeaderField { name: field.name, value: field.value }).collect()
-}
-
-fn sender(job: &Job, fields: &[HeaderField<'_>], own: Own<'_>) -> Result<ReversePath, LocalError> {
-    if let Some(from) = &job.from {
-        return Ok(from.clone());
-    }
-    let named = envelope::sender(fields).map_err(|e| LocalError::input(Kind::Message, e))?;
-    named.map_or_else(own, Ok)
 }
 
 fn recipients(
@@ -95,11 +80,10 @@ fn recipients(
 ) -> Result<Vec<Address>, LocalError> {
     let mut all = job.to.clone();
     if submission.from_headers {
-        all.extend(envelope::recipients(fields).map_err(|e| LocalError::input(Kind::Message, e))?);
+        all.extend(addressing::recipients(fields)?);
     }
     if all.is_empty() {
-        let text = "no recipients: the header has none in To, Cc and Bcc (or Resent-To, Resent-Cc and Resent-Bcc), and none were given";
-        return Err(LocalError::input(Kind::Envelope, text));
+        return Err(no_recipients("none were given"));
     }
     Ok(all)
 }
@@ -151,12 +135,4 @@ pub(super) fn own_domain(reverse_path: &ReversePath) -> String {
     let is_name = |name: &String| Address::parse(&format!("a@{name}")).is_ok() && name.is_ascii();
     let sender = || reverse_path.address().and_then(Address::domain).map(str::to_owned);
     job::host_name().filter(is_name).or_else(sender).unwrap_or_else(|| "localhost".into())
-}
-
-fn changed(error: &Unreadable) -> LocalError {
-    let kind = match error {
-        Unreadable::Empty | Unreadable::NotMbox => Kind::Message,
-        Unreadable::Input(_) | Unreadable::Spool(_) => Kind::InputOutput,
-    };
-    LocalError::input(kind, error)
 }

@@ -12,6 +12,7 @@ use std::io;
 use std::ops::Range;
 
 use super::piece::{Reader, fill};
+use crate::envelope::HeaderField;
 use crate::io_error::words;
 use crate::lmtp::reply::printable;
 use crate::scan;
@@ -99,6 +100,13 @@ impl Header {
                 octets: u64::from(place.start)..u64::from(place.end),
             }
         })
+    }
+
+    /// The fields as [`envelope::sender`](crate::envelope::sender) and
+    /// [`envelope::recipients`](crate::envelope::recipients) read them.
+    #[must_use]
+    pub fn listed(&self) -> Vec<HeaderField<'_>> {
+        self.fields().map(|Field { name, value, .. }| HeaderField { name, value }).collect()
     }
 
     /// The Message-ID as it stands there, unfolded and printable.

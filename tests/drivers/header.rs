@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 use std::ops::Range;
 
-use lmtp_send::envelope::{self, HeaderField};
+use lmtp_send::envelope;
 use lmtp_send::lmtp::Content;
 use lmtp_send::lmtp::wire::{Encoder, Form, Meter};
 use lmtp_send::message::{Header, Message, Unreadable};
@@ -65,8 +65,7 @@ fn take_bcc_out(message: &mut Message, header: &Header, given: &[u8], manner: u8
 
 /// An envelope from any header: no panic, and nobody twice.
 fn address(header: &Header) {
-    let fields: Vec<HeaderField<'_>> =
-        header.fields().map(|field| HeaderField { name: field.name, value: field.value }).collect();
+    let fields = header.listed();
     match envelope::sender(&fields) {
         Ok(sender) => sender.iter().for_each(|path| assert_printable(path.as_str())),
         Err(error) => assert_printable(&error.to_string()),
