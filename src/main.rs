@@ -19,6 +19,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use lmtp_send::io_error::words;
 use lmtp_send::lmtp::ReversePath;
@@ -63,7 +64,8 @@ fn exit_style(argv: &[OsString], sources: &Sources) -> ExitStyle {
 }
 
 fn run(args: &Args, stop: &Arc<Stop>, uncaught: Option<io::Error>) -> u8 {
-    let mut terms = terms(args, stop);
+    let began = Instant::now();
+    let mut terms = terms(args, began, stop);
     terms.watch();
     stop.set_code(terms.policy.styled(exit::TEMPFAIL));
     exit_on_panic(terms.policy);
@@ -74,22 +76,24 @@ fn run(args: &Args, stop: &Arc<Stop>, uncaught: Option<io::Error>) -> u8 {
         Err(LocalError::input(Kind::Exhausted, format!("signals cannot be caught: {}", words(&e))))
     });
     caught
-        .and_then(|()| deliver(args, terms))
-        .unwrap_or_else(|error| never_begun(args, &job::placed(error, &args.settings), stop))
+        .and_then(|()| deliver(args, began, terms))
+        .unwrap_or_else(|error| never_begun(args, began, &job::placed(error, &args.settings), stop))
 }
 
-fn terms(args: &Args, stop: &Arc<Stop>) -> Terms {
+fn terms(args: &Args, began: Instant, stop: &Arc<Stop>) -> Terms {
+    let deadline = job::deadline(&args.usual);
     Terms {
         policy: job::policy(&args.usual),
         output: job::output(args),
-        deadline: job::deadline(&args.usual),
+        deadline,
+        begin_by: began.checked_add(deadline).unwrap_or(began),
         stop: Arc::clone(stop),
         progress: None,
     }
 }
 
 /// Nothing was begun: the exit code.
-fn never_begun(args: &Args, error: &LocalError, stop: &Arc<Stop>) -> u8 {
+fn never_begun(args: &Args, began: Instant, error: &LocalError, stop: &Arc<Stop>) -> u8 {
     let mut messages: Vec<String> =
         args.usual.files.iter().map(|file| file.to_string_lossy().into_owned()).collect();
     if messages.is_empty() {
@@ -97,12 +101,18 @@ fn never_begun(args: &Args, error: &LocalError, stop: &Arc<Stop>) -> u8 {
     }
     let from = args.usual.envelope.from.as_deref().and_then(|from| ReversePath::parse(from).ok());
     let sender = from.as_ref().map_or("", ReversePath::as_str);
-    report::never_begun(terms(args, stop), error, &messages, sender, &job::named(&args.usual.envelope.to))
+    report::never_begun(
+        terms(args, began, stop),
+        error,
+        &messages,
+        sender,
+        &job::named(&args.usual.envelope.to),
+    )
 }
 
-fn deliver(args: &Args, mut terms: Terms) -> Result<u8, LocalError> {
+fn deliver(args: &Args, began: Instant, mut terms: Terms) -> Result<u8, LocalError> {
     let stop = &Arc::clone(&terms.stop);
-    let job = Job::new(args, stop)?;
+    let job = Job::new(args, began, stop)?;
     if job.bulk.several {
         terms.watch_several();
     }
@@ -132,17 +142,23 @@ fn deliver(args: &Args, mut terms: Terms) -> Result<u8, LocalError> {
 
 /// A variable or a configuration file cannot be understood: what was typed says how that is told.
 fn misconfigured(argv: &[OsString], style: ExitStyle, text: &str, stop: &Arc<Stop>) -> u8 {
-    let error = LocalError::input(Kind::Config, text);
+    let (began, error) = (Instant::now(), LocalError::input(Kind::Config, text));
     match cli::typed_only(argv) {
         Ok(mut args) => {
             args.usual.outcome.exit_style = Some(style);
-            never_begun(&args, &error, stop)
+            never_begun(&args, began, &error, stop)
         }
         Err(_) => {
             let policy = Policy { style, ..typed_policy(argv) };
             let output = Output { syslog: log_of(argv), ..Output::default() };
-            let terms =
-                Terms { policy, output, deadline: job::DEADLINE, stop: Arc::clone(stop), progress: None };
+            let terms = Terms {
+                policy,
+                output,
+                deadline: job::DEADLINE,
+                begin_by: began + job::DEADLINE,
+                stop: Arc::clone(stop),
+                progress: None,
+            };
             report::never_begun(terms, &error, &["-".into()], "", &[])
         }
     }

@@ -191,20 +191,20 @@ pub fn deadline(args: &Usual) -> Duration {
 }
 
 impl Job {
-    /// What the arguments mean.
+    /// What the arguments of a run that `began` then mean. All that is waited for here, and the opening of the report
+    /// behind it, have one deadline together.
     ///
     /// # Errors
     ///
     /// [`LocalError`] naming the address, host or name that is none.
-    pub fn new(args: &Args, stop: &Stop) -> Result<Self, LocalError> {
+    pub fn new(args: &Args, began: Instant, stop: &Stop) -> Result<Self, LocalError> {
         let Args { usual, protocol: options, settings, .. } = args;
         if let Some((option, text)) = args.not_utf8() {
             return Err(LocalError::input(Kind::Envelope, format!("{option}: '{text}' is not UTF-8")));
         }
         let questions = Questions::new(&options.query)?;
         questions::monitored(&questions, policy(usual).style)?;
-        let now = Instant::now();
-        let until = now.checked_add(timeouts(usual).reply.min(deadline(usual))).unwrap_or(now);
+        let until = began.checked_add(timeouts(usual).reply.min(deadline(usual))).unwrap_or(began);
         let (tls_args, _copies) = security::without_fifos(&options.tls, until, stop)?;
         let (tls, warning) = security::tls(&tls_args, settings)?;
         let submission = Submission::new(args, until, stop)?;

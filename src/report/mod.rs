@@ -54,6 +54,8 @@ pub struct Terms {
     pub output: Output,
     /// For each message.
     pub deadline: Duration,
+    /// All that comes before the first message, such as opening the report, is done with by then.
+    pub begin_by: Instant,
     /// Ends every wait.
     pub stop: Arc<Stop>,
     /// What is shown of work that takes long, if anybody sits at the terminal or wants it in the log.
@@ -105,14 +107,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// Opens what the report is to be written to, within `deadline`.
+    /// Opens what the report is to be written to, before `begin_by`.
     ///
     /// # Errors
     ///
     /// [`LocalError`] where that cannot be written, before anything is delivered.
     pub fn open(terms: Terms, several: bool) -> Result<Self, LocalError> {
-        let now = Instant::now();
-        let until = now.checked_add(terms.deadline).unwrap_or(now);
+        let until = terms.begin_by;
         Ok(Self {
             writer: ReportWriter::open(&terms.output, until, &terms.stop)?,
             stderr: Stderr::new(terms.deadline, &terms.stop),

@@ -1,6 +1,7 @@
 //! A run that never began: its error in the diagnostics and in the report of each recipient, or for monitoring.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::stderr::say;
 use super::{GRACE, Report, Terms, line, monitor, print};
@@ -21,11 +22,13 @@ pub fn never_begun(terms: Terms, error: &LocalError, messages: &[String], sender
         return judgement.exit;
     }
     if !terms.output.quiet {
-        say(&line::of_error(&policy, judgement, error), deadline.max(GRACE), &terms.stop);
+        let left = terms.begin_by.saturating_duration_since(Instant::now());
+        say(&line::of_error(&policy, judgement, error), left.max(GRACE), &terms.stop);
     }
     // It has been said. What failed may have taken the whole deadline already: opening this report, for one.
     let output = Output { quiet: true, ..terms.output.clone() };
-    let terms = Terms { output, deadline: deadline.min(GRACE), ..terms };
+    let begin_by = terms.begin_by.min(Instant::now() + GRACE);
+    let terms = Terms { output, deadline: deadline.min(GRACE), begin_by, ..terms };
     // Where not even the report can be opened, that is the error, and only the log hears it.
     let unreported = Output { report: None, report_file: None, ..terms.output.clone() };
     let opened = Report::open(terms.clone(), messages.len() > 1)

@@ -64,8 +64,9 @@ pub fn read_all(
 }
 
 /// The text that `option` has in the profile `name` of the file, else outside of the profiles, whatever else is wrong
-/// with the file.
+/// with the file. What a pipe held has been read, and nobody writes it a second time.
 pub fn peek(path: &Path, name: Option<&str>, option: &str) -> Option<String> {
+    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     let text = contents(path).ok()?;
     let (table, _) = DeTable::parse_recoverable(&text);
     let table = table.into_inner();
