@@ -7,6 +7,7 @@
 //! transaction timeout.
 
 mod archives;
+mod endless;
 mod exec;
 mod input;
 mod ledger;
