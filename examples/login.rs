@@ -36,7 +36,7 @@ fn show(event: Event<'_>) {
         Event::Sent(line) => println!("C: {line}"),
         Event::SentMessage(octets) => println!("C: ({octets} octets)"),
         Event::Received(reply) => println!("S: {reply}"),
-        Event::Sending { .. } | Event::Note(_) => {}
+        Event::Sending { .. } | Event::Note(_) | _ => {}
     }
 }
 

@@ -40,6 +40,7 @@ pub type Handshake = (Arc<ClientConfig>, ServerName<'static>);
 
 /// What is asked of TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TlsOptions {
     /// How the server's certificate is verified.
     pub verify: Verify,
@@ -118,6 +119,7 @@ impl Tls {
 
 /// How the server's certificate is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verify {
     /// By its chain up to a trusted authority, its dates, and its name. The authorities are those in the PEM file
     /// `ca`, without it the system's. A certificate that `ca` contains is trusted itself, too.
@@ -139,6 +141,7 @@ impl Default for Verify {
 
 /// A client certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Identity {
     /// PEM: the certificate, and those between it and an authority, in this order.
     pub certificate: PathBuf,
@@ -146,7 +149,35 @@ pub struct Identity {
     pub key: PathBuf,
 }
 
+impl Identity {
+    /// A client certificate in the file `certificate`, its private key in the file `key`.
+    #[must_use]
+    pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self { certificate: certificate.into(), key: key.into() }
+    }
+}
+
 impl TlsOptions {
+    /// The server's certificate is verified as `verify` says, by the name it was connected by.
+    #[must_use]
+    pub fn new(verify: Verify) -> Self {
+        Self { verify, ..Self::default() }
+    }
+
+    /// We show this certificate when asked for one.
+    #[must_use]
+    pub fn identity(mut self, identity: impl Into<Option<Identity>>) -> Self {
+        self.identity = identity.into();
+        self
+    }
+
+    /// The server's certificate must have this name, in place of the one it was connected by.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Option<String>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// Reads all files that are named, or else the system's authorities, once for all connections.
     ///
     /// # Errors
@@ -301,6 +332,7 @@ fn unusable(file: &Path, why: String) -> TlsError {
 
 /// What goes wrong with TLS. What came from the server is printable.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum TlsError {
     /// A file that the configuration names cannot be read.
     Unreadable {

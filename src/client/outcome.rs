@@ -5,6 +5,8 @@ use std::fmt;
 use crate::lmtp::{self, Reply, SessionError, Stage};
 
 /// What became of the message for one recipient.
+///
+/// These four are all there are. Why, in [`Reason`], may grow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "whoever was not delivered to is to be tried again, or told"]
 pub enum Outcome {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use lmtp_send::io_error::words;
-use lmtp_send::message::{Identity, Message, Reading, Unreadable, UntilLoneDot};
+use lmtp_send::message::{Identity, Message, ReadOptions, Unreadable, UntilLoneDot};
 use rustix::io::Errno;
 
 use super::intake::Patience;
@@ -83,7 +83,9 @@ impl Opened<'_> {
         let _waiting = stop.waiting(|| what_is_waited_for(path, &file));
         let message = match metadata {
             Some(metadata) if metadata.is_file() => {
-                let how = Reading { until_lone_dot, go_on: &|| in_time(deadline, stop) };
+                let go_on = || in_time(deadline, stop);
+                let mut how = ReadOptions::new(&go_on);
+                how.until_lone_dot = until_lone_dot;
                 Message::read_file(file, &metadata, &how)
             }
             _ => {

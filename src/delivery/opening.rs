@@ -367,7 +367,9 @@ fn authenticate(
         NoMechanism::Clear => {
             "the password would be sent unencrypted: use --tls, or allow it with --auth-insecure".into()
         }
-        NoMechanism::Unknown => format!("the server offers no mechanism that lmtp-send supports: {offer}"),
+        NoMechanism::Unknown | _ => {
+            format!("the server offers no mechanism that lmtp-send supports: {offer}")
+        }
     };
     let chosen = Mechanism::choose(&offer, credentials.mechanism, may_be_clear);
     let mechanism = chosen.map_err(|why| impossible(none(why)))?;

@@ -208,19 +208,16 @@ impl<'a> Worker<'a> {
         let binary = job.transaction.body == Body::Binary;
         // With DATA, what is left is known before QUIT or another message stands behind the first.
         let few = recipients.len() > 1 && self.crowded.as_ref() == Some(&connection.server);
-        let transaction = Transaction {
-            reverse_path: &mail.envelope.reverse_path,
-            recipients: &recipients,
-            octets: if binary { letter.message.raw_octets() } else { letter.message.octets() },
-            smtputf8: job.transaction.smtputf8,
-            all_or_nothing: job.transaction.all_or_nothing,
-            verb: job.transaction.verb,
-            body: job.transaction.body,
-            chunking: job.transaction.chunking && !few,
-            confirm_envelope: job.transaction.confirm_envelope,
-            mail: &connection.parameters.mail,
-            rcpt: &connection.parameters.rcpt,
-        };
+        let octets = if binary { letter.message.raw_octets() } else { letter.message.octets() };
+        let mut transaction = Transaction::new(&mail.envelope.reverse_path, &recipients, octets);
+        transaction.smtputf8 = job.transaction.smtputf8;
+        transaction.all_or_nothing = job.transaction.all_or_nothing;
+        transaction.verb = job.transaction.verb;
+        transaction.body = job.transaction.body;
+        transaction.chunking = job.transaction.chunking && !few;
+        transaction.confirm_envelope = job.transaction.confirm_envelope;
+        transaction.mail = &connection.parameters.mail;
+        transaction.rcpt = &connection.parameters.rcpt;
         let id = pipeline.next_id();
         log::debug!("transaction {id} with {}: {} recipients", connection.server, recipients.len());
         connection.begun.insert(id, Begun { batch: batch.clone(), left: batch.recipients.len(), sent: None });

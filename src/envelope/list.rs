@@ -62,6 +62,7 @@ impl std::error::Error for InvalidList {}
 
 /// What keeps a field from being a list of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ListProblem {
     /// There is neither an address nor a group.
     Empty,

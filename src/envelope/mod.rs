@@ -73,6 +73,7 @@ const ONCE: [&str; 7] = [
 
 /// A field from which an envelope cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EnvelopeError {
     /// The field does not hold a list of addresses.
     Unreadable {

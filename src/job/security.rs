@@ -67,14 +67,13 @@ pub fn tls(options: &TlsArgs, settings: &Settings) -> Result<(Security, Option<S
         TlsMode::Starttls => Start::Required,
         TlsMode::Implicit => Start::AtOnce,
     };
-    let asked =
-        TlsOptions { verify: verify(options)?, identity: identity(options)?, name: options.tls_name.clone() };
+    let asked = TlsOptions::new(verify(options)?).identity(identity(options)?).name(options.tls_name.clone());
     if let Some(name) = asked.bad_name() {
         let text = format!("--tls-name '{}': no certificate can have this name", printable(name.as_bytes()));
         return Err(LocalError::new(Kind::Usage, Stage::Tls, text));
     }
     // Opportunistic TLS is for whoever answers, as Postfix' `may` is.
-    let of_anybody = TlsOptions { verify: Verify::Nothing, identity: asked.identity.clone(), name: None };
+    let of_anybody = TlsOptions::new(Verify::Nothing).identity(asked.identity.clone());
     let (asked, warning) = match start {
         Start::IfOffered => (of_anybody, not_used(options)),
         Start::Required | Start::AtOnce => (asked, None),
@@ -129,9 +128,7 @@ fn verify(options: &TlsArgs) -> Result<Verify, LocalError> {
 fn identity(options: &TlsArgs) -> Result<Option<Identity>, LocalError> {
     match (&options.tls_cert, &options.tls_key) {
         (None, None) => Ok(None),
-        (Some(certificate), Some(key)) => {
-            Ok(Some(Identity { certificate: certificate.clone(), key: key.clone() }))
-        }
+        (Some(certificate), Some(key)) => Ok(Some(Identity::new(certificate, key))),
         _ => Err(LocalError::new(Kind::Usage, Stage::Tls, "--tls-cert and --tls-key must be given together")),
     }
 }

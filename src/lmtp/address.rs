@@ -252,6 +252,7 @@ impl std::error::Error for InvalidAddress {}
 
 /// What keeps a text from being an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AddressProblem {
     /// There is nothing, or nothing but a pair of quotes.
     Empty,

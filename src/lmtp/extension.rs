@@ -11,6 +11,7 @@ pub struct Extensions {
 
 /// What LIMITS says (RFC 9422); `None` where it says nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Transactions in one session.
     pub mail_max: Option<usize>,

@@ -247,13 +247,16 @@
 //!     move |event: Event<'_>| match event {
 //!         Event::Sent(command) => said.borrow_mut().push(command.to_owned()),
 //!         Event::SentMessage(octets) => said.borrow_mut().push(format!("({octets} octets)")),
-//!         Event::Received(_) | Event::Sending { .. } | Event::Note(_) => {}
+//!         _ => {}
 //!     }
 //! };
 //! let mut session = Session::open_observed(server, "me.example.org", observer)?;
 //! let (from, joe) = (ReversePath::parse("me@example.org")?, Address::parse("joe@example.net")?);
 //! let mut message = Bytes::new(b"Content-Transfer-Encoding: binary\r\n\r\n\0\r\n.\r\n\xff");
-//! session.begin(&Transaction { body: Body::Binary, ..Transaction::new(&from, &[&joe], message.raw_octets()) })?;
+//! let recipients = [&joe];
+//! let mut transaction = Transaction::new(&from, &recipients, message.raw_octets());
+//! transaction.body = Body::Binary;
+//! session.begin(&transaction)?;
 //! if session.await_data_reply()? == DataReply::GoAhead {
 //!     session.send_message(&mut message)?;
 //! }

@@ -5,6 +5,8 @@ use std::fmt;
 use super::{Reply, SessionError, Stage};
 
 /// What became of one recipient in one transaction. Which exit code that is, is decided elsewhere.
+///
+/// These are all there are: whoever makes an exit code of them has to know each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The server answered the message with 2yz for this recipient.
@@ -45,6 +47,7 @@ impl fmt::Display for TransactionId {
 
 /// One recipient of one transaction has an outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Settled {
     /// In which transaction.
     pub transaction: TransactionId,
@@ -55,6 +58,8 @@ pub struct Settled {
 }
 
 /// What a transaction means for one recipient.
+///
+/// These are all there are: one that was forgotten would be a recipient lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
     /// It has an outcome.

@@ -65,6 +65,7 @@ pub use request::{Body, DataReply, Transaction, Verb};
 
 /// What is said and heard, for a transcript. Secrets have been taken out.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Event<'a> {
     /// A command of ours, without its line end.
     Sent(&'a str),

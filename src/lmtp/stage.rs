@@ -2,6 +2,8 @@
 //! and the place of a failure.
 
 /// Where in the course of a delivery something happened.
+///
+/// These are all there are: a time limit and a name in a report stand behind each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
     /// Reading the message, before anything is connected.

@@ -23,6 +23,8 @@ pub const MAX_HEADER: usize = 1024 * 1024;
 const PIECE: usize = 4 * 1024;
 
 /// Why there is no header to be had.
+///
+/// These are all there are: the message is at fault, or the system that cannot read it.
 #[derive(Debug)]
 pub enum BadHeader {
     /// The message could not be read again.

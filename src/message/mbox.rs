@@ -51,6 +51,7 @@ pub(super) fn is_several(octets: &[u8]) -> bool {
 
 /// Which lines had a `>` put before them when they were stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Quoting {
     /// `From ` and all that looks like a quoted one: each has lost nothing when one `>` is taken away.
     #[default]

@@ -36,6 +36,8 @@ use reading::Found;
 use store::Store;
 
 /// Why an input is no message.
+///
+/// These are all there are: the message is at fault, or the system that cannot read it.
 #[derive(Debug)]
 pub enum Unreadable {
     /// There is nothing in it, or nothing but an mbox line, or nothing but fields that are to be left out.
@@ -95,11 +97,20 @@ struct Part {
 }
 
 /// How a regular file is read.
-pub struct Reading<'a> {
+#[non_exhaustive]
+pub struct ReadOptions<'a> {
     /// A line of a lone dot ends the message, as for sendmail without `-i`.
     pub until_lone_dot: bool,
     /// Asked again and again: the error that is to end the reading.
     pub go_on: &'a (dyn Fn() -> io::Result<()> + Sync),
+}
+
+impl<'a> ReadOptions<'a> {
+    /// To the end, unless `go_on` has an error.
+    #[must_use]
+    pub fn new(go_on: &'a (dyn Fn() -> io::Result<()> + Sync)) -> Self {
+        Self { until_lone_dot: false, go_on }
+    }
 }
 
 impl Message {
@@ -111,7 +122,7 @@ impl Message {
     /// [`Unreadable::Empty`], or [`Unreadable::Input`].
     pub fn from_file(file: File) -> Result<Self, Unreadable> {
         let metadata = file.metadata().map_err(Unreadable::Input)?;
-        Self::read_file(file, &metadata, &Reading { until_lone_dot: false, go_on: &|| Ok(()) })
+        Self::read_file(file, &metadata, &ReadOptions::new(&|| Ok(())))
     }
 
     /// As [`Message::from_file`], for a file whose `metadata` is known already.
@@ -119,7 +130,7 @@ impl Message {
     /// # Errors
     ///
     /// Any [`Unreadable`]; [`Unreadable::Input`] also with the error of `go_on`.
-    pub fn read_file(file: File, metadata: &Metadata, how: &Reading<'_>) -> Result<Self, Unreadable> {
+    pub fn read_file(file: File, metadata: &Metadata, how: &ReadOptions<'_>) -> Result<Self, Unreadable> {
         reading::file(file, metadata, how.until_lone_dot, how.go_on).map(Self::new)
     }
 
@@ -509,7 +520,7 @@ mod tests {
             let shorter = tempfile::tempfile().unwrap();
             shorter.set_len(known).unwrap();
             file.rewind().unwrap();
-            let how = Reading { until_lone_dot: false, go_on: &|| Ok(()) };
+            let how = ReadOptions::new(&|| Ok(()));
             let metadata = shorter.metadata().unwrap();
             let message = Message::read_file(file.try_clone().unwrap(), &metadata, &how).unwrap();
             assert_eq!(sent(&message), long_text().as_bytes(), "{known}");
@@ -529,7 +540,7 @@ mod tests {
             ] {
                 let file = file(given.as_bytes());
                 let metadata = file.metadata().unwrap();
-                let how = Reading { until_lone_dot: true, go_on: &|| Ok(()) };
+                let how = ReadOptions { until_lone_dot: true, go_on: &|| Ok(()) };
                 let message = Message::read_file(file, &metadata, &how);
                 assert_eq!(message.map(|m| sent(&m)).ok(), expected.map(String::into_bytes));
             }

@@ -20,7 +20,6 @@ impl Transcript {
     pub fn line(&mut self, event: &Event<'_>) -> Option<String> {
         let stamp = format!("{:9.6} {}", self.started.elapsed().as_secs_f64(), self.server);
         Some(match event {
-            Event::Sending { .. } => return None,
             Event::Note(text) => format!("{stamp} -- {}", printable(text.as_bytes())),
             Event::Sent(command) => format!("{stamp} C: {}", printable(command.as_bytes())),
             Event::SentMessage(octets) => format!("{stamp} C: [message, {octets} octets]"),
@@ -34,6 +33,7 @@ impl Transcript {
                 };
                 lines.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
             }
+            Event::Sending { .. } | _ => return None,
         })
     }
 }

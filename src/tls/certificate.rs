@@ -22,6 +22,7 @@ pub struct Certificate<'a> {
 
 /// What a certificate says of itself, printable.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Description {
     /// Whose it is, as in `CN=mail.example.net`.
     pub subject: String,

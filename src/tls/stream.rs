@@ -29,6 +29,7 @@ pub struct TlsStream {
 
 /// What was agreed on in the handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Facts {
     /// As in `TLSv1.3`.
     pub version: &'static str,

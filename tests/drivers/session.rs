@@ -230,19 +230,14 @@ impl Courier {
             self.waiting.push_front(Batch { letter: batch.letter, recipients });
         }
         let recipients: Vec<&Address> = batch.recipients.iter().map(|i| &letter.to[*i]).collect();
-        let transaction = Transaction {
-            reverse_path: &letter.from,
-            recipients: &recipients,
-            octets: letter.octets(self.settings.body()),
-            verb: self.settings.verb(),
-            body: self.settings.body(),
-            chunking: self.settings.chunking(),
-            smtputf8: self.settings.smtputf8(),
-            all_or_nothing: self.settings.all_or_nothing(),
-            confirm_envelope: self.settings.hold(),
-            mail: &[],
-            rcpt: &[],
-        };
+        let octets = letter.octets(self.settings.body());
+        let mut transaction = Transaction::new(&letter.from, &recipients, octets);
+        transaction.verb = self.settings.verb();
+        transaction.body = self.settings.body();
+        transaction.chunking = self.settings.chunking();
+        transaction.smtputf8 = self.settings.smtputf8();
+        transaction.all_or_nothing = self.settings.all_or_nothing();
+        transaction.confirm_envelope = self.settings.hold();
         let ticket = line.pipeline.next_id();
         assert_eq!(ticket.number(), line.begun.len() as u64);
         let recipients = batch.recipients.clone();

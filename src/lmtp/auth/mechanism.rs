@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 /// A SASL mechanism (RFC 4422 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Mechanism {
     #[cfg(feature = "scram")]
     /// RFC 7677: neither side learns the password, and the server proves that it knows it.
@@ -102,6 +103,7 @@ impl Mechanism {
 
 /// Why no mechanism can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NoMechanism {
     /// The server does not offer the one that is wanted.
     NotOffered(Mechanism),

@@ -30,6 +30,7 @@ pub enum Verb {
 
 /// One message to some recipients.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Transaction<'a> {
     /// Where failures are reported to; may be null.
     pub reverse_path: &'a ReversePath,

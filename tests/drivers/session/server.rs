@@ -133,7 +133,7 @@ impl Conversation {
             }
             Event::Received(reply) => Word::Received((*reply).clone()),
             Event::Sending { octets, of } => return assert!(octets <= of, "{octets} of {of}"),
-            Event::SentMessage(_) | Event::Note(_) => return,
+            Event::SentMessage(_) | Event::Note(_) | _ => return,
         });
     }
 
