@@ -108,7 +108,10 @@ fn the_completions_are_sound() {
 fn must_be(path: &str, expected: &str) {
     if std::env::var_os("UPDATE_ARTEFACTS").is_some() {
         fs::create_dir_all(at(path).parent().unwrap()).unwrap();
-        fs::write(at(path), expected).unwrap();
+        // Renamed into place: another test may be reading the file.
+        let new = at(path).with_extension("new");
+        fs::write(&new, expected).unwrap();
+        fs::rename(&new, at(path)).unwrap();
     }
     let found = fs::read_to_string(at(path)).unwrap_or_default();
     let differs = found.lines().zip(expected.lines()).find(|(found, expected)| found != expected);
