@@ -1,4 +1,4 @@
-//! Sends over TLS: by STARTTLS, or with it from the first octet; the server has to prove who it is.
+//! Sends over TLS, by STARTTLS or from the first octet, and verifies the server's certificate.
 //!
 //!     cargo run --example encrypted                              # to a server of its own, with TLS from the first octet
 //!     cargo run --example encrypted mailbox.example.net 24 you@example.net [ca.pem]
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut options = TlsOptions::default();
     let (client, recipient) = match arguments.as_slice() {
         [host, port, recipient, ca @ ..] => {
-            // Without a file of authorities, those that the system trusts.
+            // Without a CA file, the CAs that the system trusts.
             options.verify = Verify::Chain { ca: ca.first().map(Into::into) };
             (Client::tcp(host, port.parse()?).starttls(Tls::new(options)?), recipient.as_str())
         }
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The end of a connection to a server whose certificate goes into `authority`.
+/// Starts a server for one session, and writes its certificate to `authority`. Returns our end of the connection.
 fn serve_one(authority: &mut impl Write) -> Result<UnixStream, Box<dyn std::error::Error>> {
     let made = rcgen::generate_simple_self_signed(["mailbox.example.net".to_owned()])?;
     authority.write_all(made.cert.pem().as_bytes())?;

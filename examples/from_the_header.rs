@@ -1,4 +1,4 @@
-//! Sends a message from standard input to those whom its header names, without its Bcc. It may be of any length.
+//! Sends a message of any length from standard input to the recipients in its header, and leaves out Bcc.
 //!
 //!     cargo run --example from_the_header < tests/messages/hello.eml                  # to a server of its own
 //!     cargo run --example from_the_header /run/dovecot/lmtp < message.eml
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The end of a connection to a server.
+/// Starts a server for one session. Returns our end of the connection.
 fn served() -> io::Result<UnixStream> {
     let (ours, theirs) = UnixStream::pair()?;
     thread::spawn(move || server::serve(theirs, &mut HashSet::new()));

@@ -1,4 +1,4 @@
-//! Logs in, and shows the dialogue, in which passwords never stand.
+//! Authenticates, and shows the dialogue, which never contains the password.
 //!
 //!     cargo run --example login                                  # to a server of its own
 //!     PASSWORD=… cargo run --example login mailbox.example.net 24 you@example.net
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let password = env::var("PASSWORD").unwrap_or_else(|_| "secret".to_owned());
     let (client, user) = match arguments.as_slice() {
         [host, port, user] => (Client::tcp(host, port.parse()?).login(user, password), user.as_str()),
-        // The password itself may go over the network in clear only where that is said.
+        // Without TLS, the password is sent over the network only if `in_clear` allows it.
         _ => (Client::tcp("127.0.0.1", serve_one()?).login("joe", password).in_clear(), "joe@example.net"),
     };
     let mut connection = client.observer(show).connect()?;
@@ -40,7 +40,7 @@ fn show(event: Event<'_>) {
     }
 }
 
-/// Starts a server for one session; its port.
+/// Starts a server for one session, and returns its port.
 fn serve_one() -> std::io::Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();

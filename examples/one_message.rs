@@ -1,4 +1,4 @@
-//! Sends one message over TCP, and says what became of it for each recipient.
+//! Sends one message over TCP, and prints the outcome for each recipient.
 //!
 //!     cargo run --example one_message                            # to a server of its own
 //!     cargo run --example one_message mailbox.example.net 24 you@example.net
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Starts a server for one session; its port.
+/// Starts a server for one session, and returns its port.
 fn serve_one() -> std::io::Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();

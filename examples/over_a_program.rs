@@ -1,6 +1,6 @@
-//! Speaks LMTP to a program, on its standard input and output. Any other stream that reads and writes is used alike.
+//! Sends a message to a program that speaks LMTP on its standard input and output. Any other stream works the same way.
 //!
-//!     cargo run --example over_a_program                         # to itself
+//!     cargo run --example over_a_program                         # to this example itself, as a server
 //!     cargo run --example over_a_program you doveadm exec lmtp
 
 #![allow(clippy::print_stdout, reason = "an example shows something")]
@@ -64,7 +64,7 @@ fn pipes(child: &mut Child) -> io::Result<Pipes> {
     Ok(Pipes(child.stdout.take().ok_or_else(missing)?, child.stdin.take().ok_or_else(missing)?))
 }
 
-/// Standard input and output, for the program's side.
+/// Standard input and output as one stream, for the server's side.
 struct Standard;
 
 impl Read for Standard {

@@ -1,4 +1,4 @@
-//! Sends several messages over one session, through a Unix-domain socket, with time limits of its own.
+//! Sends several messages over one session, through a Unix-domain socket, and sets the time limits.
 //!
 //!     cargo run --example several_messages                       # to a server of its own
 //!     cargo run --example several_messages /run/dovecot/lmtp you@example.net
@@ -43,7 +43,7 @@ fn keywords(connection: &lmtp_send::Connection) -> String {
     connection.extensions().iter().map(|(keyword, _)| keyword).collect::<Vec<_>>().join(", ")
 }
 
-/// Starts a server for one session at `path`.
+/// Starts a server for one session at `path`, and returns the path.
 fn serve_one(path: PathBuf) -> std::io::Result<PathBuf> {
     let listener = UnixListener::bind(&path)?;
     thread::spawn(move || server::serve(listener.accept()?.0, &mut HashSet::new()));

@@ -1,4 +1,4 @@
-//! Tries again for the recipients that were deferred, and for no others: who has the message gets no second copy.
+//! Tries again to deliver to deferred recipients, and to no others, so that nobody gets a second copy.
 //!
 //!     cargo run --example try_again                              # to a server of its own
 //!     cargo run --example try_again /run/dovecot/lmtp you@example.net
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("attempt {attempt}: {recipient}: {outcome}");
             match outcome {
                 Outcome::Deferred(_) => left = left.to(recipient.clone()),
-                // Whether a second copy is worse than none is the caller's to know; here it is.
+                // For an uncertain recipient, decide whether a second copy or none is worse. Here a second copy is.
                 Outcome::Delivered(_) | Outcome::Failed(_) | Outcome::Uncertain(_) => {}
             }
         }
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Err(format!("{} recipients are left", envelope.recipients().len()).into())
 }
 
-/// Starts a server at `path`.
+/// Starts a server at `path`, and returns the path.
 fn serve(path: PathBuf) -> std::io::Result<PathBuf> {
     let listener = UnixListener::bind(&path)?;
     thread::spawn(move || {

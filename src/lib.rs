@@ -1,4 +1,4 @@
-//! An LMTP client (RFC 2033): hands a message to a mail store, and says for each recipient what became of it.
+//! An LMTP client (RFC 2033): delivers a message to a mail store, and returns the outcome for each recipient.
 //!
 //! ```no_run
 //! use lmtp_send::{Client, Envelope};
@@ -14,41 +14,41 @@
 //! }
 //! ```
 //!
-//! LMTP is for the last hop: to Dovecot, Cyrus, Stalwart or whatever else keeps mailboxes. Unlike SMTP it has a reply
-//! for each recipient after the message, so each has an [`Outcome`] of its own: delivered, deferred, failed, or
-//! uncertain, when the connection was lost between the message's end and the reply.
+//! LMTP is for the last hop: to Dovecot, Cyrus, Stalwart or any other server that stores mailboxes. Unlike in SMTP, the
+//! server replies once for each recipient after the message, so each has an [`Outcome`] of its own: delivered, deferred,
+//! failed, or uncertain if the connection was lost between the end of the message and the reply.
 //!
 //! # Where to begin
 //!
-//! | for | see | runnable example |
+//! | to send | see | runnable example |
 //! | --- | --- | --- |
 //! | one message | [`Client::send`] | `one_message` |
-//! | several over one session | [`Client::connect`] | `several_messages` |
-//! | a Unix-domain socket | [`Client::unix`] | `several_messages` |
-//! | a program's standard streams, or any other stream | [`Client::over`] | `over_a_program` |
-//! | a message from a file or a pipe, its envelope from its header | [`message`], [`envelope`] | `from_the_header` |
-//! | TLS | [`Client::starttls`], `tls` | `encrypted` |
-//! | logging in, and listening to the dialogue | [`Client::login`], [`Client::observer`] | `login` |
-//! | trying again what was deferred | [`Outcome`] | `try_again` |
-//! | the protocol itself, step by step, over a transport of your own | [`lmtp`] | in its documentation |
+//! | several messages over one session | [`Client::connect`] | `several_messages` |
+//! | through a Unix-domain socket | [`Client::unix`] | `several_messages` |
+//! | through a program's standard streams, or any other stream | [`Client::over`] | `over_a_program` |
+//! | a message from a file or a pipe, with the envelope in its header | [`message`], [`envelope`] | `from_the_header` |
+//! | over TLS | [`Client::starttls`], `tls` | `encrypted` |
+//! | after AUTH, and to watch the dialogue | [`Client::login`], [`Client::observer`] | `login` |
+//! | again to deferred recipients | [`Outcome`] | `try_again` |
+//! | step by step, over a transport of your own | [`lmtp`] | in its documentation |
 //!
 //! # Features
 //!
-//! The program `lmtp-send` is the feature `cli`, which is on by default; a library says `default-features = false` and
-//! adds what it needs:
+//! The feature `cli` is the program `lmtp-send`, and is on by default. To use the library, set `default-features = false`
+//! and add the features that you need. Without any, the library depends on 14 crates:
 //!
-//! | feature | what it adds | crates, of 14 without any |
+//! | feature | what it adds | more crates |
 //! | --- | --- | --- |
-//! | `header` | reading a message's header: the envelope in it, fields to be left out | 9 |
-//! | `scram` | AUTH SCRAM-SHA-256 and SCRAM-SHA-1; CRAM-MD5, PLAIN and LOGIN are always there | 8 |
+//! | `header` | reading a message's header: the envelope in it, and fields to leave out | 9 |
+//! | `scram` | AUTH SCRAM-SHA-256 and SCRAM-SHA-1 (CRAM-MD5, PLAIN and LOGIN need no feature) | 8 |
 //! | `tls` | encryption, by rustls on ring | 9 |
 //!
-//! # What it needs, and what it does not do
+//! # Requirements and limits
 //!
-//! Rust 1.93, and a Unix: it is tested on Linux, and compiles for FreeBSD and macOS. Calls block, each within its time limit
-//! ([`Timeouts`]); nothing starts a thread, except to count a message of several megabytes in a file. No unsafe code, and no panic:
-//! every failure is a value. There is no queue, and nothing is tried again after a time. Nothing is written to standard
-//! output or error, and there is no logging.
+//! The library needs Rust 1.93 and a Unix: it is tested on Linux, and compiles for FreeBSD and macOS. Calls block, each
+//! within a time limit ([`Timeouts`]). No thread is started, except to count the octets of a file of several megabytes.
+//! There is no unsafe code and no panic: every failure is a value. There is no queue, and no retry after a delay. Nothing
+//! is written to standard output or error, and there is no logging.
 
 pub mod client;
 pub mod envelope;

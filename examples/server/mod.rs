@@ -1,9 +1,9 @@
-//! A server to try the examples on: it takes a message for anybody but `nobody`, and for `busy` the second time.
+//! A server for trying the examples. It accepts mail for everybody except `nobody`, and for `busy` at the second attempt.
 
 use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
 
-/// Serves one session over `stream`; `busy` are those who have been told to come again.
+/// Serves one session over `stream`. `busy` holds the recipients that were deferred once.
 pub fn serve(stream: impl Read + Write, busy: &mut HashSet<String>) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut accepted = Vec::new();
@@ -51,7 +51,7 @@ fn say(stream: &mut impl Write, reply: &str) -> io::Result<()> {
     stream.flush()
 }
 
-/// Reads up to the lone dot; how many octets the message has.
+/// Reads up to the lone dot, and returns the number of octets.
 fn take_message(stream: &mut impl BufRead) -> io::Result<usize> {
     let mut octets = 0;
     loop {

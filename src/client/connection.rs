@@ -13,8 +13,8 @@ const BLOCKING: usize = 100;
 
 /// A session with a server, for one message after another.
 ///
-/// A session that the server ends between two messages is opened anew, where it was not over a stream of the
-/// caller's. When this is dropped the connection is closed without a word; [`close`](Connection::close) says QUIT.
+/// If the server ends the session between two messages, a new one is opened, except over a stream of your own.
+/// [`close`](Connection::close) sends QUIT; dropping this closes the connection without it.
 pub struct Connection {
     options: Arc<Options>,
     pipeline: Option<Pipeline<Link, Listener>>,
@@ -32,25 +32,23 @@ impl Connection {
         Ok(Self { options, pipeline: Some(Pipeline::new(session)), extensions, greeting })
     }
 
-    /// What the server offers, as it said last.
+    /// What the server offers, by its last reply to LHLO.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
     }
 
-    /// The server's first words.
+    /// The server's greeting.
     #[must_use]
     pub fn greeting(&self) -> &Reply {
         &self.greeting
     }
 
-    /// Sends one message, and waits until there is an outcome for each recipient: they are in the order of
-    /// [`Envelope::recipients`].
+    /// Sends one message. Returns the outcome for each recipient, in the order of [`Envelope::recipients`].
     ///
     /// # Errors
     ///
-    /// An [`Error`] means that nothing was sent to anybody. As soon as a message is on its way, whatever goes wrong
-    /// is in the outcomes.
+    /// An [`Error`] means that nothing was sent to any recipient. Whatever goes wrong after that is in the outcomes.
     pub fn send<'m>(
         &mut self,
         envelope: &Envelope,
@@ -59,7 +57,7 @@ impl Connection {
         self.deliver(envelope, message.into(), false)
     }
 
-    /// Ends the session in good order (QUIT). Whatever becomes of that, the outcomes stand.
+    /// Ends the session with QUIT. Its result does not change the outcomes.
     pub fn close(mut self) {
         if let Some(pipeline) = &mut self.pipeline {
             pipeline.finish();

@@ -6,9 +6,9 @@ use crate::lmtp::Content;
 use crate::lmtp::content::Bytes;
 use crate::message::Message;
 
-/// A message as it is sent: header, empty line and body. Line ends may be LF or CRLF, and dots are nobody's concern.
+/// A message: header, empty line and body. Line ends may be LF or CRLF; lines that begin with a dot need no care.
 ///
-/// Octets in memory are a message, and so is a [`Message`] from a file or a pipe, however long.
+/// Octets and text in memory convert into it, and so does a [`Message`] from a file or a pipe, of any length.
 pub struct MailData<'a>(Box<dyn Content + 'a>);
 
 impl<'a> MailData<'a> {

@@ -10,7 +10,7 @@ use crate::lmtp::{Address, InvalidAddress, Parameter, ReversePath};
 #[cfg(feature = "header")]
 use crate::message::{BadHeader, Message, Unreadable};
 
-/// The envelope of a message: the sender, who is told of failures, and the recipients.
+/// The envelope of a message: the sender, who receives any bounce, and the recipients.
 ///
 /// ```
 /// use lmtp_send::Envelope;
@@ -29,29 +29,28 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// An envelope from `sender`, to nobody yet.
+    /// An envelope from `sender`, without recipients so far.
     #[must_use]
     pub fn new(sender: ReversePath) -> Self {
         Self { sender, recipients: Vec::new(), mail: Vec::new(), rcpt: Vec::new(), smtputf8: false }
     }
 
-    /// From `sender` to `recipients`, as they are written: `"<>"` or `""` is the null sender, commas separate
-    /// recipients.
+    /// From `sender` to `recipients`. `"<>"` or `""` is the null sender; commas separate the recipients.
     ///
     /// # Errors
     ///
-    /// One of them is no address; which, and why.
+    /// One of them is not an address; the error says which one, and why.
     pub fn parse(sender: &str, recipients: &str) -> Result<Self, InvalidAddress> {
         let recipients = Address::parse_several(recipients)?;
         Ok(Self { recipients, ..Self::new(ReversePath::parse(sender)?) })
     }
 
-    /// The envelope that the header of `message` names (RFC 5322 §3.6): from Sender or From, to To, Cc and Bcc, or the
-    /// fields of the topmost Resent- block. Bcc and Resent-Bcc are then left out of what is sent.
+    /// The envelope in the header of `message` (RFC 5322 §3.6): from Sender or From, to the addresses in To, Cc and Bcc, or
+    /// those in the topmost Resent- block. Bcc and Resent-Bcc are then left out of what is sent.
     ///
     /// # Errors
     ///
-    /// The header names nobody, or what it says cannot be understood: mail is never sent to a guess.
+    /// The header has no sender or no recipient, or an address that cannot be parsed: mail is never sent to a guess.
     #[cfg(feature = "header")]
     pub fn of_header(message: &mut Message) -> Result<Self, NoEnvelope> {
         let header = message.header().map_err(NoEnvelope::Header)?;

@@ -1,4 +1,4 @@
-//! The client: sends a message and says what became of it for each recipient.
+//! The client: sends a message, and returns the outcome for each recipient.
 //!
 //! ```no_run
 //! use lmtp_send::{Client, Envelope};
@@ -14,14 +14,13 @@
 //! }
 //! ```
 //!
-//! A [`Client`] says where the server is, and how to speak to it; [`Client::send`] makes a session for one message,
-//! [`Client::connect`] one for several. An [`Error`] means that nothing was sent to anybody; whatever happens once a
-//! message is on its way is in the [`Outcome`]s, one for each recipient. What LMTP leaves to its caller is done here:
-//! recipients that a server takes in a further transaction only, and those of a session that ended before it got to
-//! them.
+//! A [`Client`] holds the server's address and the settings. [`Client::send`] opens a session for one message,
+//! [`Client::connect`] one for several. An [`Error`] means that nothing was sent to any recipient. Whatever happens after
+//! that is in the [`Outcome`]s, one for each recipient. The client opens further transactions and sessions by itself: for
+//! recipients beyond what a server accepts in one transaction, and for those of a session that ended before their turn.
 //!
-//! Nothing is tried again after a time, and an uncertain outcome never within the same call: that is for the caller,
-//! who knows what a second copy is worth.
+//! Nothing is tried again after a delay, and an uncertain outcome is never tried again within the same call. Both are left to
+//! the caller, who knows whether a second copy does harm.
 
 mod connection;
 mod data;
@@ -55,7 +54,7 @@ use opening::Start;
 use opening::{Listener, Login, Options, Server};
 use stream::Blocking;
 
-/// Where a server is, and how it is spoken to.
+/// A server's address, and the settings for sessions with it.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -67,13 +66,13 @@ use stream::Blocking;
 /// let mut connection = client.connect()?;
 /// # Ok::<(), lmtp_send::client::Error>(())
 /// ```
-#[must_use = "nothing is connected before `send` or `connect`"]
+#[must_use = "no connection is opened before `send` or `connect`"]
 pub struct Client {
     options: Options,
 }
 
 impl Client {
-    /// A server on TCP; `host` is a name or an address, the port is 24 by registration.
+    /// A server on TCP. `host` is a name or an address; the registered port is 24.
     pub fn tcp(host: impl Into<String>, port: u16) -> Self {
         Self::new(Server::Tcp(host.into(), port))
     }
@@ -83,13 +82,13 @@ impl Client {
         Self::new(Server::Unix(path.into()))
     }
 
-    /// A server at the other end of `stream`, which blocks: a pipe, a TLS stream, a serial line. Its time limits are
-    /// those that it has of its own. It is good for one session.
+    /// A server at the other end of `stream`, such as a pipe or a TLS stream. The stream must block, and only its own time
+    /// limits apply. It serves for one session.
     pub fn over(stream: impl Read + Write + Send + 'static) -> Self {
         Self::given(Blocking(stream), true)
     }
 
-    /// A server at the other end of a [`Transport`] of the caller's, good for one session.
+    /// A server at the other end of a [`Transport`] of your own, for one session.
     pub fn with_transport(transport: impl Transport + Send + 'static) -> Self {
         Self::given(transport, false)
     }
@@ -113,39 +112,39 @@ impl Client {
         }
     }
 
-    /// The time limits, of which none is unlimited. Over a stream of the caller's they do not hold.
+    /// Sets the time limits. They do not apply to a stream of your own ([`over`](Self::over)).
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.options.timeouts = timeouts;
         self
     }
 
-    /// The name of this host for LHLO; without this it is the system's.
+    /// Sets the name of this host for LHLO; the default is the system's host name.
     pub fn lhlo(mut self, name: impl Into<String>) -> Self {
         self.options.lhlo = Some(name.into());
         self
     }
 
-    /// Authenticates, by the strongest mechanism that the server offers. Over TCP without TLS the password itself is
-    /// never sent: see [`in_clear`](Self::in_clear).
+    /// Authenticates with the strongest mechanism that the server offers. Over TCP without TLS, mechanisms that send the
+    /// password itself are not used, unless [`in_clear`](Self::in_clear) allows it.
     pub fn login(mut self, user: impl Into<String>, password: impl Into<Secret>) -> Self {
         let (user, password) = (user.into(), password.into());
         self.options.login = Some(Login { user, password, mechanism: None, in_clear: false });
         self
     }
 
-    /// Authenticates by this mechanism and no other; after [`login`](Self::login).
+    /// Authenticates with this mechanism only. Call it after [`login`](Self::login).
     pub fn mechanism(mut self, mechanism: Mechanism) -> Self {
         self.options.login.iter_mut().for_each(|login| login.mechanism = Some(mechanism));
         self
     }
 
-    /// The password may be sent in clear over TCP; after [`login`](Self::login).
+    /// Allows the password to be sent in clear over TCP. Call it after [`login`](Self::login).
     pub fn in_clear(mut self) -> Self {
         self.options.login.iter_mut().for_each(|login| login.in_clear = true);
         self
     }
 
-    /// Encrypts the session by STARTTLS; where that is not offered or fails, there is no session.
+    /// Encrypts the session by STARTTLS. If the server does not offer it, or it fails, no session is opened.
     ///
     /// ```no_run
     /// use lmtp_send::Client;
@@ -169,7 +168,8 @@ impl Client {
         self
     }
 
-    /// `listener` is told what is said and heard; passwords are `[redacted]`, messages a number of octets.
+    /// Calls `listener` with everything that is sent and received. Passwords are shown as `[redacted]`, messages as a number
+    /// of octets.
     pub fn observer(mut self, listener: impl FnMut(Event<'_>) + Send + 'static) -> Self {
         self.options.listener = Listener(Some(Arc::new(Mutex::new(listener))));
         self
@@ -179,17 +179,17 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// There is no session: nothing was sent.
+    /// No session could be opened; nothing was sent.
     pub fn connect(self) -> Result<Connection, Error> {
         Connection::new(Arc::new(self.options))
     }
 
-    /// Sends one message over a session of its own, and waits until there is an outcome for each recipient: they are
-    /// in the order of [`Envelope::recipients`].
+    /// Sends one message over a session of its own. Returns the outcome for each recipient, in the order of
+    /// [`Envelope::recipients`].
     ///
     /// # Errors
     ///
-    /// There is no session, or nothing to send: nothing was sent to anybody.
+    /// No session could be opened, or there is no recipient or no message; nothing was sent to any recipient.
     pub fn send<'m>(
         self,
         envelope: &Envelope,
@@ -202,7 +202,7 @@ impl Client {
     }
 }
 
-/// Why nothing was sent to anybody.
+/// Why nothing was sent to any recipient.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -217,11 +217,11 @@ pub enum Error {
         /// What the system says.
         error: io::Error,
     },
-    /// The server accepts no session, or not ours.
+    /// The session was refused, or failed, before a message was sent.
     Session(SessionError),
-    /// The session over the caller's stream has ended, and there is no other stream.
+    /// The session over your own stream has ended, and there is no other stream.
     StreamUsed,
-    /// The server's name is none that a certificate can be for.
+    /// No certificate can have the server's name.
     #[cfg(feature = "tls")]
     Tls(TlsError),
 }
@@ -248,7 +248,7 @@ impl fmt::Display for Error {
             Self::Session(error) => write!(f, "{error}"),
             #[cfg(feature = "tls")]
             Self::Tls(error) => write!(f, "{error}"),
-            Self::StreamUsed => f.write_str("the session has ended, and the stream is good for one only"),
+            Self::StreamUsed => f.write_str("the session has ended, and its stream serves for one session only"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What became of a recipient, in four words.
+//! What became of a recipient: one of four outcomes.
 
 use std::fmt;
 
@@ -8,31 +8,31 @@ use crate::lmtp::{self, Reply, SessionError, Stage};
 ///
 /// These four are all there are. Why, in [`Reason`], may grow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "whoever was not delivered to is to be tried again, or told"]
+#[must_use = "a message that was not delivered must be tried again, or its sender told"]
 pub enum Outcome {
-    /// The server has taken the message for this recipient (2yz): it answers for it from now on.
+    /// The server accepted the message for this recipient (2yz), and is responsible for it from now on.
     Delivered(Reply),
     /// Not delivered: try again later.
     Deferred(Reason),
-    /// Not delivered, and trying again is of no use (5yz).
+    /// Not delivered: do not try again (5yz).
     Failed(Reason),
-    /// The message's end was sent, and the connection was lost before this recipient's reply: it may have been
-    /// delivered or not. To try again may give a second copy, not to try again may lose the message.
+    /// The end of the message was sent, and the connection was lost before this recipient's reply, so the message may or
+    /// may not have been delivered. Trying again may deliver a second copy; not trying again may lose the message.
     Uncertain(Reason),
 }
 
-/// Why a recipient was not delivered to.
+/// Why the message was not delivered to a recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The server's verdict.
+    /// The server refused.
     Refused {
-        /// To which command.
+        /// The command it refused.
         stage: Stage,
         /// Its reply.
         reply: Reply,
     },
-    /// What the message or the address needs is not offered by this server, so nothing was sent; with the codes that
+    /// The server does not offer what the message or the address needs, so nothing was sent. The reply has the codes that
     /// a server would have used.
     Unsuited(Reply),
     /// The session ended before there was a verdict.
@@ -40,7 +40,7 @@ pub enum Reason {
 }
 
 impl Outcome {
-    /// Whether the server has taken the message for this recipient.
+    /// Whether the server accepted the message for this recipient.
     #[must_use]
     pub fn is_delivered(&self) -> bool {
         matches!(self, Self::Delivered(_))
@@ -57,7 +57,7 @@ impl Outcome {
         }
     }
 
-    /// The reply that decided, where one did.
+    /// The reply that decided, if there was one.
     #[must_use]
     pub fn reply(&self) -> Option<&Reply> {
         match self {
@@ -78,7 +78,7 @@ impl Outcome {
 }
 
 impl Reason {
-    /// The server's reply, where one decided.
+    /// The server's reply, if there was one.
     #[must_use]
     pub fn reply(&self) -> Option<&Reply> {
         match self {

@@ -1,4 +1,4 @@
-//! How long is waited, and for what.
+//! The time limits of a session.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -8,13 +8,13 @@ use crate::lmtp::Stage;
 /// How long QUIT's reply is waited for: the outcomes stand without it.
 const QUIT: Duration = Duration::from_secs(1);
 
-/// The time limits of a session. A limit is for all of a step, however slowly a server says or takes each octet.
+/// The time limits of a session. A limit covers a whole step, however slowly the server sends or reads each octet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// For the connection, for each reply, and for the server to take each 128 KiB of the message.
+    /// For the connection, for each reply, and for sending each 128 KiB of the message.
     pub reply: Duration,
-    /// For each reply to the message: the server stores it meanwhile.
+    /// For each reply to the message, while the server stores it.
     pub delivery: Duration,
 }
 
