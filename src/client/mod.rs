@@ -248,7 +248,9 @@ impl fmt::Display for Error {
             Self::Session(error) => write!(f, "{error}"),
             #[cfg(feature = "tls")]
             Self::Tls(error) => write!(f, "{error}"),
-            Self::StreamUsed => f.write_str("the session has ended, and its stream serves for one session only"),
+            Self::StreamUsed => {
+                f.write_str("the session has ended, and its stream serves for one session only")
+            }
         }
     }
 }

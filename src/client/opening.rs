@@ -222,7 +222,8 @@ fn authenticate(
 ) -> Result<(), SessionError> {
     let offer = session.extensions().argument("AUTH").map(str::to_owned);
     let Some(offer) = offer else { return Err(impossible("the server does not offer AUTH".into())) };
-    let none = |_| impossible(format!("this client may use none of the mechanisms that the server offers: {offer}"));
+    let none =
+        |_| impossible(format!("this client may use none of the mechanisms that the server offers: {offer}"));
     let chosen = Mechanism::choose(&offer, login.mechanism, !clear).map_err(none)?;
     session.authenticate(chosen, &login.user, &login.password)
 }

@@ -31,7 +31,7 @@ pub fn lhlo(given: Option<String>, until: Instant, stop: &Stop) -> Result<String
         None => Ok(canonical(until, stop).unwrap_or_else(|| ADDRESS_LITERAL.into())),
         Some(name) if is_name(&name) => Ok(name),
         Some(name) => {
-            let text = format!("--lhlo '{}': not a host's name", name.escape_debug());
+            let text = format!("--lhlo '{}': not a host name", name.escape_debug());
             Err(LocalError::new(Kind::Usage, Stage::Lhlo, text))
         }
     }

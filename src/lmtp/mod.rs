@@ -154,7 +154,7 @@
 //!         Settlement::Known(Outcome::Refused { stage, reply }) => format!("refused at {}: {reply}", stage.name()),
 //!         Settlement::Known(Outcome::Unsuited(why)) => format!("not for this server: {why}"),
 //!         Settlement::Known(Outcome::Unanswered(failure)) => format!("to be tried again: {failure}"),
-//!         Settlement::Known(Outcome::Uncertain(failure)) => format!("nobody knows: {failure}"),
+//!         Settlement::Known(Outcome::Uncertain(failure)) => format!("uncertain: {failure}"),
 //!         Settlement::Again(_) => "for a further transaction".to_owned(),
 //!         Settlement::Untried(_) => "for a new session".to_owned(),
 //!     };

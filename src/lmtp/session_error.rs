@@ -89,7 +89,7 @@ impl fmt::Display for Misuse {
                 "the previous transaction still waits for its reply to DATA, or its message"
             }
             Misuse::NotAsked => "no transaction waits for a message",
-            Misuse::NoMore => "the session takes no more transactions",
+            Misuse::NoMore => "the session accepts no more transactions",
         })
     }
 }

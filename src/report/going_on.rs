@@ -80,13 +80,13 @@ impl Left {
         } else {
             "send what --report calls deferred or uncertain".to_owned()
         };
-        Some(format!("to go on: {what}; a run with --ledger DIR can simply be repeated"))
+        Some(format!("to continue: {what}; a run with --ledger DIR can simply be repeated"))
     }
 }
 
 /// The command of this run.
 pub fn with_ledger() -> String {
-    format!("to go on:\n{}", command_line(std::env::args_os()))
+    format!("to continue:\n{}", command_line(std::env::args_os()))
 }
 
 /// `words` as they are typed to a shell.

@@ -59,7 +59,7 @@ fn told_to_stop_between_many_messages() {
     let expected =
         format!("4.3.0 999 messages not begun, from {} on: stopped by a signal", files[1].display());
     assert_eq!(lines[0], expected);
-    let expected = format!("to go on: send the messages from {} on; ", files[1].display());
+    let expected = format!("to continue: send the messages from {} on; ", files[1].display());
     assert!(lines[1].starts_with(&expected) && lines[1].contains("--ledger"), "{}", lines[1]);
     assert!(
         ran.report()[1..]
@@ -96,7 +96,7 @@ fn told_to_stop_between_the_recipients_of_a_message() {
     let own = format!("4.3.0 <b@example.net>: stopped by a signal ({})", files[0].display());
     let left = format!("4.3.0 1 message not begun, {}: stopped by a signal", files[1].display());
     assert_eq!(ran.stderr.lines().take(2).collect::<Vec<_>>(), [own, left], "{}", ran.stderr);
-    assert!(ran.stderr.contains("to go on: send what --report calls deferred"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("to continue: send what --report calls deferred"), "{}", ran.stderr);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn told_to_stop_and_the_server_says_nothing() {
     let ran = running.wait().exits(75).within(8.0);
     server.finish();
     assert_eq!(counts(&ran), [0, 4, 1]);
-    let expected = format!("to go on: send the messages from {} on; ", files[0].display());
+    let expected = format!("to continue: send the messages from {} on; ", files[0].display());
     assert!(ran.stderr.contains(&expected), "what was in flight is left too: {}", ran.stderr);
     assert!(ran.took > Duration::from_secs(2), "{:?}", ran.took);
     assert!(ran.stderr.contains("the message may have been delivered"), "{}", ran.stderr);
@@ -207,7 +207,7 @@ fn told_to_stop_when_all_are_begun_and_one_is_left() {
         let ran = running.wait().exits(75);
         server.finish();
         assert_eq!(counts(&ran), [1, 1, 0]);
-        let (_, words) = ran.stderr.split_once("to go on:").unwrap();
+        let (_, words) = ran.stderr.split_once("to continue:").unwrap();
         assert!(words.contains(&expected), "{}", ran.stderr);
     }
 }
