@@ -1,14 +1,14 @@
-//! TLS, the client's half, without a socket: what is to be verified, and the stream of octets in between.
+//! The client's side of TLS, without a socket: what is verified, and the stream of octets.
 //!
-//! [`TlsOptions`] become a configuration once, before anything is connected, so that a missing file is found
-//! early ([`TlsOptions::configure`]). Each connection then has a [`TlsStream`], which turns plaintext into
-//! ciphertext and back and leaves it to its owner to move both. TLS 1.3 and 1.2.
+//! [`TlsOptions`] are turned into a configuration once, before a connection is opened, so a missing file is found early
+//! ([`TlsOptions::configure`]). Each connection then has a [`TlsStream`], which converts between plaintext and ciphertext;
+//! its owner moves both. TLS 1.3 and 1.2 are supported.
 //!
-//! However little is verified, the handshake's signature always is: the peer has the key of the certificate
-//! that it shows. Without [`Verify::Chain`] that proves nothing about who it is, unless the certificate is pinned.
+//! The signature in the handshake is always verified, so the server has the key of the certificate that it shows. That
+//! proves who it is only with [`Verify::Chain`] or a pinned certificate.
 //!
-//! What is not here: STARTTLS, revocation, session resumption, and names in a certificate's subject (CN), which
-//! RFC 9525 §6.3 has done away with.
+//! Not supported: STARTTLS (see [`lmtp`](crate::lmtp)), revocation, session resumption, and names in a certificate's
+//! subject (CN), which RFC 9525 §6.3 forbids.
 
 mod certificate;
 mod fingerprint;
@@ -38,19 +38,19 @@ use verifier::Verifier;
 /// What a handshake with one host needs.
 pub type Handshake = (Arc<ClientConfig>, ServerName<'static>);
 
-/// What is asked of TLS.
+/// The settings for TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsOptions {
     /// How the server's certificate is verified.
     pub verify: Verify,
-    /// The certificate that we show when asked for one.
+    /// The client certificate, sent if the server requests one.
     pub identity: Option<Identity>,
-    /// The name that the server's certificate must have, in place of the name it was connected by.
+    /// The name that the server's certificate must have, instead of the name used to connect.
     pub name: Option<String>,
 }
 
-/// TLS as it was asked for, with every file read.
+/// Settings for TLS whose files have been read.
 #[derive(Debug)]
 pub struct Tls {
     options: TlsOptions,
@@ -71,19 +71,19 @@ impl Tls {
         Ok(Self { options, config, verifier, authorities: None })
     }
 
-    /// The file of authorities by which [`Tls::verdict`] goes.
+    /// Sets the CA file that [`Tls::verdict`] uses.
     #[must_use]
     pub fn with_authorities(mut self, file: Option<PathBuf>) -> Self {
         self.authorities = file;
         self
     }
 
-    /// Whether the server that has shown `certificates` is the one called `name`: what was demanded in the handshake is
-    /// so; where nothing was, this verifies the chain now.
+    /// Whether `certificates` prove that the server is `name`. If the handshake verified the server, they do; otherwise
+    /// the chain is verified now.
     ///
     /// # Errors
     ///
-    /// Why it is not verified, in words.
+    /// The reason why it is not verified, as text.
     pub fn verdict(&self, certificates: &[CertificateDer<'_>], name: &ServerName<'_>) -> Result<(), String> {
         if self.verifies() {
             return Ok(());
@@ -101,13 +101,13 @@ impl Tls {
         self.verifier.refused()
     }
 
-    /// Whether it matters who the server is.
+    /// Whether the server is verified.
     #[must_use]
     pub fn verifies(&self) -> bool {
         self.options.verify != Verify::Nothing
     }
 
-    /// What a connection to `host` needs for its handshake.
+    /// The configuration for a handshake with `host`.
     ///
     /// # Errors
     ///
@@ -121,13 +121,13 @@ impl Tls {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verify {
-    /// By its chain up to a trusted authority, its dates, and its name. The authorities are those in the PEM file
-    /// `ca`, without it the system's. A certificate that `ca` contains is trusted itself, too.
+    /// By its chain up to a trusted CA, its dates, and its name. The trusted CAs are those in the PEM file `ca`, or the
+    /// system's if there is none. A server's own certificate in `ca` is trusted as well.
     Chain {
-        /// The authorities' file.
+        /// The CA file.
         ca: Option<PathBuf>,
     },
-    /// By being the certificate of this fingerprint, whatever else it says.
+    /// By its fingerprint alone.
     Pin(Fingerprint),
     /// Not at all.
     Nothing,

@@ -1,7 +1,7 @@
-//! Who: the envelope read from a message's headers (RFC 5322).
+//! The envelope, read from a message's header (RFC 5322).
 //!
-//! [`sender`] and [`recipients`] choose the fields, [`list`] reads the addresses in them. What cannot be read
-//! is an error that names the field: mail is never sent to a guess.
+//! [`sender`] and [`recipients`] choose the fields; [`list`] parses the addresses in them. An address that cannot be
+//! parsed is an error that names the field: mail is never sent to a guess.
 //!
 //! # Resent- blocks
 //!

@@ -1,28 +1,28 @@
-//! LMTP (RFC 2033): a client's session with a reply for each recipient, and what it is made of.
+//! LMTP (RFC 2033): a client's session, with a reply for each recipient, and its parts.
 //!
-//! Everything here works on octets; time, sockets and TLS are the caller's, behind [`Transport`]. A
-//! [`Session`] is opened over one, takes [`Transaction`]s, and settles every recipient of each exactly once,
-//! whatever the server does: [`Session::settled`] hands out what became of them, each as soon as it is certain
-//! that the reply was meant for that recipient. Nothing is ever [`Delivered`](Outcome::Delivered) without a 2yz of
-//! its own.
+//! Everything here works on octets. Time, sockets and TLS belong to the caller, behind a [`Transport`]. A
+//! [`Session`] is opened over a transport, sends [`Transaction`]s, and settles every recipient of each exactly once,
+//! whatever the server does. [`Session::settled`] returns what became of a recipient as soon as it is certain that the
+//! reply was meant for that recipient. No recipient is ever [`Delivered`](Outcome::Delivered) without a 2yz reply of its
+//! own.
 //!
 //! | to | call |
 //! | --- | --- |
-//! | begin a session | [`Session::open`], then as wanted [`starttls`](Session::starttls), [`authenticate`](Session::authenticate), [`xclient`](Session::xclient) |
+//! | begin a session | [`Session::open`], then if needed [`starttls`](Session::starttls), [`authenticate`](Session::authenticate), [`xclient`](Session::xclient) |
 //! | deliver a message | [`begin`](Session::begin), [`await_data_reply`](Session::await_data_reply), [`send_message`](Session::send_message), then [`read_reply`](Session::read_reply) or [`close`](Session::close) |
-//! | hear what became of it | [`settled`](Session::settled) |
-//! | deliver the next one | [`begin`](Session::begin) again, before or after the replies to the one before have come |
-//! | ask something | [`ask`](Session::ask) |
-//! | end the session | [`quit`](Session::quit) queues QUIT, [`close`](Session::close) waits for all that is owed |
+//! | get the outcomes | [`settled`](Session::settled) |
+//! | deliver the next message | [`begin`](Session::begin) again, before or after the replies to the previous one |
+//! | send a query | [`ask`](Session::ask) |
+//! | end the session | [`quit`](Session::quit) queues QUIT, [`close`](Session::close) waits for all replies that are due |
 //!
-//! A [`SessionError`] ends a session and says nothing about a recipient; by the time that it is returned, everybody
-//! who was in flight is settled. So a program may give up at the first error and look at the outcomes
-//! afterwards, as the examples do.
+//! A [`SessionError`] ends a session, and says nothing about a recipient. When it is returned, all recipients of the
+//! transactions in progress are settled. So a program may stop at the first error and look at the outcomes afterwards, as
+//! the examples do.
 //!
 //! # One message
 //!
-//! A transport is what can write, read and wait for both. This one, over a blocking socket, waits by looking
-//! again every millisecond; poll(2) does it better, and so does a time limit for each [`Stage`].
+//! A transport can write, read, and wait for both. This one, over a non-blocking socket, tries again every millisecond.
+//! A real one uses poll(2), and a time limit for each [`Stage`].
 //!
 //! ```
 //! use std::io::{self, Read, Write};
@@ -173,9 +173,9 @@
 //!
 //! # Several messages
 //!
-//! [`send_message`](Session::send_message) does not wait for the replies. With PIPELINING the next transaction is begun
-//! behind the message's end and goes with it, so that a further message costs no turn of its own.
-//! [`may_follow`](Session::may_follow) says whether that may be done now; else the replies are waited for.
+//! [`send_message`](Session::send_message) does not wait for the replies. With PIPELINING, the next transaction directly
+//! follows the end of the message, so a further message costs no round trip of its own.
+//! [`may_follow`](Session::may_follow) returns whether this is possible now; otherwise read the pending replies first.
 //!
 //! ```
 //! # mod script { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lmtp/script.rs")); }
@@ -220,10 +220,10 @@
 //!
 //! # Chunks and binary messages
 //!
-//! Where the server offers CHUNKING and [`Transaction::chunking`] allows it, BDAT takes the place of DATA when
-//! that saves a turn. [`Body::Binary`](session::Body::Binary) needs BINARYMIME too: the octets go as they are,
-//! and their number is [`raw_octets`](Content::raw_octets). On a server without it nobody is refused in the
-//! server's name: all are [`Unsuited`](Outcome::Unsuited).
+//! If the server offers CHUNKING and [`Transaction::chunking`] allows it, BDAT is used instead of DATA when that saves a
+//! round trip. [`Body::Binary`](session::Body::Binary) also needs BINARYMIME: the octets are sent unchanged, and their
+//! number is [`raw_octets`](Content::raw_octets). If the server does not offer it, nothing is sent, and every recipient is
+//! [`Unsuited`](Outcome::Unsuited).
 //!
 //! ```
 //! # mod script { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lmtp/script.rs")); }
@@ -279,10 +279,10 @@
 //!
 //! # TLS and authentication
 //!
-//! TLS is the transport's: [`Session::starttls`] says STARTTLS, makes sure that nothing was slipped in before
-//! the handshake, calls [`Transport::secure`] and says LHLO again. A transport that encrypts from the first
-//! octet needs nothing of this. Whether a connection is safe enough for a mechanism that
-//! [shows the password](auth::Mechanism::is_clear) is the caller's to decide, for only the caller knows it.
+//! TLS is done by the transport. [`Session::starttls`] sends STARTTLS, checks that nothing was received before the
+//! handshake, calls [`Transport::secure`], and sends LHLO again. A transport that encrypts from the first octet does not
+//! need this. The caller decides whether a connection is safe enough for a mechanism that
+//! [shows the password](auth::Mechanism::is_clear).
 //!
 //! ```
 //! # mod script { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lmtp/script.rs")); }
@@ -294,10 +294,10 @@
 //!
 //! fn secured<T: Transport>(transport: T, user: &str, password: &Secret) -> Secured<T> {
 //!     let mut session = Session::open(transport, "me.example.org")?;
-//!     session.starttls()?; // a failure where STARTTLS is not offered: there is no falling back
+//!     session.starttls()?; // fails if STARTTLS is not offered: the session never continues in clear
 //!     let offered = session.extensions().argument("AUTH").unwrap_or_default().to_owned();
 //!     let offered: Vec<&str> = offered.split(' ').collect();
-//!     let mechanism = Mechanism::strongest(&offered).ok_or("no mechanism that is known here")?;
+//!     let mechanism = Mechanism::strongest(&offered).ok_or("no mechanism in common")?;
 //!     session.authenticate(mechanism, user, password)?;
 //!     Ok(session)
 //! }
@@ -316,10 +316,10 @@
 //! # }
 //! ```
 //!
-//! # Questions
+//! # Queries
 //!
-//! [`Session::ask`] says a command outside a transaction and returns the reply, whatever it is: VRFY, EXPN,
-//! ETRN, HELP, NOOP, RSET, and MAIL and RCPT where nothing is to be sent.
+//! [`Session::ask`] sends a command outside a transaction and returns the reply, whatever it is: VRFY, EXPN,
+//! ETRN, HELP, NOOP, RSET, and MAIL and RCPT if no message is to be sent.
 //!
 //! ```
 //! # mod script { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/lmtp/script.rs")); }

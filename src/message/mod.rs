@@ -1,10 +1,10 @@
-//! What: the message, from a file or a pipe to its octets on the wire.
+//! The message, read from a file or a pipe.
 //!
-//! A [`Message`] has been read to its end, and counted, before anybody connects anywhere. From then on it can
-//! be read as often as it takes: to several hosts, in further transactions. Its octets are never altered;
-//! what does not belong into the mailbox (an mbox line before it, Bcc fields) is left out while reading.
+//! A [`Message`] has been read to its end, and counted, before a connection is opened. After that it can be read as often
+//! as needed: for several hosts, and in further transactions. Its octets are never changed; what must not reach the
+//! mailbox (an mbox line before it, Bcc fields) is left out while reading.
 //!
-//! Line ends and dots are not dealt with here: see [`lmtp::wire`](crate::lmtp::wire).
+//! Line ends and dots are handled elsewhere: see [`lmtp::wire`](crate::lmtp::wire).
 #![cfg_attr(not(feature = "header"), allow(dead_code, reason = "only who reads a header alters a message"))]
 
 #[cfg(feature = "header")]
@@ -35,9 +35,7 @@ use piece::{Piece, Reader};
 use reading::Found;
 use store::Store;
 
-/// Why an input is no message.
-///
-/// These are all there are: the message is at fault, or the system that cannot read it.
+/// Why an input is not a message: either the message is at fault, or the system that cannot read it.
 #[derive(Debug)]
 pub enum Unreadable {
     /// There is nothing in it, or nothing but an mbox line, or nothing but fields that are to be left out.
