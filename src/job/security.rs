@@ -185,7 +185,7 @@ pub fn credentials(
 ) -> Result<(Option<Credentials>, Option<String>), LocalError> {
     let mechanism = options.auth.map(MechanismName::mechanism);
     let user = options.user.clone().unwrap_or_default();
-    if mechanism == Some(Mechanism::External) {
+    if mechanism.is_some_and(|mechanism| !mechanism.needs_password()) {
         let password = Secret::from(Vec::new());
         return Ok((Some(Credentials { user, password, mechanism, insecure: options.auth_insecure }), None));
     }
