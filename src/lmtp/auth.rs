@@ -29,11 +29,11 @@ pub use mechanism::{Mechanism, NoMechanism, UnknownMechanism};
 #[must_use = "a 235 is to be believed only when `finish` agrees"]
 pub struct Exchange<'s> {
     mechanism: Mechanism,
-    state: State<'s>,
+    state: Expected<'s>,
 }
 
 /// What the next challenge is expected to ask for.
-enum State<'s> {
+enum Expected<'s> {
     /// LOGIN: the user, then the password.
     User(&'s str, &'s Secret),
     Password(&'s Secret),
@@ -75,10 +75,10 @@ impl<'s> Exchange<'s> {
             Mechanism::ScramSha256 => scram(&scram::SHA256, user, password, nonce()?),
             #[cfg(feature = "scram")]
             Mechanism::ScramSha1 => scram(&scram::SHA1, user, password, nonce()?),
-            Mechanism::CramMd5 => (State::Digest(user, password), None),
-            Mechanism::Plain => (State::Done, Some(plain(user, password))),
-            Mechanism::Login => (State::User(user, password), None),
-            Mechanism::External => (State::Done, Some(user.to_owned().into())),
+            Mechanism::CramMd5 => (Expected::Digest(user, password), None),
+            Mechanism::Plain => (Expected::Done, Some(plain(user, password))),
+            Mechanism::Login => (Expected::User(user, password), None),
+            Mechanism::External => (Expected::Done, Some(user.to_owned().into())),
         };
         Ok((Self { mechanism, state }, response))
     }
@@ -96,22 +96,24 @@ impl<'s> Exchange<'s> {
     /// Any [`AuthError`] but those of [`Exchange::start`]; the exchange is then over, which the server is told by
     /// [`CANCEL`].
     pub fn step(&mut self, challenge: &[u8]) -> Result<Secret, AuthError> {
-        let (next, response) = match mem::replace(&mut self.state, State::Failed) {
+        let (next, response) = match mem::replace(&mut self.state, Expected::Failed) {
             // What the prompts say differs from server to server, and means nothing.
-            State::User(user, password) => (State::Password(password), user.to_owned().into()),
-            State::Password(password) => (State::Done, password.expose().to_vec().into()),
-            State::Digest(user, password) => (State::Done, cram_md5::respond(user, password, challenge)),
+            Expected::User(user, password) => (Expected::Password(password), user.to_owned().into()),
+            Expected::Password(password) => (Expected::Done, password.expose().to_vec().into()),
+            Expected::Digest(user, password) => {
+                (Expected::Done, cram_md5::respond(user, password, challenge))
+            }
             #[cfg(feature = "scram")]
-            State::Proof(first) => {
+            Expected::Proof(first) => {
                 let (last, response) = first.prove(challenge)?;
-                (State::ServerProof(last), response)
+                (Expected::ServerProof(last), response)
             }
             #[cfg(feature = "scram")]
-            State::ServerProof(last) => {
+            Expected::ServerProof(last) => {
                 last.verify(challenge)?;
-                (State::Done, Vec::new().into())
+                (Expected::Done, Vec::new().into())
             }
-            State::Done | State::Failed => return Err(AuthError::Unexpected),
+            Expected::Done | Expected::Failed => return Err(AuthError::Unexpected),
         };
         self.state = next;
         Ok(response)
@@ -127,9 +129,9 @@ impl<'s> Exchange<'s> {
     pub fn finish(self) -> Result<(), AuthError> {
         match self.state {
             #[cfg(feature = "scram")]
-            State::Proof(_) | State::ServerProof(_) => Err(AuthError::Unproven),
-            State::Failed => Err(AuthError::Unproven),
-            State::User(..) | State::Password(_) | State::Digest(..) | State::Done => Ok(()),
+            Expected::Proof(_) | Expected::ServerProof(_) => Err(AuthError::Unproven),
+            Expected::Failed => Err(AuthError::Unproven),
+            Expected::User(..) | Expected::Password(_) | Expected::Digest(..) | Expected::Done => Ok(()),
         }
     }
 }
@@ -213,9 +215,9 @@ fn scram<'s>(
     user: &str,
     password: &'s Secret,
     nonce: String,
-) -> (State<'s>, Option<Secret>) {
+) -> (Expected<'s>, Option<Secret>) {
     let (first, response) = scram::First::start(hash, user, password, nonce);
-    (State::Proof(first), Some(response))
+    (Expected::Proof(first), Some(response))
 }
 
 /// RFC 4616 §2, without an authorization identity.

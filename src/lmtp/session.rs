@@ -58,8 +58,8 @@ use super::{
     Stretch, TransactionId, Transport,
 };
 use due::{Due, Owed};
-use link::Link;
-use progress::{Phase, Progress};
+use link::BufferedTransport;
+use progress::{Phase, TransactionState};
 
 pub use request::{Body, DataReply, Transaction, Verb};
 
@@ -114,14 +114,14 @@ struct Server {
 
 /// A conversation with one server over `T`, which `O` listens to. It can be sent to another thread where both can.
 pub struct Session<T, O = NoObserver> {
-    link: Link<T>,
+    link: BufferedTransport<T>,
     observer: O,
     redactor: Redactor,
     server: Server,
     name: String,
     owed: Owed,
     begun: u64,
-    transactions: VecDeque<Progress>,
+    transactions: VecDeque<TransactionState>,
     settled: VecDeque<Settled>,
     /// A message's end was sent: a reply too many to it moves those that follow.
     has_carried: bool,
@@ -154,7 +154,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
         }
         let greeting = Reply::new(220, EnhancedCode::new(2, 0, 0), "");
         let mut session = Self {
-            link: Link::new(transport),
+            link: BufferedTransport::new(transport),
             observer,
             redactor: Redactor::default(),
             server: Server { greeting, extensions: Extensions::default(), rcpt_max: None },
@@ -435,16 +435,16 @@ impl<T: Transport, O: Observer> Session<T, O> {
         })
     }
 
-    fn progress(&self, id: TransactionId) -> Option<&Progress> {
+    fn progress(&self, id: TransactionId) -> Option<&TransactionState> {
         self.transactions.iter().find(|t| t.id == id)
     }
 
-    fn progress_mut(&mut self, id: TransactionId) -> Option<&mut Progress> {
+    fn progress_mut(&mut self, id: TransactionId) -> Option<&mut TransactionState> {
         self.transactions.iter_mut().find(|t| t.id == id)
     }
 
     /// The transaction whose message the server waits for and does not have whole.
-    fn unsent(&self) -> Option<&Progress> {
+    fn unsent(&self) -> Option<&TransactionState> {
         self.transactions.iter().find(|t| t.is_unsent(self.link.sent))
     }
 

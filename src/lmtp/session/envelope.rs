@@ -4,7 +4,7 @@ use super::super::wire::Form;
 use super::super::{
     Cause, EnhancedCode, Outcome, Reply, SessionError, Settlement, Stage, TransactionId, Transport,
 };
-use super::progress::{MailReply, Phase, Precondition, Progress, Recipient, Standing, Transfer};
+use super::progress::{MailReply, Phase, Precondition, Recipient, Standing, TransactionState, Transfer};
 use super::{Body, DataReply, Due, Observer, Session, Transaction, command};
 
 /// The octets of a message that goes by BDAT in the group of its envelope: so many are handed over at once, and
@@ -22,7 +22,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
     ) -> Result<(), SessionError> {
         self.begun += 1;
         let standing = self.standing();
-        self.transactions.push_back(Progress::new(id, transaction, standing));
+        self.transactions.push_back(TransactionState::new(id, transaction, standing));
         self.check_in_step()?;
         self.refuse_unsuited(id, transaction);
         if !self.is_pending(id) {
@@ -178,11 +178,11 @@ impl<T: Transport, O: Observer> Session<T, O> {
         if !progress.is_pipelined_bdat() || precondition != Precondition::None {
             self.try_await_envelope(id)?;
         }
-        let refused = |t: &Progress| t.heard.refusals > 0 || t.unsettled < t.recipients.len();
+        let refused = |t: &TransactionState| t.heard.refusals > 0 || t.unsettled < t.recipients.len();
         if precondition == Precondition::Acceptance && self.progress(id).is_some_and(refused) {
             return self.cancel(id);
         }
-        let asks = |t: &Progress| t.phase == Phase::Envelope && !t.in_chunks() && t.has_acceptance();
+        let asks = |t: &TransactionState| t.phase == Phase::Envelope && !t.in_chunks() && t.has_acceptance();
         if precondition != Precondition::None && self.progress(id).is_some_and(asks) {
             self.command("DATA", Due::Data(id));
             self.try_await_envelope(id)?;
@@ -212,7 +212,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
                 self.try_read_reply()?;
             }
         }
-        if self.progress(id).is_some_and(Progress::may_have_moved) {
+        if self.progress(id).is_some_and(TransactionState::may_have_moved) {
             return Err(SessionError { stage: Stage::Rcpt, cause: Cause::TooFewReplies });
         }
         self.transactions.retain(|t| t.id != id);

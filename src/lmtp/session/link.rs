@@ -7,7 +7,7 @@ use super::super::{Cause, Moved, SessionError, Stage, Stretch, Transport};
 const READ: usize = 4 * 1024;
 
 /// The transport with what stands on both sides of it.
-pub(super) struct Link<T> {
+pub(super) struct BufferedTransport<T> {
     pub transport: T,
     pub reader: ReplyReader,
     /// Where octets are read to, made once.
@@ -23,7 +23,7 @@ pub(super) struct Link<T> {
     pub write_error: Option<SessionError>,
 }
 
-impl<T: Transport> Link<T> {
+impl<T: Transport> BufferedTransport<T> {
     pub fn new(transport: T) -> Self {
         let (reader, input) = (ReplyReader::default(), vec![0; READ]);
         let (block, out) = (Vec::new(), Vec::new());
@@ -52,7 +52,7 @@ impl<T: Transport> Link<T> {
         self.at = 0;
     }
 
-    /// As [`Link::discard`], and it is not to be found in memory.
+    /// As [`BufferedTransport::discard`], and it is not to be found in memory.
     pub fn wipe(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.out);
         self.discard();

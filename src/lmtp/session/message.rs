@@ -6,7 +6,7 @@ use super::super::content::Content;
 use super::super::wire::{Encoder, Form};
 use super::super::{Cause, SessionError, Stage, TransactionId, Transport};
 use super::envelope::GROUP;
-use super::progress::{Phase, Progress, Transfer};
+use super::progress::{Phase, TransactionState, Transfer};
 use super::{Due, Event, Observer, Session, command};
 use crate::io_error::words;
 
@@ -35,7 +35,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
         content.rewind().map_err(unreadable)?;
         let mut from_file = as_it_is && self.link.transport.sends_files();
         loop {
-            if !self.is_pending(id) || self.progress(id).is_none_or(Progress::all_refused) {
+            if !self.is_pending(id) || self.progress(id).is_none_or(TransactionState::all_refused) {
                 return self.abandon();
             }
             let done = encoder.octets();

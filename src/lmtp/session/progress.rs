@@ -82,7 +82,7 @@ pub(super) struct Heard {
 
 /// A transaction that has been begun and is not settled.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct TransactionState {
     pub id: TransactionId,
     pub recipients: Vec<Recipient>,
     /// How many of them are not settled.
@@ -95,7 +95,7 @@ pub(super) struct Progress {
     pub standing: Standing,
 }
 
-impl Progress {
+impl TransactionState {
     pub fn new(id: TransactionId, transaction: &Transaction<'_>, standing: Standing) -> Self {
         let precondition = match transaction {
             Transaction { all_or_nothing: true, .. } => Precondition::Acceptance,

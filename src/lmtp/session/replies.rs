@@ -6,7 +6,7 @@ use super::super::{
     Cause, EnhancedCode, Outcome, Reply, SessionError, Settled, Settlement, Stage, TransactionId, Transport,
 };
 use super::due::Realigned;
-use super::progress::{MailReply, Phase, Precondition, Progress, Recipient, Standing};
+use super::progress::{MailReply, Phase, Precondition, Recipient, Standing, TransactionState};
 use super::{Due, Observer, Session};
 
 /// To MAIL with TRANSID: a checkpoint to go on from (RFC 1845 §5).
@@ -87,7 +87,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
     fn mark(&mut self, due: Due, reply: Reply) {
         self.owed.awaiting_resync = false;
         self.owed.surplus_reply = None;
-        self.transactions.iter_mut().for_each(Progress::confirm);
+        self.transactions.iter_mut().for_each(TransactionState::confirm);
         self.owed.hold(due, reply);
         self.release();
         if let Due::Data(id) = due
@@ -122,7 +122,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
         let first = self.owed.surplus_reply.get_or_insert_with(|| reply.clone()).clone();
         let proven = ends || first != reply;
         let in_doubt = !self.owed.all_positive() || !(ends || reply.is_positive());
-        if proven && in_doubt && !self.transactions.iter().all(Progress::is_known) {
+        if proven && in_doubt && !self.transactions.iter().all(TransactionState::is_known) {
             return Err(SessionError { stage: Stage::Delivery, cause: Cause::OutOfPlace(first) });
         }
         if ends {
@@ -135,7 +135,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
     /// but not where something else came in its place that may have moved them, and no refusal by a session that
     /// had carried a message before.
     pub(super) fn end_at_quit(&mut self) -> Result<(), SessionError> {
-        let unknown = |t: &Progress| !t.is_known() && (t.in_chunks() || t.may_have_moved());
+        let unknown = |t: &TransactionState| !t.is_known() && (t.in_chunks() || t.may_have_moved());
         if let Some(surplus) = self.owed.surplus_reply.clone()
             && !self.owed.all_positive()
             && self.transactions.iter().any(unknown)
@@ -144,7 +144,8 @@ impl<T: Transport, O: Observer> Session<T, O> {
         }
         self.owed.clear();
         for (due, reply) in std::mem::take(&mut self.owed.held) {
-            let moved = due.id().and_then(|id| self.progress(id)).is_some_and(Progress::may_have_moved);
+            let moved =
+                due.id().and_then(|id| self.progress(id)).is_some_and(TransactionState::may_have_moved);
             if reply.is_positive() || !moved {
                 self.credit(due, &reply);
             }
@@ -195,7 +196,11 @@ impl<T: Transport, O: Observer> Session<T, O> {
 
     /// What is answered by the reply to a message.
     fn delivery_stage(&self, id: TransactionId) -> Stage {
-        if self.progress(id).is_some_and(Progress::in_chunks) { Stage::LastChunk } else { Stage::Delivery }
+        if self.progress(id).is_some_and(TransactionState::in_chunks) {
+            Stage::LastChunk
+        } else {
+            Stage::Delivery
+        }
     }
 
     /// What `reply` means for the command at `due`. Recipients that are settled stay as they are.
@@ -394,7 +399,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
 }
 
 /// Whether a transaction whose message was not sent can be tried in a new session as if it had never been begun.
-fn is_untried(progress: &Progress, failure: &SessionError) -> bool {
+fn is_untried(progress: &TransactionState, failure: &SessionError) -> bool {
     let unanswered = progress.heard.mail == MailReply::Awaited;
     let unproven = || progress.heard.refusals > 0 || failure.is_doubt();
     match progress.standing {
