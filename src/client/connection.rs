@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::opening::{Link, Listener, Options, open};
+use super::opening::{ClientTransport, Options, SharedObserver, open};
 use super::{Envelope, Error, MailData, Outcome};
 use crate::lmtp::pipeline::Pipeline;
 use crate::lmtp::{Address, Cause, Content, Extensions, Reply, SessionError, Settlement, Stage, Transaction};
@@ -17,13 +17,13 @@ const BLOCKING: usize = 100;
 /// [`close`](Connection::close) sends QUIT; dropping this closes the connection without it.
 pub struct Connection {
     options: Arc<Options>,
-    pipeline: Option<Pipeline<Link, Listener>>,
+    pipeline: Option<Pipeline<ClientTransport, SharedObserver>>,
     extensions: Extensions,
     greeting: Reply,
 }
 
 /// A recipient without an outcome, and the one that it has when no more can be done.
-type Left = (usize, Option<Outcome>);
+type Unsettled = (usize, Option<Outcome>);
 
 impl Connection {
     pub(super) fn new(options: Arc<Options>) -> Result<Self, Error> {
@@ -78,7 +78,7 @@ impl Connection {
             return Err(Error::EmptyMessage);
         }
         let mut outcomes = vec![None; envelope.recipients.len()];
-        let mut left: Vec<Left> = (0..outcomes.len()).map(|recipient| (recipient, None)).collect();
+        let mut left: Vec<Unsettled> = (0..outcomes.len()).map(|recipient| (recipient, None)).collect();
         while !left.is_empty() {
             if let Err(error) = self.ready() {
                 if outcomes.iter().all(Option::is_none) && left.iter().all(|(_, known)| known.is_none()) {
@@ -120,10 +120,10 @@ impl Connection {
         &mut self,
         envelope: &Envelope,
         message: &mut dyn Content,
-        mut left: Vec<Left>,
+        mut left: Vec<Unsettled>,
         last: bool,
         outcomes: &mut [Option<Outcome>],
-    ) -> Vec<Left> {
+    ) -> Vec<Unsettled> {
         let Some(pipeline) = &mut self.pipeline else { return left };
         let most = pipeline.session().extensions().limits().rcpt_max.unwrap_or(usize::MAX).max(1);
         let most = if self.options.is_blocking() { most.min(BLOCKING) } else { most };
@@ -160,7 +160,7 @@ impl Connection {
 
 /// Sends the message and waits for what becomes of it; with QUIT behind it when it is the `last`.
 fn converse(
-    pipeline: &mut Pipeline<Link, Listener>,
+    pipeline: &mut Pipeline<ClientTransport, SharedObserver>,
     transaction: &Transaction<'_>,
     message: &mut dyn Content,
     last: bool,

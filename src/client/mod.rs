@@ -50,8 +50,8 @@ use crate::lmtp::{Event, Secret, SessionError, Transport};
 #[cfg(feature = "tls")]
 use crate::tls::{Tls, TlsError};
 #[cfg(feature = "tls")]
-use opening::Start;
-use opening::{Listener, Login, Options, Server};
+use opening::TlsStart;
+use opening::{Login, Options, ServerAddress, SharedObserver};
 use stream::Blocking;
 
 /// A server's address, and the settings for sessions with it.
@@ -74,12 +74,12 @@ pub struct Client {
 impl Client {
     /// A server on TCP. `host` is a name or an address; the registered port is 24.
     pub fn tcp(host: impl Into<String>, port: u16) -> Self {
-        Self::new(Server::Tcp(host.into(), port))
+        Self::new(ServerAddress::Tcp(host.into(), port))
     }
 
     /// A server on a Unix-domain socket.
     pub fn unix(path: impl Into<PathBuf>) -> Self {
-        Self::new(Server::Unix(path.into()))
+        Self::new(ServerAddress::Unix(path.into()))
     }
 
     /// A server at the other end of `stream`, such as a pipe or a TLS stream. The stream must block, and only its own time
@@ -94,11 +94,11 @@ impl Client {
     }
 
     fn given(transport: impl Transport + Send + 'static, blocking: bool) -> Self {
-        Self::new(Server::Given { ends: Mutex::new(Some(Box::new(transport))), blocking })
+        Self::new(ServerAddress::Given { ends: Mutex::new(Some(Box::new(transport))), blocking })
     }
 
-    fn new(server: Server) -> Self {
-        let (timeouts, listener) = (Timeouts::default(), Listener::default());
+    fn new(server: ServerAddress) -> Self {
+        let (timeouts, listener) = (Timeouts::default(), SharedObserver::default());
         Self {
             options: Options {
                 server,
@@ -157,21 +157,21 @@ impl Client {
     /// ```
     #[cfg(feature = "tls")]
     pub fn starttls(mut self, tls: Tls) -> Self {
-        self.options.tls = Some((Start::Starttls, tls));
+        self.options.tls = Some((TlsStart::Starttls, tls));
         self
     }
 
     /// Encrypts the session from the first octet on.
     #[cfg(feature = "tls")]
     pub fn implicit_tls(mut self, tls: Tls) -> Self {
-        self.options.tls = Some((Start::AtOnce, tls));
+        self.options.tls = Some((TlsStart::AtOnce, tls));
         self
     }
 
     /// Calls `listener` with everything that is sent and received. Passwords are shown as `[redacted]`, messages as a number
     /// of octets.
     pub fn observer(mut self, listener: impl FnMut(Event<'_>) + Send + 'static) -> Self {
-        self.options.listener = Listener(Some(Arc::new(Mutex::new(listener))));
+        self.options.listener = SharedObserver(Some(Arc::new(Mutex::new(listener))));
         self
     }
 

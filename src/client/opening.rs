@@ -19,19 +19,19 @@ use crate::tls::{Handshake, Secured, Tls};
 
 /// All that a session needs to be opened.
 pub(super) struct Options {
-    pub(super) server: Server,
+    pub(super) server: ServerAddress,
     pub(super) lhlo: Option<String>,
     pub(super) timeouts: Timeouts,
     pub(super) login: Option<Login>,
-    pub(super) listener: Listener,
+    pub(super) listener: SharedObserver,
     #[cfg(feature = "tls")]
-    pub(super) tls: Option<(Start, Tls)>,
+    pub(super) tls: Option<(TlsStart, Tls)>,
 }
 
 /// When encryption begins.
 #[cfg(feature = "tls")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
+pub(super) enum TlsStart {
     /// With the first octet.
     AtOnce,
     /// By STARTTLS (RFC 3207), without which there is no session.
@@ -42,9 +42,9 @@ type Listening = dyn FnMut(Event<'_>) + Send;
 
 /// Whoever listens to the sessions of a client, one after the other.
 #[derive(Clone, Default)]
-pub(super) struct Listener(pub(super) Option<Arc<Mutex<Listening>>>);
+pub(super) struct SharedObserver(pub(super) Option<Arc<Mutex<Listening>>>);
 
-impl Observer for Listener {
+impl Observer for SharedObserver {
     fn observe(&mut self, event: Event<'_>) {
         if let Some(listener) = &self.0 {
             listener.lock().unwrap_or_else(PoisonError::into_inner)(event);
@@ -53,7 +53,7 @@ impl Observer for Listener {
 }
 
 /// Where the server is.
-pub(super) enum Server {
+pub(super) enum ServerAddress {
     Tcp(String, u16),
     Unix(PathBuf),
     /// At the other end of a connection of the caller's, once.
@@ -75,7 +75,7 @@ pub(super) struct Login {
 impl Options {
     /// Whether a session can be opened after another.
     pub(super) fn can_reopen(&self) -> bool {
-        !matches!(self.server, Server::Given { .. })
+        !matches!(self.server, ServerAddress::Given { .. })
     }
 
     /// Whether others could overhear what is said.
@@ -84,23 +84,23 @@ impl Options {
         if self.tls.is_some() {
             return false;
         }
-        matches!(self.server, Server::Tcp(..))
+        matches!(self.server, ServerAddress::Tcp(..))
     }
 
     /// The host that the server's certificate is to be for, if nothing else is said.
     #[cfg(feature = "tls")]
     fn host(&self) -> &str {
-        if let Server::Tcp(host, _) = &self.server { host } else { "localhost" }
+        if let ServerAddress::Tcp(host, _) = &self.server { host } else { "localhost" }
     }
 
     /// Whether nothing is read from the connection while it is written to.
     pub(super) fn is_blocking(&self) -> bool {
-        matches!(self.server, Server::Given { blocking: true, .. })
+        matches!(self.server, ServerAddress::Given { blocking: true, .. })
     }
 }
 
 /// A connection of any kind.
-pub(super) struct Link {
+pub(super) struct ClientTransport {
     ends: Box<dyn Transport + Send>,
     #[cfg(feature = "tls")]
     tls: Option<Handshake>,
@@ -123,7 +123,7 @@ impl Transport for Gone {
     }
 }
 
-impl Transport for Link {
+impl Transport for ClientTransport {
     fn enter(&mut self, stage: Stage) {
         self.ends.enter(stage);
     }
@@ -151,7 +151,7 @@ impl Transport for Link {
 }
 
 /// Opens a session.
-pub(super) fn open(options: &Options) -> Result<Session<Link, Listener>, Error> {
+pub(super) fn open(options: &Options) -> Result<Session<ClientTransport, SharedObserver>, Error> {
     #[cfg_attr(not(feature = "tls"), allow(unused_mut, reason = "it is only encrypted"))]
     let mut link = connect(options)?;
     #[cfg(feature = "tls")]
@@ -159,7 +159,7 @@ pub(super) fn open(options: &Options) -> Result<Session<Link, Listener>, Error> 
     let name = options.lhlo.clone().or_else(own_name::host_name).unwrap_or_else(|| ADDRESS_LITERAL.into());
     let mut session = Session::open_observed(link, &name, options.listener.clone())?;
     #[cfg(feature = "tls")]
-    if starts == Some(Start::Starttls) {
+    if starts == Some(TlsStart::Starttls) {
         session.starttls()?;
     }
     if let Some(login) = &options.login {
@@ -173,23 +173,23 @@ pub(super) fn open(options: &Options) -> Result<Session<Link, Listener>, Error> 
     Ok(session)
 }
 
-fn connect(options: &Options) -> Result<Link, Error> {
+fn connect(options: &Options) -> Result<ClientTransport, Error> {
     let clock = Clock::start(options.timeouts);
     let unreachable = |server: String, error| Error::Unreachable { server, error };
     let ends: Box<dyn Transport + Send> = match &options.server {
-        Server::Tcp(host, port) => {
+        ServerAddress::Tcp(host, port) => {
             let socket = Socket::tcp(host, *port, clock);
             Box::new(socket.map_err(|error| unreachable(format!("{host}:{port}"), error))?)
         }
-        Server::Unix(path) => {
+        ServerAddress::Unix(path) => {
             let socket = Socket::unix(path, clock);
             Box::new(socket.map_err(|error| unreachable(path.display().to_string(), error))?)
         }
-        Server::Given { ends, .. } => {
+        ServerAddress::Given { ends, .. } => {
             ends.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(Error::StreamUsed)?
         }
     };
-    Ok(Link {
+    Ok(ClientTransport {
         ends,
         #[cfg(feature = "tls")]
         tls: None,
@@ -198,10 +198,10 @@ fn connect(options: &Options) -> Result<Link, Error> {
 
 /// Makes the connection ready for TLS, and encrypts it where that comes first.
 #[cfg(feature = "tls")]
-fn encrypt_at_once(options: &Options, link: &mut Link) -> Result<Option<Start>, Error> {
+fn encrypt_at_once(options: &Options, link: &mut ClientTransport) -> Result<Option<TlsStart>, Error> {
     let Some((start, tls)) = &options.tls else { return Ok(None) };
     link.tls = Some(tls.for_host(options.host())?);
-    if *start == Start::AtOnce {
+    if *start == TlsStart::AtOnce {
         link.enter(Stage::Tls);
         link.secure().map_err(|insecure| match insecure {
             Insecure::Lost(error) => SessionError::from_io(Stage::Tls, &error),
@@ -216,7 +216,7 @@ fn encrypt_at_once(options: &Options, link: &mut Link) -> Result<Option<Start>, 
 /// Authenticates by the mechanism asked for, else by the strongest that is offered and may be used; `clear`:
 /// others could overhear a password.
 fn authenticate(
-    session: &mut Session<Link, Listener>,
+    session: &mut Session<ClientTransport, SharedObserver>,
     login: &Login,
     clear: bool,
 ) -> Result<(), SessionError> {

@@ -15,12 +15,12 @@ use crate::lmtp::{Moved, Stage, Transport};
 /// A connected socket with its time limits.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    ends: Ends,
+    ends: SocketEnds,
     clock: Clock,
 }
 
 #[derive(Debug)]
-enum Ends {
+enum SocketEnds {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -41,7 +41,7 @@ impl Socket {
                     // Commands are put together by the session; none waits for more of them.
                     socket.set_nodelay(true)?;
                     socket.set_nonblocking(true)?;
-                    return Ok(Self { ends: Ends::Tcp(socket), clock });
+                    return Ok(Self { ends: SocketEnds::Tcp(socket), clock });
                 }
                 Err(error) => failed = error,
             }
@@ -57,20 +57,20 @@ impl Socket {
     pub(super) fn unix(path: &Path, clock: Clock) -> io::Result<Self> {
         let socket = connect_unix(path, &clock)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { ends: Ends::Unix(socket), clock })
+        Ok(Self { ends: SocketEnds::Unix(socket), clock })
     }
 
     /// Over a socket that is connected.
     #[cfg(test)]
     pub(crate) fn connected(socket: UnixStream, timeouts: super::Timeouts) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self { ends: Ends::Unix(socket), clock: Clock::start(timeouts) })
+        Ok(Self { ends: SocketEnds::Unix(socket), clock: Clock::start(timeouts) })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
         match &self.ends {
-            Ends::Tcp(socket) => socket.as_fd(),
-            Ends::Unix(socket) => socket.as_fd(),
+            SocketEnds::Tcp(socket) => socket.as_fd(),
+            SocketEnds::Unix(socket) => socket.as_fd(),
         }
     }
 
@@ -118,16 +118,16 @@ impl Transport for Socket {
             return Ok(0);
         }
         let written = unless_waiting(match &mut self.ends {
-            Ends::Tcp(socket) => socket.write(out),
-            Ends::Unix(socket) => socket.write(out),
+            SocketEnds::Tcp(socket) => socket.write(out),
+            SocketEnds::Unix(socket) => socket.write(out),
         });
         Ok(written?.unwrap_or(0))
     }
 
     fn pending(&mut self, input: &mut [u8]) -> io::Result<Moved> {
         let read = unless_waiting(match &mut self.ends {
-            Ends::Tcp(socket) => socket.read(input),
-            Ends::Unix(socket) => socket.read(input),
+            SocketEnds::Tcp(socket) => socket.read(input),
+            SocketEnds::Unix(socket) => socket.read(input),
         })?;
         Ok(Moved { written: 0, read: read.unwrap_or(0), closed: read == Some(0) && !input.is_empty() })
     }
