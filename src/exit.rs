@@ -84,10 +84,10 @@ impl Kind {
     }
 
     /// Whether the server is in trouble, or we are.
-    fn state(self) -> State {
+    fn state(self) -> ServiceState {
         match self {
             Kind::NoSuchHost | Kind::Unreachable | Kind::Lost | Kind::Protocol | Kind::Denied => {
-                State::Critical
+                ServiceState::Critical
             }
             Kind::Usage
             | Kind::Envelope
@@ -98,7 +98,7 @@ impl Kind {
             | Kind::InputOutput
             | Kind::Exhausted
             | Kind::Stopped
-            | Kind::NotBegun => State::Unknown,
+            | Kind::NotBegun => ServiceState::Unknown,
         }
     }
 
@@ -126,7 +126,7 @@ impl Kind {
 
 /// What monitoring makes of a probe, the worst last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
+pub enum ServiceState {
     /// All is well.
     Ok,
     /// Something will have to be looked at.
@@ -137,15 +137,15 @@ pub enum State {
     Critical,
 }
 
-impl State {
+impl ServiceState {
     /// The word in the line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            State::Ok => "OK",
-            State::Warning => "WARNING",
-            State::Unknown => "UNKNOWN",
-            State::Critical => "CRITICAL",
+            ServiceState::Ok => "OK",
+            ServiceState::Warning => "WARNING",
+            ServiceState::Unknown => "UNKNOWN",
+            ServiceState::Critical => "CRITICAL",
         }
     }
 
@@ -153,18 +153,18 @@ impl State {
     #[must_use]
     pub fn exit(self) -> u8 {
         match self {
-            State::Ok => 0,
-            State::Warning => 1,
-            State::Critical => 2,
-            State::Unknown => 3,
+            ServiceState::Ok => 0,
+            ServiceState::Warning => 1,
+            ServiceState::Critical => 2,
+            ServiceState::Unknown => 3,
         }
     }
 
     /// The state of an exit code in the style for monitoring.
     #[must_use]
     pub fn of_exit(exit: u8) -> Self {
-        let all = [State::Ok, State::Warning, State::Critical];
-        all.into_iter().find(|state| state.exit() == exit).unwrap_or(State::Unknown)
+        let all = [ServiceState::Ok, ServiceState::Warning, ServiceState::Critical];
+        all.into_iter().find(|state| state.exit() == exit).unwrap_or(ServiceState::Unknown)
     }
 }
 
@@ -298,12 +298,12 @@ impl Policy {
 }
 
 /// What a verdict is to monitoring.
-fn state(code: u8) -> State {
+fn state(code: u8) -> ServiceState {
     match code {
-        OK => State::Ok,
-        TEMPFAIL => State::Warning,
-        USAGE => State::Unknown,
-        _ => State::Critical,
+        OK => ServiceState::Ok,
+        TEMPFAIL => ServiceState::Warning,
+        USAGE => ServiceState::Unknown,
+        _ => ServiceState::Critical,
     }
 }
 
@@ -466,10 +466,10 @@ mod tests {
         for soft_bounce in [false, true] {
             let policy = Policy { style: ExitStyle::Monitor, soft_bounce, ..MTA };
             for (code, state) in [
-                (OK, State::Ok),
-                (TEMPFAIL, State::Warning),
-                (NOUSER, State::Critical),
-                (USAGE, State::Unknown),
+                (OK, ServiceState::Ok),
+                (TEMPFAIL, ServiceState::Warning),
+                (NOUSER, ServiceState::Critical),
+                (USAGE, ServiceState::Unknown),
             ] {
                 assert_eq!(policy.styled(code), state.exit(), "{code}");
             }
@@ -483,7 +483,9 @@ mod tests {
                 assert_eq!(policy.judge_local_error(kind, None).exit, exit, "{kind:?}");
             }
         }
-        assert!(State::Critical > State::Unknown && State::Unknown > State::Warning);
+        assert!(
+            ServiceState::Critical > ServiceState::Unknown && ServiceState::Unknown > ServiceState::Warning
+        );
     }
 
     #[test]

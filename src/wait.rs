@@ -216,7 +216,7 @@ pub fn output(
 ) -> io::Result<(Vec<u8>, ExitStatus)> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let Some(output) = child.stdout.take() else { return Err(io::ErrorKind::BrokenPipe.into()) };
-    let mut listening = Listening { output, octets: Vec::with_capacity(most + 1), wanted, most };
+    let mut listening = ChildOutput { output, octets: Vec::with_capacity(most + 1), wanted, most };
     let heard = listening.listen(&mut child, until, stop);
     let status = end_by(&mut child, if heard.is_ok() { until } else { Instant::now() }, stop);
     heard?;
@@ -230,14 +230,14 @@ pub fn output(
 }
 
 /// A child that is listened to.
-struct Listening {
+struct ChildOutput {
     output: ChildStdout,
     octets: Vec<u8>,
     wanted: Wanted,
     most: usize,
 }
 
-impl Listening {
+impl ChildOutput {
     /// Reads until the child has ended, or has nothing more to say.
     fn listen(&mut self, child: &mut Child, until: Instant, stop: &Stop) -> io::Result<()> {
         ioctl_fionbio(&self.output, true)?;

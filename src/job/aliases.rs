@@ -15,11 +15,11 @@ use lmtp_send::lmtp::Address;
 #[derive(Debug, Default)]
 pub struct Aliases {
     path: PathBuf,
-    entries: HashMap<String, Entry>,
+    entries: HashMap<String, Alias>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Alias {
     line: usize,
     targets: Vec<String>,
 }
@@ -52,7 +52,7 @@ impl Aliases {
             let (name, targets) = text.split_once(':').ok_or_else(wrong)?;
             let name = name.trim().trim_matches('"').to_lowercase();
             let targets = members(targets);
-            entries.entry(name).or_insert(Entry { line, targets });
+            entries.entry(name).or_insert(Alias { line, targets });
         }
         Ok(Self { path: path.into(), entries })
     }
@@ -81,7 +81,7 @@ impl Aliases {
     /// Puts those that `entry` leads to into `found`; `seen` are the names on the way.
     fn follow(
         &self,
-        entry: &Entry,
+        entry: &Alias,
         seen: &mut Vec<String>,
         found: &mut Vec<Address>,
     ) -> Result<(), BadAlias> {
@@ -106,7 +106,7 @@ impl Aliases {
         Ok(())
     }
 
-    fn addresses(&self, entry: &Entry, target: &str) -> Result<Vec<Address>, BadAlias> {
+    fn addresses(&self, entry: &Alias, target: &str) -> Result<Vec<Address>, BadAlias> {
         let bare = target.trim_start_matches('"');
         if bare.starts_with(['|', '/']) || bare.starts_with(":include:") {
             return Err(self.wrong(entry, format!("'{target}': mail is not delivered to programs and files")));
@@ -114,7 +114,7 @@ impl Aliases {
         list::parse(target.as_bytes()).map_err(|e| self.wrong(entry, e.to_string()))
     }
 
-    fn wrong(&self, entry: &Entry, why: String) -> BadAlias {
+    fn wrong(&self, entry: &Alias, why: String) -> BadAlias {
         BadAlias { path: self.path.clone(), line: entry.line, why }
     }
 }

@@ -78,12 +78,12 @@ impl<'a> Answer<'a> {
     /// The line of the JSON report; for a reply with its exit code.
     pub fn json(&self, judgement: Option<Judgement>) -> String {
         #[derive(Serialize)]
-        struct Line<'a> {
+        struct AnswerObject<'a> {
             #[serde(flatten)]
             answer: &'a Answer<'a>,
             exit: Option<u8>,
         }
-        let line = Line { answer: self, exit: judgement.map(|j| j.exit) };
+        let line = AnswerObject { answer: self, exit: judgement.map(|j| j.exit) };
         serde_json::to_string(&line).unwrap_or_default()
     }
 

@@ -18,7 +18,7 @@ pub struct Left {
     /// Messages that were not begun.
     not_begun: u64,
     /// The first of them, in the order in which they were given out.
-    first_not_begun: Option<First>,
+    first_not_begun: Option<FirstNotBegun>,
     /// The first message with anybody who is left, and its name.
     first: Option<(u64, Arc<str>)>,
     /// The last message of which anything has become.
@@ -27,7 +27,7 @@ pub struct Left {
     last_done: Option<u64>,
 }
 
-struct First {
+struct FirstNotBegun {
     number: u64,
     name: Arc<str>,
     judgement: Judgement,
@@ -47,7 +47,7 @@ impl Left {
         if is_not_begun {
             self.not_begun += u64::from(record.is_last);
             if self.first_not_begun.as_ref().is_none_or(|first| number < first.number) {
-                self.first_not_begun = Some(First { number, name: Arc::clone(name), judgement });
+                self.first_not_begun = Some(FirstNotBegun { number, name: Arc::clone(name), judgement });
             }
         } else {
             self.last_begun = self.last_begun.max(Some(number));
@@ -57,7 +57,7 @@ impl Left {
 
     /// The one line for all messages that were not begun, what they come to, and the place of the first among all.
     pub fn diagnostic(&self, policy: &Policy) -> Option<(String, Judgement, u64)> {
-        let First { number, name, judgement } = self.first_not_begun.as_ref()?;
+        let FirstNotBegun { number, name, judgement } = self.first_not_begun.as_ref()?;
         let status = policy.agreeing(judgement.status, judgement.exit);
         let name = printable(name.as_bytes());
         let which = match self.not_begun {

@@ -34,7 +34,7 @@ use writer::{ReportWriter, STDOUT, lost, why};
 
 use crate::cli::{ExitStyle, Facility, ReportFormat};
 use crate::delivery::{Conclusion, Listener, Listeners, Measure, Record, Reporter};
-use crate::exit::{self, Class, Judgement, Kind, Policy, State};
+use crate::exit::{self, Class, Judgement, Kind, Policy, ServiceState};
 use crate::job::{Output, Thresholds};
 use crate::local_error::LocalError;
 use crate::stop::{Stop, Watcher};
@@ -433,7 +433,7 @@ pub fn usage(policy: Policy, text: &str, log: Option<Facility>, stop: &Arc<Stop>
 /// A bug, said by a program that cannot wait any more.
 pub fn bug(style: ExitStyle, line: &str) {
     if style == ExitStyle::Monitor {
-        let line = format!("{}\n", monitor::plain(State::Unknown, line));
+        let line = format!("{}\n", monitor::plain(ServiceState::Unknown, line));
         let _ = rustix::io::write(rustix::stdio::stdout(), line.as_bytes());
         return;
     }

@@ -6,25 +6,25 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lmtp_send::lmtp::{Stage, printable};
 
 use super::probe::Probe;
-use crate::exit::{OK, Policy, State};
+use crate::exit::{OK, Policy, ServiceState};
 use crate::job::Thresholds;
 
 const SECONDS_OF_A_DAY: u64 = 86_400;
 
 /// The line and the state of a probe.
-pub fn line(probe: &Probe, policy: &Policy, thresholds: &Thresholds) -> (String, State) {
-    let mut found = vec![(State::Ok, said_well(probe))];
+pub fn line(probe: &Probe, policy: &Policy, thresholds: &Thresholds) -> (String, ServiceState) {
+    let mut found = vec![(ServiceState::Ok, said_well(probe))];
     found.extend(failures(probe, policy));
     found.extend(too_slow(probe, thresholds));
     found.extend(certificate(probe, thresholds));
-    let state = found.iter().map(|(state, _)| *state).max().unwrap_or(State::Ok);
+    let state = found.iter().map(|(state, _)| *state).max().unwrap_or(ServiceState::Ok);
     let texts: Vec<String> = found.into_iter().filter(|(of, _)| *of == state).map(|(_, text)| text).collect();
     let figures = figures(probe, thresholds);
     (format!("{} | {figures}", plain(state, &texts.join("; "))), state)
 }
 
 /// A line without figures: nothing could be measured.
-pub fn plain(state: State, text: &str) -> String {
+pub fn plain(state: ServiceState, text: &str) -> String {
     // What stands behind a bar is figures, and a second line is details.
     let text = printable(text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "/").as_bytes());
     format!("LMTP {} - {text}", state.name())
@@ -41,40 +41,40 @@ fn said_well(probe: &Probe) -> String {
     text
 }
 
-fn failures(probe: &Probe, policy: &Policy) -> Vec<(State, String)> {
+fn failures(probe: &Probe, policy: &Policy) -> Vec<(ServiceState, String)> {
     let refused = probe.answers.iter().filter_map(|answer| {
         let answer = answer.answer(&probe.server);
         let judgement = answer.judge(policy).filter(|judgement| judgement.exit != OK)?;
-        Some((State::of_exit(judgement.exit), answer.diagnostic(policy, judgement)))
+        Some((ServiceState::of_exit(judgement.exit), answer.diagnostic(policy, judgement)))
     });
     let failed = probe.failed.iter().map(|error| {
         let judgement = policy.judge_local_error(error.kind, error.reply.as_ref());
-        (State::of_exit(judgement.exit), format!("{} {}", judgement.status, error.text))
+        (ServiceState::of_exit(judgement.exit), format!("{} {}", judgement.status, error.text))
     });
     refused.chain(failed).collect()
 }
 
-fn too_slow(probe: &Probe, thresholds: &Thresholds) -> Option<(State, String)> {
+fn too_slow(probe: &Probe, thresholds: &Thresholds) -> Option<(ServiceState, String)> {
     let over = |limit: Option<Duration>| limit.filter(|limit| probe.total > *limit);
     let (state, limit) = over(thresholds.critical)
-        .map(|limit| (State::Critical, limit))
-        .or_else(|| over(thresholds.warning).map(|limit| (State::Warning, limit)))?;
+        .map(|limit| (ServiceState::Critical, limit))
+        .or_else(|| over(thresholds.warning).map(|limit| (ServiceState::Warning, limit)))?;
     let (took, limit) = (probe.total.as_secs_f64(), limit.as_secs_f64());
     Some((state, format!("{} answered in {took:.3} s, more than {limit} s", probe.server)))
 }
 
-fn certificate(probe: &Probe, thresholds: &Thresholds) -> Option<(State, String)> {
+fn certificate(probe: &Probe, thresholds: &Thresholds) -> Option<(ServiceState, String)> {
     let wanted = i64::from(thresholds.days?);
     match days_left(probe) {
         // Why it is not accepted, or not seen, is said already.
         _ if probe.failed.as_ref().is_some_and(|failed| failed.stage == Stage::Tls) => None,
         None if probe.failed.is_some() => None,
-        None => Some((State::Warning, format!("{} shows no certificate", probe.server))),
+        None => Some((ServiceState::Warning, format!("{} shows no certificate", probe.server))),
         Some(days) if days < 0 => {
-            Some((State::Critical, format!("the certificate expired {} days ago", -days)))
+            Some((ServiceState::Critical, format!("the certificate expired {} days ago", -days)))
         }
         Some(days) if days < wanted => {
-            Some((State::Warning, format!("the certificate expires in {days} days")))
+            Some((ServiceState::Warning, format!("the certificate expires in {days} days")))
         }
         Some(_) => None,
     }

@@ -7,7 +7,7 @@ use super::stderr::say;
 use super::{GRACE, Report, Terms, line, monitor, print};
 use crate::cli::ExitStyle;
 use crate::delivery::{Conclusion, Record, Reporter};
-use crate::exit::State;
+use crate::exit::ServiceState;
 use crate::job::Output;
 use crate::local_error::LocalError;
 use crate::stop::Stop;
@@ -59,5 +59,5 @@ pub fn never_begun(terms: Terms, error: &LocalError, messages: &[String], sender
 
 /// Tells monitoring that nothing is known of the server, and why.
 pub fn unknown(text: &str, stop: &Arc<Stop>) {
-    let _ = print(&format!("{}\n", monitor::plain(State::Unknown, text)), stop);
+    let _ = print(&format!("{}\n", monitor::plain(ServiceState::Unknown, text)), stop);
 }

@@ -80,12 +80,12 @@ struct Activity {
     wait: Option<Wait>,
     /// The wait had begun, and could be shown, before it was set: it is one that is interrupted for a moment.
     is_resumed: bool,
-    sending: Option<Sending>,
+    sending: Option<MessageProgress>,
 }
 
 /// A message that is on its way.
 #[derive(Clone, Copy)]
-struct Sending {
+struct MessageProgress {
     octets: u64,
     of: u64,
     began: Instant,
@@ -173,7 +173,7 @@ impl State {
         let activity = self.threads.entry(thread).or_default();
         if let Event::Sending { octets, of } = *event {
             let began = activity.sending.map_or(now, |sending| sending.began);
-            activity.sending = Some(Sending { octets, of, began });
+            activity.sending = Some(MessageProgress { octets, of, began });
             activity.wait.iter_mut().for_each(|wait| wait.since = now);
         } else {
             activity.sending = None;
@@ -256,7 +256,9 @@ impl State {
     /// The one message that is on its way, if it takes long.
     fn sending(&self, now: Instant) -> Option<String> {
         let mut all = self.threads.values().filter_map(|t| t.sending);
-        let (Some(Sending { octets, of, began }), None) = (all.next(), all.next()) else { return None };
+        let (Some(MessageProgress { octets, of, began }), None) = (all.next(), all.next()) else {
+            return None;
+        };
         let elapsed = now - began;
         if elapsed < SILENCE {
             return None;

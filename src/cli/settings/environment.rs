@@ -10,7 +10,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::typed::{Definition, Form, Schema};
+use super::typed::{Definition, Schema, ValueForm};
 use super::{Origin, Setting};
 
 /// What the variables' names begin with.
@@ -130,14 +130,16 @@ fn words(definition: &Definition, value: &OsStr) -> Result<Vec<OsString>, String
     }
     let yes = truth(value);
     match definition.form {
-        Form::Flag => yes.map(|yes| definition.flag(usize::from(yes))).ok_or_else(|| neither(value)),
-        Form::Count => count(value).map(|times| definition.flag(times)).ok_or_else(|| neither(value)),
-        Form::Optional if yes.is_some() => Ok(definition.flag(usize::from(yes == Some(true)))),
-        Form::List => {
+        ValueForm::Flag => yes.map(|yes| definition.flag(usize::from(yes))).ok_or_else(|| neither(value)),
+        ValueForm::Count => count(value).map(|times| definition.flag(times)).ok_or_else(|| neither(value)),
+        ValueForm::Optional if yes.is_some() => Ok(definition.flag(usize::from(yes == Some(true)))),
+        ValueForm::List => {
             let lines = value.as_bytes().split(|b| *b == b'\n').filter(|line| !line.is_empty());
             Ok(lines.map(|line| definition.word(OsStr::from_bytes(line))).collect())
         }
-        Form::Optional | Form::Text | Form::Number | Form::Port => Ok(vec![definition.word(value)]),
+        ValueForm::Optional | ValueForm::Text | ValueForm::Number | ValueForm::Port => {
+            Ok(vec![definition.word(value)])
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::typed::{Definition, Form, Schema};
+use super::typed::{Definition, Schema, ValueForm};
 use super::{Origin, Setting, Sources};
 
 /// The largest file that is taken for a configuration, in octets.
@@ -234,34 +234,35 @@ fn in_order<'a, 'b>(table: &'a DeTable<'b>) -> Vec<Entry<'a, 'b>> {
 fn words(definition: &Definition, value: &DeValue<'_>) -> Result<Vec<std::ffi::OsString>, String> {
     let wrong = |wanted: &str| format!("expected {}, not {}", wanted, article(value.type_str()));
     match (definition.form, value) {
-        (Form::Flag | Form::Count | Form::Optional, DeValue::Boolean(yes)) => {
+        (ValueForm::Flag | ValueForm::Count | ValueForm::Optional, DeValue::Boolean(yes)) => {
             Ok(definition.flag(usize::from(*yes)))
         }
-        (Form::Count, DeValue::Integer(_)) => match number(value).and_then(|n| n.parse().ok()) {
+        (ValueForm::Count, DeValue::Integer(_)) => match number(value).and_then(|n| n.parse().ok()) {
             Some(times @ 0..10) => Ok(definition.flag(times)),
             _ => Err("expected a number from 0 to 9".into()),
         },
-        (Form::Number | Form::Port, DeValue::Integer(_) | DeValue::Float(_)) => {
+        (ValueForm::Number | ValueForm::Port, DeValue::Integer(_) | DeValue::Float(_)) => {
             let number = number(value).ok_or_else(|| wrong("a number"))?;
             Ok(vec![definition.word(OsStr::new(&number))])
         }
-        (Form::Text | Form::Port | Form::Optional | Form::List, DeValue::String(text)) => {
-            Ok(vec![definition.word(OsStr::new(text.as_ref()))])
-        }
-        (Form::List, DeValue::Array(values)) => {
+        (
+            ValueForm::Text | ValueForm::Port | ValueForm::Optional | ValueForm::List,
+            DeValue::String(text),
+        ) => Ok(vec![definition.word(OsStr::new(text.as_ref()))]),
+        (ValueForm::List, DeValue::Array(values)) => {
             let texts = values.iter().map(|value| value.get_ref().as_str());
             let word = |text: Option<&str>| {
                 Ok(definition.word(OsStr::new(text.ok_or("every member must be a string")?)))
             };
             texts.map(word).collect()
         }
-        (Form::Flag, _) => Err(wrong("true or false")),
-        (Form::Count, _) => Err(wrong("true, false or a number")),
-        (Form::Number, _) => Err(wrong("a number")),
-        (Form::Port, _) => Err(wrong("a number or a name")),
-        (Form::Text, _) => Err(wrong("a string")),
-        (Form::Optional, _) => Err(wrong("a string, true or false")),
-        (Form::List, _) => Err(wrong("a string or an array of strings")),
+        (ValueForm::Flag, _) => Err(wrong("true or false")),
+        (ValueForm::Count, _) => Err(wrong("true, false or a number")),
+        (ValueForm::Number, _) => Err(wrong("a number")),
+        (ValueForm::Port, _) => Err(wrong("a number or a name")),
+        (ValueForm::Text, _) => Err(wrong("a string")),
+        (ValueForm::Optional, _) => Err(wrong("a string, true or false")),
+        (ValueForm::List, _) => Err(wrong("a string or an array of strings")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The options in a table: what settings need to know of each. clap has the definitions, and a test compares the two; but
 //! to define all of them costs more than a delivery.
 
-use super::typed::Form::{self, Count, Flag, List, Number, Optional, Port, Text};
+use super::typed::ValueForm::{self, Count, Flag, List, Number, Optional, Port, Text};
 use super::typed::{Definition, Schema};
 
 /// The part of the command line to which an option belongs.
@@ -34,19 +34,19 @@ const fn typed(definition: Definition) -> Definition {
     Definition { elsewhere: false, ..definition }
 }
 
-const fn usual(long: &'static str, form: Form) -> Definition {
+const fn usual(long: &'static str, form: ValueForm) -> Definition {
     Definition { long, short: None, form, equals: false, elsewhere: true, group: Group::Usual }
 }
 
-const fn protocol(long: &'static str, form: Form) -> Definition {
+const fn protocol(long: &'static str, form: ValueForm) -> Definition {
     Definition { group: Group::Protocol, ..usual(long, form) }
 }
 
-const fn bulk(long: &'static str, form: Form) -> Definition {
+const fn bulk(long: &'static str, form: ValueForm) -> Definition {
     Definition { group: Group::Bulk, ..usual(long, form) }
 }
 
-const fn configuration(long: &'static str, form: Form) -> Definition {
+const fn configuration(long: &'static str, form: ValueForm) -> Definition {
     Definition { group: Group::Configuration, ..usual(long, form) }
 }
 
@@ -163,7 +163,7 @@ mod tests {
         Some(Definition { form: form(arg, long), long, short: arg.get_short(), equals, elsewhere, group })
     }
 
-    fn form(arg: &Arg, long: &str) -> Form {
+    fn form(arg: &Arg, long: &str) -> ValueForm {
         let kind = arg.get_value_parser().type_id();
         let numbers = [
             TypeId::of::<Duration>(),

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use clap::Command;
 
 use super::options::SCHEMA;
-use super::typed::Form;
+use super::typed::ValueForm;
 use super::{Found, Origin, Setting, Sources, Typed, value_of};
 
 const REDACTED: &str = "[redacted]";
@@ -60,19 +60,19 @@ fn values(setting: &Setting) -> Vec<Option<OsString>> {
     setting.words.iter().map(|word| value_of(word)).collect()
 }
 
-fn value(option: &str, form: Form, values: &[Option<OsString>]) -> String {
+fn value(option: &str, form: ValueForm, values: &[Option<OsString>]) -> String {
     let last = || values.last().and_then(Option::as_deref);
     match form {
-        Form::Flag => (!values.is_empty()).to_string(),
-        Form::Count => values.len().to_string(),
-        Form::List => {
+        ValueForm::Flag => (!values.is_empty()).to_string(),
+        ValueForm::Count => values.len().to_string(),
+        ValueForm::List => {
             let all: Vec<String> = values.iter().flatten().map(|value| quoted(option, value)).collect();
             format!("[{}]", all.join(", "))
         }
-        Form::Number | Form::Port if last().is_some_and(is_number) => {
+        ValueForm::Number | ValueForm::Port if last().is_some_and(is_number) => {
             last().map(|value| value.to_string_lossy().into_owned()).unwrap_or_default()
         }
-        Form::Number | Form::Port | Form::Text | Form::Optional => {
+        ValueForm::Number | ValueForm::Port | ValueForm::Text | ValueForm::Optional => {
             last().map_or_else(|| (!values.is_empty()).to_string(), |value| quoted(option, value))
         }
     }

@@ -10,7 +10,7 @@ use super::options::Group;
 
 /// What an option takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum ValueForm {
     /// It stands alone.
     Flag,
     /// It stands alone and counts.
@@ -35,7 +35,7 @@ pub struct Definition {
     /// Its short name.
     pub short: Option<char>,
     /// What it takes.
-    pub form: Form,
+    pub form: ValueForm,
     /// A value that may be left out is given with `=` only.
     pub equals: bool,
     /// It can be given in the environment and in files.
@@ -170,7 +170,7 @@ impl Schema {
     fn cluster(&self, word: &[u8], typed: &mut Typed) -> Option<&'static Definition> {
         let (first, rest) = word.split_first()?;
         let definition = self.options.iter().find(|d| d.short == Some(char::from(*first)))?;
-        if matches!(definition.form, Form::Flag | Form::Count) {
+        if matches!(definition.form, ValueForm::Flag | ValueForm::Count) {
             typed.set(definition, None);
             return self.cluster(rest, typed);
         }
@@ -184,9 +184,9 @@ impl Schema {
         attached: Option<&OsStr>,
         typed: &mut Typed,
     ) -> Option<&'static Definition> {
-        let alone = matches!(definition.form, Form::Flag | Form::Count)
-            || (definition.form == Form::Optional && definition.equals);
-        if attached.is_some() || alone || definition.form == Form::Optional {
+        let alone = matches!(definition.form, ValueForm::Flag | ValueForm::Count)
+            || (definition.form == ValueForm::Optional && definition.equals);
+        if attached.is_some() || alone || definition.form == ValueForm::Optional {
             typed.set(definition, attached);
             return None;
         }
@@ -229,17 +229,17 @@ mod tests {
     fn every_option_has_a_form() {
         let schema = &SCHEMA;
         for (option, form) in [
-            ("keep-bcc", Form::Flag),
-            ("verbose", Form::Count),
-            ("port", Form::Port),
-            ("timeout", Form::Number),
-            ("socket", Form::Text),
-            ("bind", Form::Text),
-            ("tls", Form::Text),
-            ("host", Form::List),
-            ("to", Form::List),
-            ("notify", Form::List),
-            ("help-from-server", Form::Optional),
+            ("keep-bcc", ValueForm::Flag),
+            ("verbose", ValueForm::Count),
+            ("port", ValueForm::Port),
+            ("timeout", ValueForm::Number),
+            ("socket", ValueForm::Text),
+            ("bind", ValueForm::Text),
+            ("tls", ValueForm::Text),
+            ("host", ValueForm::List),
+            ("to", ValueForm::List),
+            ("notify", ValueForm::List),
+            ("help-from-server", ValueForm::Optional),
         ] {
             assert_eq!(schema.option(option).map(|d| d.form), Some(form), "{option}");
         }
