@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use lmtp_send::io_error::words;
-use lmtp_send::message::{Identity, Message, ReadOptions, Unreadable, UntilLoneDot};
+use lmtp_send::message::{FileIdentity, Message, ReadOptions, Unreadable, UntilLoneDot};
 use rustix::io::Errno;
 
 use super::intake::Patience;
@@ -68,9 +68,9 @@ impl Opened<'_> {
     }
 
     /// What it is known by when it is to be read again; `None` where it cannot be.
-    pub fn identity(&self) -> Option<Identity> {
+    pub fn identity(&self) -> Option<FileIdentity> {
         let file = self.metadata.as_ref().filter(|m| m.is_file() && !is_standard_input(self.path));
-        file.map(Identity::of)
+        file.map(FileIdentity::of)
     }
 
     /// Reads it to its end, waiting no longer than `deadline`; where `until_lone_dot`, a line of a lone dot is one.
@@ -182,12 +182,12 @@ fn in_time(deadline: Instant, stop: &Stop) -> io::Result<()> {
 }
 
 /// Reads `file` as long as there is patience.
-pub fn waiting<'a>(file: &'a File, patience: Patience<'a>) -> Waiting<'a> {
-    Waiting { file, deadline: patience.deadline, stop: patience.stop, taken: 0 }
+pub fn waiting<'a>(file: &'a File, patience: Patience<'a>) -> TimedInput<'a> {
+    TimedInput { file, deadline: patience.deadline, stop: patience.stop, taken: 0 }
 }
 
 /// A pipe or a terminal, read within the deadline.
-pub struct Waiting<'a> {
+pub struct TimedInput<'a> {
     file: &'a File,
     deadline: Instant,
     stop: &'a Stop,
@@ -195,7 +195,7 @@ pub struct Waiting<'a> {
     taken: u64,
 }
 
-impl Read for Waiting<'_> {
+impl Read for TimedInput<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
             // What is always ready is never waited for.
@@ -209,7 +209,7 @@ impl Read for Waiting<'_> {
     }
 }
 
-impl Waiting<'_> {
+impl TimedInput<'_> {
     /// Counts what was read. Through a pipe of the usual size, a long message would come in pieces so small that
     /// waking each other takes writer and reader longer than copying. A pipe that may not be wider stays.
     fn widen(&mut self, read: usize) {

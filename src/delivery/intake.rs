@@ -34,7 +34,7 @@ pub struct Input {
     /// What its part of a run is decided by: the name, as far as that lasts.
     shard_key: Option<Arc<[u8]>>,
     /// What the first copy leaves for the others.
-    kept: Kept,
+    kept: SharedLetter,
 }
 
 /// Where a message is.
@@ -49,7 +49,7 @@ pub enum Place {
 }
 
 /// A letter that was read for one copy, and is there for the next.
-type Kept = Option<Arc<Mutex<Option<Arc<Letter>>>>>;
+type SharedLetter = Option<Arc<Mutex<Option<Arc<Letter>>>>>;
 
 /// What is to be done next.
 pub enum Next {

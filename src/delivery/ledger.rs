@@ -32,8 +32,8 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use journal::{Delivered, Journal, Other, is_unlocked, remove, take};
+use record::LedgerRecord;
 pub use record::MessageId;
-use record::Record;
 
 /// The file that whoever looks for journals, begins or removes one has locked meanwhile. Its length changes when
 /// one is begun.
@@ -140,7 +140,7 @@ impl Ledger {
     /// That cannot be remembered.
     pub fn delivered(&mut self, id: &MessageId, recipient: &str) -> io::Result<()> {
         self.has_delivered = true;
-        self.add(&Record::Delivered(*id, recipient))?;
+        self.add(&LedgerRecord::Delivered(*id, recipient))?;
         let now = Instant::now();
         if now.duration_since(*self.unsynced.get_or_insert(now)) >= SYNC_EVERY { self.sync() } else { Ok(()) }
     }
@@ -151,7 +151,7 @@ impl Ledger {
     ///
     /// Other runs cannot be told, and wait until this one ends.
     pub fn let_go(&mut self, id: &MessageId) -> io::Result<()> {
-        self.add(&Record::Ended(*id))
+        self.add(&LedgerRecord::Ended(*id))
     }
 
     /// What was added outlasts a loss of power.
@@ -239,10 +239,10 @@ impl Ledger {
         if let Some(own) = &mut self.own {
             own.reserve(recipients + 2, octets)?;
         }
-        self.add(&Record::Begun(*id))
+        self.add(&LedgerRecord::Begun(*id))
     }
 
-    fn add(&mut self, record: &Record<'_>) -> io::Result<()> {
+    fn add(&mut self, record: &LedgerRecord<'_>) -> io::Result<()> {
         self.own.as_mut().map_or(Ok(()), |own| own.add(record))
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lmtp_send::io_error::words;
 use lmtp_send::lmtp::{Address, ReversePath};
-use lmtp_send::message::{Identity, Message};
+use lmtp_send::message::{FileIdentity, Message};
 
 use super::input::{self, Opened};
 use super::intake::{Input, Place};
@@ -17,7 +17,7 @@ use crate::local_error::LocalError;
 use crate::stop::Stop;
 
 /// Who a message is from and for.
-pub struct Envelope {
+pub struct MailEnvelope {
     /// Where failures are reported to.
     pub reverse_path: ReversePath,
     /// Who it is for.
@@ -29,15 +29,15 @@ pub struct Envelope {
 pub struct Letter {
     /// The message.
     pub message: Message,
-    envelope: Arc<Envelope>,
+    envelope: Arc<MailEnvelope>,
     /// What its file was when it was read; `None` where it cannot be read again.
-    identity: Option<Identity>,
+    identity: Option<FileIdentity>,
 }
 
 /// A letter on its way.
 pub struct Mail {
     /// Who it is from and for.
-    pub envelope: Arc<Envelope>,
+    pub envelope: Arc<MailEnvelope>,
     /// Nothing is waited for beyond.
     pub deadline: Instant,
     /// Octets of the message were sent from its file, without being copied.
@@ -45,9 +45,9 @@ pub struct Mail {
     /// What is sent. A mail that waits has none, where that can be read again.
     letter: Option<Arc<Letter>>,
     input: Input,
-    identity: Option<Identity>,
+    identity: Option<FileIdentity>,
     about: About,
-    progress: Vec<Progress>,
+    progress: Vec<RecipientProgress>,
     reported: usize,
     /// What the ledger knows it by, once it is in hand.
     id: Option<MessageId>,
@@ -64,7 +64,7 @@ pub struct About {
 
 /// How far a recipient is.
 #[derive(Default)]
-struct Progress {
+struct RecipientProgress {
     attempts: u32,
     /// What the last attempt came to.
     last: Option<(Conclusion, Option<Arc<str>>, Duration)>,
@@ -118,12 +118,12 @@ impl Letter {
             }
         };
         let message_id = about.message_id.clone();
-        let envelope = Arc::new(Envelope { reverse_path, recipients, message_id });
+        let envelope = Arc::new(MailEnvelope { reverse_path, recipients, message_id });
         Ok(Self { message, envelope, identity: None })
     }
 
     /// The envelope of one copy: `%n` in a recipient is its number.
-    fn envelope_of(&self, copy: Option<u32>) -> Arc<Envelope> {
+    fn envelope_of(&self, copy: Option<u32>) -> Arc<MailEnvelope> {
         let envelope = &self.envelope;
         let is_numbered = |address: &Address| address.as_str().contains("%n");
         let Some(copy) = copy.filter(|_| envelope.recipients.iter().any(is_numbered)) else {
@@ -135,7 +135,7 @@ impl Letter {
         };
         let recipients = envelope.recipients.iter().map(number).collect();
         let (reverse_path, message_id) = (envelope.reverse_path.clone(), envelope.message_id.clone());
-        Arc::new(Envelope { reverse_path, recipients, message_id })
+        Arc::new(MailEnvelope { reverse_path, recipients, message_id })
     }
 }
 
@@ -145,7 +145,7 @@ impl Mail {
         let envelope = letter.envelope_of(input.copy);
         let sender = envelope.reverse_path.as_str().into();
         let about = About { sender, message_id: envelope.message_id.clone(), ..about };
-        let progress = envelope.recipients.iter().map(|_| Progress::default()).collect();
+        let progress = envelope.recipients.iter().map(|_| RecipientProgress::default()).collect();
         let identity = letter.identity;
         Self {
             envelope,

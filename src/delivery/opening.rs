@@ -16,10 +16,10 @@ use crate::exit::Kind;
 use crate::job::{Credentials, Job, Start};
 use crate::local_error::LocalError;
 use crate::stop::Stop;
-use crate::transport::{Destination, Handshake, Limits, Link, Note, Tls, Unreachable, connect};
+use crate::transport::{Destination, Handshake, Link, Note, TimeLimits, Tls, Unreachable, connect};
 
 /// A session, and the server that it is with.
-pub type Opened = (Session<Link, Listener>, Arc<str>);
+pub type OpenedSession = (Session<Link, Listener>, Arc<str>);
 
 /// Why there is no session, and with which server.
 pub type Unopened = (LocalError, Option<Arc<str>>);
@@ -34,7 +34,7 @@ pub fn first(
     deadline: Instant,
     stop: &Arc<Stop>,
     reporter: &mut dyn Reporter,
-) -> Result<Opened, Unopened> {
+) -> Result<OpenedSession, Unopened> {
     first_found(job, deadline, stop, reporter, &mut Findings::default())
 }
 
@@ -49,7 +49,7 @@ pub fn first_found(
     stop: &Arc<Stop>,
     reporter: &mut dyn Reporter,
     findings: &mut Findings,
-) -> Result<Opened, Unopened> {
+) -> Result<OpenedSession, Unopened> {
     let mut failed = (LocalError::new(Kind::Bug, Stage::Connect, "no destination"), None);
     let mut refused: Vec<String> = Vec::new();
     for destination in &job.session.destinations {
@@ -249,7 +249,7 @@ impl Opening<'_> {
 
     fn connect(&self, note: Note<'_>) -> Result<Link, LocalError> {
         let handshake = self.job.session.tls.as_ref().map(|(_, tls)| self.identity(tls)).transpose()?;
-        let limits = Limits::new(self.job.session.timeouts, self.deadline);
+        let limits = TimeLimits::new(self.job.session.timeouts, self.deadline);
         let link = connect(self.destination, self.job.session.network, limits, self.stop, note);
         let mut link = link.map_err(|e| self.unreachable(&e))?;
         link.watch(self.stop, &self.server);

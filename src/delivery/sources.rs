@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use lmtp_send::message::mbox::{Mbox, Quoting};
-use lmtp_send::message::{Identity, Message, Unreadable};
+use lmtp_send::message::{FileIdentity, Message, Unreadable};
 
 use super::input;
 use super::intake::{Ahead, Input, Patience, Place, Source};
@@ -27,12 +27,12 @@ pub fn files(paths: Vec<PathBuf>) -> Box<dyn Source> {
 
 /// The files that the list `path` names; `-` is standard input.
 pub fn list(path: PathBuf) -> Box<dyn Source> {
-    Box::new(Listed { names: List::default(), stream: Stream::new(path.into()) })
+    Box::new(Listed { names: List::default(), stream: PartedFile::new(path.into()) })
 }
 
 /// The messages of the mbox `path`; `-` is standard input.
 pub fn mbox(path: Arc<Path>) -> Box<dyn Source> {
-    Box::new(Archive { mbox: None, stream: Stream::new(path) })
+    Box::new(Archive { mbox: None, stream: PartedFile::new(path) })
 }
 
 /// The messages in the directory `path`.
@@ -80,7 +80,7 @@ impl Source for Folder {
 }
 
 /// A file that is read as its parts are wanted.
-struct Stream {
+struct PartedFile {
     path: Arc<Path>,
     file: Option<File>,
     is_regular: bool,
@@ -88,7 +88,7 @@ struct Stream {
     is_over: bool,
 }
 
-impl Stream {
+impl PartedFile {
     fn new(path: Arc<Path>) -> Self {
         Self { path, file: None, is_regular: false, is_over: false }
     }
@@ -105,12 +105,12 @@ impl Stream {
     }
 
     /// Opens it; its identity, where it is a regular file.
-    fn open(&mut self) -> Result<Option<Identity>, LocalError> {
+    fn open(&mut self) -> Result<Option<FileIdentity>, LocalError> {
         let (file, metadata) = input::open(&self.path)?.into_parts();
         let metadata = metadata.filter(std::fs::Metadata::is_file);
         self.is_regular = metadata.is_some();
         self.file = Some(file);
-        Ok(metadata.as_ref().map(Identity::of))
+        Ok(metadata.as_ref().map(FileIdentity::of))
     }
 
     /// It cannot be read on.
@@ -122,7 +122,7 @@ impl Stream {
 
 struct Listed {
     names: List,
-    stream: Stream,
+    stream: PartedFile,
 }
 
 impl Source for Listed {
@@ -154,7 +154,7 @@ impl Source for Listed {
 
 struct Archive {
     mbox: Option<Mbox>,
-    stream: Stream,
+    stream: PartedFile,
 }
 
 impl Archive {

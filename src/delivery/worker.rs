@@ -40,7 +40,7 @@ pub struct Worker<'a> {
     pub(super) resting: Vec<usize>,
     /// The message that is taken in next.
     pub(super) next: Option<Input>,
-    pub(super) connection: Option<Connection>,
+    pub(super) connection: Option<WorkerConnection>,
     /// The server that was found to take fewer recipients in a transaction than were offered.
     pub(super) crowded: Option<Arc<str>>,
     /// The mail that another run is busy with, and since when that is waited for.
@@ -48,7 +48,7 @@ pub struct Worker<'a> {
 }
 
 /// A session and what was begun in it.
-pub(super) struct Connection {
+pub(super) struct WorkerConnection {
     pub(super) pipeline: Pipeline<Link, Listener>,
     pub(super) server: Arc<str>,
     /// The parameters that this server is told.
@@ -67,7 +67,7 @@ pub(super) struct Begun {
 }
 
 /// Which recipient of which mail something was settled for.
-pub(super) struct Place {
+pub(super) struct SettledFor {
     pub(super) mail: usize,
     pub(super) recipient: usize,
     /// When the message had been sent.
@@ -303,7 +303,8 @@ impl<'a> Worker<'a> {
                     self.run.job.transaction.parameters.for_server(session.extensions(), &greeting);
                 parameters.left_out.iter().for_each(|text| self.reporter.warning(text));
                 let pipeline = Pipeline::new(session);
-                self.connection = Some(Connection { pipeline, server, parameters, begun: BTreeMap::new() });
+                self.connection =
+                    Some(WorkerConnection { pipeline, server, parameters, begun: BTreeMap::new() });
                 self.measure(Measure::Session);
                 Ok(())
             }
@@ -396,12 +397,12 @@ impl<'a> Worker<'a> {
     }
 }
 
-impl Connection {
+impl WorkerConnection {
     /// Whom something was settled for; a transaction that is settled is forgotten.
-    pub(super) fn place(&mut self, id: TransactionId, recipient: usize) -> Option<Place> {
+    pub(super) fn place(&mut self, id: TransactionId, recipient: usize) -> Option<SettledFor> {
         let begun = self.begun.get_mut(&id)?;
         let recipient = *begun.batch.recipients.get(recipient)?;
-        let place = Place { mail: begun.batch.mail, recipient, sent: begun.sent };
+        let place = SettledFor { mail: begun.batch.mail, recipient, sent: begun.sent };
         begun.left = begun.left.saturating_sub(1);
         if begun.left == 0 {
             self.begun.remove(&id);

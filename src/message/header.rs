@@ -77,12 +77,12 @@ impl Field<'_> {
 #[derive(Debug)]
 pub struct Header {
     block: Vec<u8>,
-    fields: Vec<Place>,
+    fields: Vec<FieldPlace>,
 }
 
 /// Where a field is in the block, which is short enough for 32 bits.
 #[derive(Debug)]
-struct Place {
+struct FieldPlace {
     start: u32,
     name: u32,
     colon: u32,
@@ -138,7 +138,7 @@ impl Header {
                 return Err(BadHeader::NotAField(line, printable(text.get(..80).unwrap_or(text))));
             };
             let place = |at: usize| (start + at) as u32;
-            fields.push(Place {
+            fields.push(FieldPlace {
                 start: place(0),
                 name: place(name),
                 colon: place(colon),

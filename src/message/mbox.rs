@@ -17,7 +17,7 @@ use memchr::{memchr_iter, memmem};
 
 use super::piece::{Piece, Reader};
 use super::reading::{MAX_HELD, MAX_KEPT};
-use super::store::{Identity, Store};
+use super::store::{FileIdentity, Store};
 use super::{Message, Unreadable};
 use crate::lmtp::wire::Meter;
 
@@ -98,7 +98,7 @@ impl Mbox {
     /// # Errors
     ///
     /// The position is not known.
-    pub fn in_file(mut file: File, identity: Identity, quoting: Quoting) -> io::Result<Self> {
+    pub fn in_file(mut file: File, identity: FileIdentity, quoting: Quoting) -> io::Result<Self> {
         let position = file.stream_position()?;
         let file = Some(Arc::new(Store::File(file, Some(identity))));
         Ok(Self { file, position, ..Self::new(quoting) })
@@ -138,10 +138,10 @@ impl Mbox {
         let mut member = Member::new(self.file.clone());
         loop {
             match self.ahead(input)? {
-                Line::Text => {}
-                Line::Quoted => self.advance(1),
-                Line::LastEmpty(octets) => break self.advance(octets),
-                Line::From | Line::End => break,
+                LineKind::Text => {}
+                LineKind::Quoted => self.advance(1),
+                LineKind::LastEmpty(octets) => break self.advance(octets),
+                LineKind::From | LineKind::End => break,
             }
             self.copy_line(input, &mut member)?;
         }
@@ -152,16 +152,16 @@ impl Mbox {
     /// Whether a message begins here: else this is the end, or no mbox.
     fn begins(&mut self, input: &mut dyn Read) -> Result<bool, Unreadable> {
         match self.ahead(input)? {
-            Line::From => Ok(true),
-            Line::End => Ok(false),
-            Line::Text | Line::Quoted | Line::LastEmpty(_) => Err(Unreadable::NotMbox),
+            LineKind::From => Ok(true),
+            LineKind::End => Ok(false),
+            LineKind::Text | LineKind::Quoted | LineKind::LastEmpty(_) => Err(Unreadable::NotMbox),
         }
     }
 
     /// What the line that begins here is.
-    fn ahead(&mut self, input: &mut dyn Read) -> Result<Line, Unreadable> {
+    fn ahead(&mut self, input: &mut dyn Read) -> Result<LineKind, Unreadable> {
         loop {
-            if let Some(line) = Line::of(self.rest(), self.at_end, self.quoting) {
+            if let Some(line) = LineKind::of(self.rest(), self.at_end, self.quoting) {
                 return Ok(line);
             }
             self.read_on(input)?;
@@ -220,40 +220,42 @@ impl Mbox {
 
 /// What a line is, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line {
+enum LineKind {
     /// The line before a message.
     From,
     /// Its first `>` was put there.
     Quoted,
     /// The message's.
     Text,
-    /// An empty line of so many octets that is followed by [`Line::From`] or [`Line::End`].
+    /// An empty line of so many octets that is followed by [`LineKind::From`] or [`LineKind::End`].
     LastEmpty(usize),
     /// There is none: the mbox ends here.
     End,
 }
 
-impl Line {
+impl LineKind {
     /// The line that `rest` begins with; `None` where that depends on what follows.
     fn of(rest: &[u8], at_end: bool, quoting: Quoting) -> Option<Self> {
         let empty = |octets: usize, after: &[u8]| match after {
-            [] => at_end.then_some(Line::LastEmpty(octets)),
-            _ => is_from(after, at_end).map(|is| if is { Line::LastEmpty(octets) } else { Line::Text }),
+            [] => at_end.then_some(LineKind::LastEmpty(octets)),
+            _ => {
+                is_from(after, at_end).map(|is| if is { LineKind::LastEmpty(octets) } else { LineKind::Text })
+            }
         };
         match rest {
-            [] => at_end.then_some(Line::End),
+            [] => at_end.then_some(LineKind::End),
             [b'\n', after @ ..] => empty(1, after),
             [b'\r', b'\n', after @ ..] => empty(2, after),
             [b'\r'] if !at_end => None,
             [b'>', ..] => {
                 let quotes = rest.iter().take_while(|octet| **octet == b'>').count();
                 if quotes > MAX_QUOTES || (quotes > 1 && quoting == Quoting::Mboxo) {
-                    return Some(Line::Text);
+                    return Some(LineKind::Text);
                 }
                 let after = rest.get(quotes..).unwrap_or_default();
-                is_from(after, at_end).map(|is| if is { Line::Quoted } else { Line::Text })
+                is_from(after, at_end).map(|is| if is { LineKind::Quoted } else { LineKind::Text })
             }
-            _ => is_from(rest, at_end).map(|is| if is { Line::From } else { Line::Text }),
+            _ => is_from(rest, at_end).map(|is| if is { LineKind::From } else { LineKind::Text }),
         }
     }
 }
@@ -402,7 +404,7 @@ mod tests {
         file.write_all(b"before").unwrap();
         file.write_all(octets).unwrap();
         file.seek(io::SeekFrom::Start(6)).unwrap();
-        let identity = Identity::of(&file.metadata().unwrap());
+        let identity = FileIdentity::of(&file.metadata().unwrap());
         let mbox = Mbox::in_file(file.try_clone().unwrap(), identity, quoting).unwrap();
         let found = split(mbox, &mut file);
         for piece in [1, 2, 3, 5, 4_096, 1_000_000].into_iter().filter(|p| octets.len() / p < 100_000) {
@@ -521,7 +523,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         write!(file, "From a\n{long}\nFrom b\n{long}").unwrap();
         file.rewind().unwrap();
-        let identity = Identity::of(&file.metadata().unwrap());
+        let identity = FileIdentity::of(&file.metadata().unwrap());
         let mut mbox = Mbox::in_file(file.try_clone().unwrap(), identity, Quoting::Mboxrd).unwrap();
         let first = mbox.next(&mut file).unwrap().unwrap();
         assert!(first.is_unchanged().is_ok() && mbox.may_have_next() && !mbox.holds_next());

@@ -26,13 +26,13 @@ use std::sync::Arc;
 #[cfg(feature = "header")]
 pub use header::{BadHeader, Field, Header};
 pub use lone_dot::UntilLoneDot;
-pub use store::Identity;
+pub use store::FileIdentity;
 
 use crate::io_error::words;
 use crate::lmtp::wire::Meter;
 use crate::lmtp::{Content, Stretch};
 use piece::{Piece, Reader};
-use reading::Found;
+use reading::Measured;
 use store::Store;
 
 /// Why an input is not a message: either the message is at fault, or the system that cannot read it.
@@ -151,7 +151,7 @@ impl Message {
         reading::stream(input).map(Self::new)
     }
 
-    fn new((store, found): (Store, Found)) -> Self {
+    fn new((store, found): (Store, Measured)) -> Self {
         let given = Part { pieces: vec![Piece::Own(found.message)], meter: found.meter };
         Self {
             store: Arc::new(store),
@@ -303,21 +303,21 @@ impl Message {
 
     /// Opens the message at its beginning, without what is left out.
     #[must_use]
-    pub fn open(&self) -> Body<'_> {
+    pub fn open(&self) -> MessageReader<'_> {
         let reader = Reader::new(&self.store, &self.part().pieces);
-        Body { message: self, reader, passed: false }
+        MessageReader { message: self, reader, passed: false }
     }
 }
 
 /// A message being read. Several can be open at once.
-pub struct Body<'a> {
+pub struct MessageReader<'a> {
     message: &'a Message,
     reader: Reader<'a>,
     /// Some octets were sent from the file.
     passed: bool,
 }
 
-impl Body<'_> {
+impl MessageReader<'_> {
     /// Whether octets were sent from the file without being copied. Until the server has taken them, they are
     /// what stands there then.
     #[must_use]
@@ -326,7 +326,7 @@ impl Body<'_> {
     }
 }
 
-impl Content for Body<'_> {
+impl Content for MessageReader<'_> {
     fn octets(&self) -> u64 {
         self.message.octets()
     }

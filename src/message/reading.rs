@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use super::Unreadable;
 use super::lone_dot::{self, UntilLoneDot};
 use super::piece::{Piece, Reader, fill};
-use super::store::{Identity, Store};
+use super::store::{FileIdentity, Store};
 use crate::lmtp::wire::Meter;
 use crate::scan;
 
@@ -38,7 +38,7 @@ const MBOX_LINE: &[u8] = b"From ";
 pub(super) type GoOn<'a> = &'a (dyn Fn() -> io::Result<()> + Sync);
 
 /// What reading an input to its end has found.
-pub(super) struct Found {
+pub(super) struct Measured {
     /// The store's positions from the message's first octet to its last.
     pub(super) message: Range<u64>,
     /// Whether there was an mbox line before it.
@@ -52,12 +52,12 @@ pub(super) fn file(
     metadata: &Metadata,
     until_lone_dot: bool,
     go_on: GoOn<'_>,
-) -> Result<(Store, Found), Unreadable> {
+) -> Result<(Store, Measured), Unreadable> {
     if metadata.len() <= MAX_KEPT {
         return small_file(file, metadata.len(), until_lone_dot, go_on);
     }
     let start = (&file).stream_position().map_err(Unreadable::Input)?;
-    let store = Store::File(file, Some(Identity::of(metadata)));
+    let store = Store::File(file, Some(FileIdentity::of(metadata)));
     let end = match until_lone_dot {
         true => find_lone_dot(&store, start, go_on).map_err(Unreadable::Input)?,
         false => u64::MAX,
@@ -72,7 +72,7 @@ fn small_file(
     length: u64,
     until_lone_dot: bool,
     go_on: GoOn<'_>,
-) -> Result<(Store, Found), Unreadable> {
+) -> Result<(Store, Measured), Unreadable> {
     let length = usize::try_from(length).unwrap_or(0);
     let mut octets = Vec::with_capacity(length + 1);
     loop {
@@ -99,7 +99,7 @@ fn small_file(
 }
 
 /// Takes `input` to its end.
-pub(super) fn stream(mut input: impl Read) -> Result<(Store, Found), Unreadable> {
+pub(super) fn stream(mut input: impl Read) -> Result<(Store, Measured), Unreadable> {
     let mut count = Count::default();
     let mut spool = None;
     let mut held = vec![0; FIRST_PIECE];
@@ -238,13 +238,13 @@ impl Count {
     }
 
     /// What there is, when the store's first octet was at `start`.
-    fn found(self, start: u64) -> Result<Found, Unreadable> {
+    fn found(self, start: u64) -> Result<Measured, Unreadable> {
         if self.meter.is_empty() {
             return Err(Unreadable::Empty);
         }
         let first = start + self.skipped;
         let message = first..first + self.meter.raw_octets();
-        Ok(Found { message, had_mbox_line: self.skipped > 0, meter: self.meter })
+        Ok(Measured { message, had_mbox_line: self.skipped > 0, meter: self.meter })
     }
 }
 

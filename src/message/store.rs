@@ -13,7 +13,7 @@ pub(super) enum Store {
     Memory(Vec<u8>),
     /// A file, and what it was when it was read; our own temporary one has no identity, for nobody else can
     /// write to it.
-    File(File, Option<Identity>),
+    File(File, Option<FileIdentity>),
 }
 
 impl Store {
@@ -44,7 +44,7 @@ impl Store {
     /// It is not, or that cannot be told.
     pub(super) fn is_unchanged(&self) -> io::Result<()> {
         match self {
-            Store::File(file, Some(identity)) => identity.still_is(&Identity::of(&file.metadata()?)),
+            Store::File(file, Some(identity)) => identity.still_is(&FileIdentity::of(&file.metadata()?)),
             Store::File(_, None) | Store::Memory(_) => Ok(()),
         }
     }
@@ -52,7 +52,7 @@ impl Store {
 
 /// Which file, and in which state: what is enough to tell that its octets still are those that were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct FileIdentity {
     device: u64,
     inode: u64,
     /// In octets.
@@ -61,7 +61,7 @@ pub struct Identity {
     modified: (i64, i64),
 }
 
-impl Identity {
+impl FileIdentity {
     /// The identity of the file with this metadata.
     #[must_use]
     pub fn of(metadata: &Metadata) -> Self {
@@ -84,7 +84,7 @@ impl Identity {
     /// # Errors
     ///
     /// What is different.
-    pub fn still_is(&self, now: &Identity) -> io::Result<()> {
+    pub fn still_is(&self, now: &FileIdentity) -> io::Result<()> {
         let why = if (now.device, now.inode) != (self.device, self.inode) {
             "the file has been replaced since it was read"
         } else if now.length > self.length {
@@ -104,16 +104,16 @@ mod tests {
 
     #[test]
     fn a_file_is_known_by_device_inode_length_and_time() {
-        let read = Identity { device: 1, inode: 2, length: 3, modified: (4, 5) };
+        let read = FileIdentity { device: 1, inode: 2, length: 3, modified: (4, 5) };
         for (now, why) in [
             (read, None),
-            (Identity { device: 9, ..read }, Some("been replaced")),
-            (Identity { inode: 9, ..read }, Some("been replaced")),
-            (Identity { length: 9, ..read }, Some("grown")),
-            (Identity { length: 9, modified: (9, 0), ..read }, Some("grown")),
-            (Identity { length: 2, ..read }, Some("changed")),
-            (Identity { modified: (4, 6), ..read }, Some("changed")),
-            (Identity { modified: (3, 5), ..read }, Some("changed")),
+            (FileIdentity { device: 9, ..read }, Some("been replaced")),
+            (FileIdentity { inode: 9, ..read }, Some("been replaced")),
+            (FileIdentity { length: 9, ..read }, Some("grown")),
+            (FileIdentity { length: 9, modified: (9, 0), ..read }, Some("grown")),
+            (FileIdentity { length: 2, ..read }, Some("changed")),
+            (FileIdentity { modified: (4, 6), ..read }, Some("changed")),
+            (FileIdentity { modified: (3, 5), ..read }, Some("changed")),
         ] {
             let found = read.still_is(&now).err().map(|e| e.to_string());
             assert_eq!(found.is_some(), why.is_some(), "{now:?}");

@@ -19,7 +19,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, bind, connect as connect_fd};
 use super::resolve::{self, resolve};
 use super::sink::{SinkServer, SinkTransport};
 use super::stream::Stream;
-use super::{Limits, Link, Local, exec};
+use super::{Link, Local, TimeLimits, exec};
 use crate::process::denied;
 use crate::stop::Stop;
 use crate::system;
@@ -167,7 +167,7 @@ pub type Note<'a> = &'a mut dyn FnMut(&dyn Fn() -> String);
 pub fn connect(
     destination: &Destination,
     network: Network,
-    limits: Limits,
+    limits: TimeLimits,
     stop: &Arc<Stop>,
     note: Note<'_>,
 ) -> Result<Link, Unreachable> {
@@ -199,7 +199,7 @@ pub fn connect(
 fn to_host(
     (name, port): (&str, u16),
     network: Network,
-    limits: Limits,
+    limits: TimeLimits,
     stop: &Arc<Stop>,
     note: Note<'_>,
 ) -> Result<Link, Unreachable> {
@@ -239,7 +239,7 @@ fn to_host(
     Err(none_reached(name, failed))
 }
 
-fn not_found(name: &str, limits: Limits, error: resolve::Unresolved) -> Unreachable {
+fn not_found(name: &str, limits: TimeLimits, error: resolve::Unresolved) -> Unreachable {
     match error {
         resolve::Unresolved::NoSuchName => Unreachable::NoSuchHost(name.to_owned()),
         resolve::Unresolved::Failed(text) => Unreachable::LookUp(format!("looking up '{name}': {text}")),
@@ -293,7 +293,7 @@ fn to_address(
 
 /// A Unix-domain connection waits while the server's backlog is full, which the socket's own time limit
 /// ends (connect(2) has no other here); where somebody watches, it is begun anew now and then.
-fn to_socket(path: &Path, limits: Limits, stop: &Arc<Stop>) -> Result<Link, Unreachable> {
+fn to_socket(path: &Path, limits: TimeLimits, stop: &Arc<Stop>) -> Result<Link, Unreachable> {
     let open = || -> io::Result<UnixStream> {
         let address = socket_address(path)?;
         let fd = system::stream_socket(AddressFamily::UNIX, true)?;

@@ -12,7 +12,7 @@ use lmtp_send::io_error::words;
 
 use super::connect::Unreachable;
 use super::stream::Stream;
-use super::{Limits, Link};
+use super::{Link, TimeLimits};
 use crate::process::denied;
 use crate::stop::Stop;
 
@@ -21,7 +21,7 @@ use crate::stop::Stop;
 /// # Errors
 ///
 /// [`Unreachable`] where it cannot be run.
-pub fn start(command: &[String], limits: Limits, stop: &Arc<Stop>) -> Result<Link, Unreachable> {
+pub fn start(command: &[String], limits: TimeLimits, stop: &Arc<Stop>) -> Result<Link, Unreachable> {
     let (program, arguments) =
         command.split_first().ok_or_else(|| Unreachable::NoProgram("no program".into()))?;
     let spawned = stop.command(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();

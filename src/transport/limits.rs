@@ -8,7 +8,7 @@ use lmtp_send::lmtp::Stage;
 
 /// The limits of a connection, with the one in force.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct TimeLimits {
     /// For each stage.
     timeouts: Timeouts,
     /// Nothing is waited for beyond.
@@ -19,7 +19,7 @@ pub struct Limits {
     grace: Duration,
 }
 
-impl Limits {
+impl TimeLimits {
     /// The limits from now on, at the stage of connecting.
     #[must_use]
     pub fn new(timeouts: Timeouts, deadline: Instant) -> Self {

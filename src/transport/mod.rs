@@ -10,7 +10,7 @@ pub mod sink;
 mod stream;
 
 pub use connect::{Destination, Network, Note, Unreachable, connect, split_host};
-pub use limits::Limits;
+pub use limits::TimeLimits;
 pub use lmtp_send::tls::{Facts, Fingerprint, Handshake, Identity, Tls, TlsError, TlsOptions, Verify};
 pub use stream::Ended;
 
@@ -29,7 +29,7 @@ use stream::Stream;
 
 /// A connection of any kind.
 pub struct Link {
-    ends: Ends,
+    ends: LinkEnds,
     tls: Option<Handshake>,
     /// What the server was called in the handshake.
     name: Option<ServerName<'static>>,
@@ -42,7 +42,7 @@ struct Watched {
     server: String,
 }
 
-enum Ends {
+enum LinkEnds {
     /// Sockets and pipes.
     Stream(Stream),
     /// Those, encrypted.
@@ -67,7 +67,7 @@ impl Link {
     ///
     /// The connection's failure.
     pub fn announce(&mut self, proxy: Proxy) -> io::Result<()> {
-        let Ends::Stream(stream) = &mut self.ends else { return Ok(()) };
+        let LinkEnds::Stream(stream) = &mut self.ends else { return Ok(()) };
         let header = proxy::header(proxy, stream.peer());
         let mut unsent = header.as_slice();
         stream.enter(Stage::Connect);
@@ -80,42 +80,42 @@ impl Link {
 
     /// What TLS came to, if there is any.
     pub fn facts(&self) -> Option<Facts> {
-        if let Ends::Secured(secured) = &self.ends { secured.facts() } else { None }
+        if let LinkEnds::Secured(secured) = &self.ends { secured.facts() } else { None }
     }
 
     /// What TLS came to, and whether the server is verified, as [`Tls::verdict`] has it; also where the handshake
     /// ended because it is not. `None` where no certificate was seen.
     pub fn verdict(&self, tls: &Tls) -> Option<(Facts, Result<(), String>)> {
-        if let Ends::Insecure(secured) = &self.ends {
+        if let LinkEnds::Insecure(secured) = &self.ends {
             let (leaf, why) = tls.refused()?;
             return Some((secured.facts_with(&leaf)?, Err(why)));
         }
-        let Ends::Secured(secured) = &self.ends else { return None };
+        let LinkEnds::Secured(secured) = &self.ends else { return None };
         Some((secured.facts()?, tls.verdict(secured.certificates(), self.name.as_ref()?)))
     }
 
     /// The other end's address, by TCP.
     pub fn peer(&self) -> Option<SocketAddr> {
         match &self.ends {
-            Ends::Stream(stream) => stream.peer(),
-            Ends::Secured(secured) => secured.inner().peer(),
-            Ends::Sink(_) | Ends::Insecure(_) | Ends::Gone => None,
+            LinkEnds::Stream(stream) => stream.peer(),
+            LinkEnds::Secured(secured) => secured.inner().peer(),
+            LinkEnds::Sink(_) | LinkEnds::Insecure(_) | LinkEnds::Gone => None,
         }
     }
 
     /// Whether TLS is spoken.
     pub fn is_encrypted(&self) -> bool {
-        matches!(&self.ends, Ends::Secured(_))
+        matches!(&self.ends, LinkEnds::Secured(_))
     }
 
     /// Whether others could overhear what is said: TCP without TLS.
     pub fn is_clear(&self) -> bool {
-        matches!(&self.ends, Ends::Stream(stream) if stream.is_tcp())
+        matches!(&self.ends, LinkEnds::Stream(stream) if stream.is_tcp())
     }
 
     /// Where it will stand how the program at the other end has ended, if it is one.
     pub fn ended(&self) -> Option<Ended> {
-        if let Ends::Stream(stream) = &self.ends { stream.ended() } else { None }
+        if let LinkEnds::Stream(stream) = &self.ends { stream.ended() } else { None }
     }
 
     /// From now on, whoever watches sees what `server` is waited for.
@@ -128,42 +128,42 @@ impl Link {
     /// From now on, nothing waits beyond `deadline`.
     pub fn set_deadline(&mut self, deadline: Instant) {
         match &mut self.ends {
-            Ends::Stream(stream) => stream.set_deadline(deadline),
-            Ends::Secured(secured) => secured.stream().set_deadline(deadline),
-            Ends::Sink(local) => local.limits.set_deadline(deadline),
-            Ends::Insecure(_) | Ends::Gone => {}
+            LinkEnds::Stream(stream) => stream.set_deadline(deadline),
+            LinkEnds::Secured(secured) => secured.stream().set_deadline(deadline),
+            LinkEnds::Sink(local) => local.limits.set_deadline(deadline),
+            LinkEnds::Insecure(_) | LinkEnds::Gone => {}
         }
     }
 
     /// From now on a signal leaves what is on its way so much time.
     pub fn set_grace(&mut self, grace: Duration) {
         match &mut self.ends {
-            Ends::Stream(stream) => stream.set_grace(grace),
-            Ends::Secured(secured) => secured.stream().set_grace(grace),
-            Ends::Sink(local) => local.limits.set_grace(grace),
-            Ends::Insecure(_) | Ends::Gone => {}
+            LinkEnds::Stream(stream) => stream.set_grace(grace),
+            LinkEnds::Secured(secured) => secured.stream().set_grace(grace),
+            LinkEnds::Sink(local) => local.limits.set_grace(grace),
+            LinkEnds::Insecure(_) | LinkEnds::Gone => {}
         }
     }
 
     fn ends(&mut self) -> io::Result<&mut dyn Transport> {
         match &mut self.ends {
-            Ends::Stream(stream) => Ok(stream),
-            Ends::Secured(secured) => Ok(secured.as_mut()),
-            Ends::Sink(sink) => Ok(sink.as_mut()),
-            Ends::Insecure(_) | Ends::Gone => Err(io::ErrorKind::NotConnected.into()),
+            LinkEnds::Stream(stream) => Ok(stream),
+            LinkEnds::Secured(secured) => Ok(secured.as_mut()),
+            LinkEnds::Sink(sink) => Ok(sink.as_mut()),
+            LinkEnds::Insecure(_) | LinkEnds::Gone => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 }
 
 impl From<Stream> for Link {
     fn from(stream: Stream) -> Self {
-        Self { ends: Ends::Stream(stream), tls: None, name: None, watched: None }
+        Self { ends: LinkEnds::Stream(stream), tls: None, name: None, watched: None }
     }
 }
 
 impl From<Local> for Link {
     fn from(local: Local) -> Self {
-        Self { ends: Ends::Sink(Box::new(local)), tls: None, name: None, watched: None }
+        Self { ends: LinkEnds::Sink(Box::new(local)), tls: None, name: None, watched: None }
     }
 }
 
@@ -179,7 +179,7 @@ impl Drop for Watched {
 /// The server in this process, with the time limits and the signals of any other.
 pub struct Local {
     sink: SinkTransport,
-    limits: Limits,
+    limits: TimeLimits,
     stop: Arc<Stop>,
 }
 
@@ -220,7 +220,7 @@ impl Transport for Link {
     }
 
     fn sends_files(&self) -> bool {
-        matches!(&self.ends, Ends::Stream(stream) if stream.sends_files())
+        matches!(&self.ends, LinkEnds::Stream(stream) if stream.sends_files())
     }
 
     fn exchange_file(&mut self, stretch: &Stretch<'_>, input: &mut [u8]) -> io::Result<Option<Moved>> {
@@ -235,14 +235,17 @@ impl Transport for Link {
         let impossible = || Insecure::NotVerified("TLS is not possible on this connection".into());
         let (config, name) = self.tls.take().ok_or_else(impossible)?;
         self.name = Some(name.clone());
-        match mem::replace(&mut self.ends, Ends::Gone) {
-            Ends::Stream(stream) => {
+        match mem::replace(&mut self.ends, LinkEnds::Gone) {
+            LinkEnds::Stream(stream) => {
                 let mut secured = Box::new(Secured::begin(stream, &config, name)?);
                 let done = secured.shake_hands();
-                self.ends = if done.is_ok() { Ends::Secured(secured) } else { Ends::Insecure(secured) };
+                self.ends =
+                    if done.is_ok() { LinkEnds::Secured(secured) } else { LinkEnds::Insecure(secured) };
                 done
             }
-            Ends::Secured(_) | Ends::Insecure(_) | Ends::Sink(_) | Ends::Gone => Err(impossible()),
+            LinkEnds::Secured(_) | LinkEnds::Insecure(_) | LinkEnds::Sink(_) | LinkEnds::Gone => {
+                Err(impossible())
+            }
         }
     }
 }

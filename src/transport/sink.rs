@@ -26,8 +26,8 @@ use lmtp_send::lmtp::{Moved, Reply, Stage, Transport};
 use rustix::io::Errno;
 
 use command::{Declared, reply};
-use content::Form;
-use maildir::{Message, Store, folder_name};
+use content::Framing;
+use maildir::{IncomingMessage, MaildirStore, folder_name};
 
 use crate::process::unusable;
 
@@ -44,7 +44,7 @@ const EXTENSIONS: &str = "\r\n250-PIPELINING\r\n250-SIZE 0\r\n250-8BITMIME\r\n25
 #[derive(Debug)]
 pub struct SinkServer {
     name: String,
-    store: Store,
+    store: MaildirStore,
     output: VecDeque<u8>,
     /// The beginning of a command whose end has not come.
     line: Vec<u8>,
@@ -72,7 +72,7 @@ struct SinkTransaction {
     /// The folder of each accepted recipient.
     folders: Vec<String>,
     /// The message, from DATA or the first BDAT on.
-    message: Option<Message>,
+    message: Option<IncomingMessage>,
 }
 
 impl SinkServer {
@@ -81,7 +81,7 @@ impl SinkServer {
     pub fn new(dir: PathBuf, name: &str) -> Self {
         let mut server = Self {
             name: printable(name.as_bytes()),
-            store: Store::new(dir, name),
+            store: MaildirStore::new(dir, name),
             output: VecDeque::new(),
             line: Vec::new(),
             phase: SinkPhase::Command,
@@ -200,7 +200,7 @@ impl SinkServer {
         if transaction.declared.binary || transaction.message.is_some() {
             return Err(reply(503, 5, 1, "this message comes by BDAT")); // RFC 3030 §2, §3
         }
-        transaction.message = Some(Message::new(Form::Dotted, &self.store, &transaction.folders));
+        transaction.message = Some(IncomingMessage::new(Framing::Dotted, &self.store, &transaction.folders));
         self.phase = SinkPhase::Text;
         self.say("354 end with a line of a single dot");
         Ok(())
@@ -215,8 +215,8 @@ impl SinkServer {
         if let Some(transaction @ SinkTransaction { message: None, .. }) = &mut self.transaction
             && !transaction.folders.is_empty()
         {
-            let form = if transaction.declared.binary { Form::Binary } else { Form::Chunked };
-            transaction.message = Some(Message::new(form, &self.store, &transaction.folders));
+            let form = if transaction.declared.binary { Framing::Binary } else { Framing::Chunked };
+            transaction.message = Some(IncomingMessage::new(form, &self.store, &transaction.folders));
         }
         self.take_chunk(&[], left, last);
         Ok(())
@@ -230,7 +230,7 @@ impl SinkServer {
 
 /// The message.
 impl SinkServer {
-    fn message(&mut self) -> Option<&mut Message> {
+    fn message(&mut self) -> Option<&mut IncomingMessage> {
         self.transaction.as_mut()?.message.as_mut()
     }
 

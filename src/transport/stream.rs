@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use lmtp_send::lmtp::{Moved, Stage, Stretch, Transport};
 use rustix::io::Errno;
 
-use super::Limits;
+use super::TimeLimits;
 use crate::stop::{Stop, end_by};
 use crate::system;
 
@@ -24,13 +24,13 @@ const AT_ONCE: usize = 1024 * 1024;
 
 /// A connected stream of octets with its time limits.
 pub struct Stream {
-    ends: Ends,
-    limits: Limits,
+    ends: StreamEnds,
+    limits: TimeLimits,
     stop: Arc<Stop>,
 }
 
 /// What is read from and written to.
-enum Ends {
+enum StreamEnds {
     Tcp(TcpStream),
     Unix(UnixStream),
     Exec(Process),
@@ -53,16 +53,16 @@ pub type Ended = Arc<OnceLock<ExitStatus>>;
 
 impl Stream {
     /// A connected TCP socket. Commands are not held back for more of them (TCP_NODELAY).
-    pub fn tcp(socket: TcpStream, limits: Limits, stop: Arc<Stop>) -> io::Result<Self> {
+    pub fn tcp(socket: TcpStream, limits: TimeLimits, stop: Arc<Stop>) -> io::Result<Self> {
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { ends: Ends::Tcp(socket), limits, stop })
+        Ok(Self { ends: StreamEnds::Tcp(socket), limits, stop })
     }
 
     /// A connected Unix-domain socket.
-    pub fn unix(socket: UnixStream, limits: Limits, stop: Arc<Stop>) -> io::Result<Self> {
+    pub fn unix(socket: UnixStream, limits: TimeLimits, stop: Arc<Stop>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self { ends: Ends::Unix(socket), limits, stop })
+        Ok(Self { ends: StreamEnds::Unix(socket), limits, stop })
     }
 
     /// A child process with its two pipes.
@@ -70,7 +70,7 @@ impl Stream {
         child: Child,
         input: ChildStdin,
         output: ChildStdout,
-        limits: Limits,
+        limits: TimeLimits,
         stop: Arc<Stop>,
     ) -> io::Result<Self> {
         let process = Process {
@@ -83,22 +83,22 @@ impl Stream {
         };
         rustix::io::ioctl_fionbio(process.input.as_ref().map_or(process.output.as_fd(), AsFd::as_fd), true)?;
         rustix::io::ioctl_fionbio(&process.output, true)?;
-        Ok(Self { ends: Ends::Exec(process), limits, stop })
+        Ok(Self { ends: StreamEnds::Exec(process), limits, stop })
     }
 
     /// Whether this crosses a network, or could.
     pub fn is_tcp(&self) -> bool {
-        matches!(self.ends, Ends::Tcp(_))
+        matches!(self.ends, StreamEnds::Tcp(_))
     }
 
     /// The address at the other end, by TCP.
     pub fn peer(&self) -> Option<SocketAddr> {
-        if let Ends::Tcp(socket) = &self.ends { socket.peer_addr().ok() } else { None }
+        if let StreamEnds::Tcp(socket) = &self.ends { socket.peer_addr().ok() } else { None }
     }
 
     /// Where it will stand how the child process at the other end has ended.
     pub fn ended(&self) -> Option<Ended> {
-        if let Ends::Exec(process) = &self.ends { Some(Arc::clone(&process.ended)) } else { None }
+        if let StreamEnds::Exec(process) = &self.ends { Some(Arc::clone(&process.ended)) } else { None }
     }
 
     /// From now on, nothing waits beyond `deadline`.
@@ -119,9 +119,9 @@ impl Stream {
     /// The connection's failure; or [`io::ErrorKind::Unsupported`]: the file's, which reading it will show.
     fn offer_file(&self, stretch: &Stretch<'_>) -> io::Result<usize> {
         let socket = match &self.ends {
-            Ends::Tcp(socket) => socket.as_fd(),
-            Ends::Unix(socket) => socket.as_fd(),
-            Ends::Exec(_) => return Err(io::ErrorKind::Unsupported.into()),
+            StreamEnds::Tcp(socket) => socket.as_fd(),
+            StreamEnds::Unix(socket) => socket.as_fd(),
+            StreamEnds::Exec(_) => return Err(io::ErrorKind::Unsupported.into()),
         };
         let Range { start: mut at, end } = stretch.octets;
         let octets = usize::try_from(end - at).unwrap_or(AT_ONCE).min(AT_ONCE);
@@ -169,7 +169,7 @@ impl Stream {
             let ready = match self.wait(!input.is_empty(), writes) {
                 Err(e) if e.kind() == io::ErrorKind::TimedOut => {
                     // Its time is over.
-                    if let Ends::Exec(process) = &mut self.ends {
+                    if let StreamEnds::Exec(process) = &mut self.ends {
                         process.patience = Duration::ZERO;
                     }
                     return Err(e);
@@ -194,17 +194,17 @@ impl Stream {
     /// Reads what is there without waiting; `None`: nothing.
     fn read(&mut self, input: &mut [u8]) -> io::Result<Option<usize>> {
         unless_waiting(match &mut self.ends {
-            Ends::Tcp(socket) => socket.read(input),
-            Ends::Unix(socket) => socket.read(input),
-            Ends::Exec(process) => process.output.read(input),
+            StreamEnds::Tcp(socket) => socket.read(input),
+            StreamEnds::Unix(socket) => socket.read(input),
+            StreamEnds::Exec(process) => process.output.read(input),
         })
     }
 
     fn wait(&self, input: bool, output: bool) -> io::Result<crate::stop::Ready> {
         let (read, write): (BorrowedFd<'_>, BorrowedFd<'_>) = match &self.ends {
-            Ends::Tcp(socket) => (socket.as_fd(), socket.as_fd()),
-            Ends::Unix(socket) => (socket.as_fd(), socket.as_fd()),
-            Ends::Exec(process) => {
+            StreamEnds::Tcp(socket) => (socket.as_fd(), socket.as_fd()),
+            StreamEnds::Unix(socket) => (socket.as_fd(), socket.as_fd()),
+            StreamEnds::Exec(process) => {
                 (process.output.as_fd(), process.input.as_ref().map_or(process.output.as_fd(), AsFd::as_fd))
             }
         };
@@ -225,7 +225,7 @@ impl Transport for Stream {
     }
 
     fn sends_files(&self) -> bool {
-        system::SENDS_FILES && !matches!(self.ends, Ends::Exec(_))
+        system::SENDS_FILES && !matches!(self.ends, StreamEnds::Exec(_))
     }
 
     fn exchange_file(&mut self, stretch: &Stretch<'_>, input: &mut [u8]) -> io::Result<Option<Moved>> {
@@ -240,9 +240,9 @@ impl Transport for Stream {
             return Ok(0);
         }
         unless_waiting(match &mut self.ends {
-            Ends::Tcp(socket) => socket.write(out),
-            Ends::Unix(socket) => socket.write(out),
-            Ends::Exec(process) => process.input.as_mut().map_or(Ok(0), |input| input.write(out)),
+            StreamEnds::Tcp(socket) => socket.write(out),
+            StreamEnds::Unix(socket) => socket.write(out),
+            StreamEnds::Exec(process) => process.input.as_mut().map_or(Ok(0), |input| input.write(out)),
         })
         .map(|written| written.unwrap_or(0))
     }

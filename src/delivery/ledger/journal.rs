@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::record::{MessageId, Record};
+use super::record::{LedgerRecord, MessageId};
 use crate::system;
 
 /// Octets of a journal that are read at a time.
@@ -58,7 +58,7 @@ impl Journal {
     }
 
     /// Adds a line: from here on no death of this process can take it back.
-    pub fn add(&mut self, record: &Record<'_>) -> io::Result<()> {
+    pub fn add(&mut self, record: &LedgerRecord<'_>) -> io::Result<()> {
         let line = if self.torn { format!("\n{}", record.line()) } else { record.line() };
         let result = self.file.write_all(line.as_bytes());
         self.torn = result.is_err();
@@ -82,12 +82,12 @@ pub struct Other {
     is_alive: bool,
     in_hand: HashSet<[u8; 16]>,
     /// The messages in it: none, one, or several.
-    about: About,
+    about: Remembered,
 }
 
 /// Which messages a journal remembers recipients of.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum About {
+enum Remembered {
     Nothing,
     One([u8; 16]),
     Several,
@@ -96,7 +96,7 @@ enum About {
 impl Other {
     /// A journal that has not been looked at.
     pub fn new(path: PathBuf) -> Self {
-        let (in_hand, about) = (HashSet::new(), About::Nothing);
+        let (in_hand, about) = (HashSet::new(), Remembered::Nothing);
         Self { path, file: None, read: 0, is_alive: true, in_hand, about }
     }
 
@@ -140,13 +140,13 @@ impl Other {
     fn read_on(&mut self, file: &File, delivered: &mut Delivered) -> io::Result<()> {
         let (in_hand, about) = (&mut self.in_hand, &mut self.about);
         self.read = each_record(file, self.read, |record| match record {
-            Record::Begun(id) => drop(in_hand.insert(id.short())),
-            Record::Ended(id) => drop(in_hand.remove(&id.short())),
-            Record::Delivered(id, recipient) => {
+            LedgerRecord::Begun(id) => drop(in_hand.insert(id.short())),
+            LedgerRecord::Ended(id) => drop(in_hand.remove(&id.short())),
+            LedgerRecord::Delivered(id, recipient) => {
                 about.add(&id);
                 *delivered.entry(id.key(recipient)).or_default() += 1;
             }
-            Record::Forgotten(id, recipient) => drop(take(delivered, &id.key(recipient))),
+            LedgerRecord::Forgotten(id, recipient) => drop(take(delivered, &id.key(recipient))),
         })?;
         Ok(())
     }
@@ -155,8 +155,8 @@ impl Other {
     /// in it, the file. Nobody else may look for journals meanwhile.
     pub fn forget(&self, messages: &HashSet<[u8; 16]>, asked: &HashSet<[u8; 16]>) -> io::Result<()> {
         let concerned = match self.about {
-            About::One(id) => messages.contains(&id),
-            About::Nothing | About::Several => true,
+            Remembered::One(id) => messages.contains(&id),
+            Remembered::Nothing | Remembered::Several => true,
         };
         if self.is_alive || !concerned {
             return Ok(());
@@ -183,15 +183,15 @@ fn to_forget(file: &File, asked: &HashSet<[u8; 16]>) -> io::Result<(String, i64)
     let (mut own, mut others) = (Vec::new(), 0_i64);
     let mut forgotten = Delivered::new();
     each_record(file, 0, |record| match record {
-        Record::Delivered(id, recipient) => {
+        LedgerRecord::Delivered(id, recipient) => {
             let key = id.key(recipient);
             if asked.contains(&key) {
-                own.push((key, Record::Forgotten(id, recipient).line()));
+                own.push((key, LedgerRecord::Forgotten(id, recipient).line()));
             } else {
                 others += 1;
             }
         }
-        Record::Forgotten(id, recipient) => {
+        LedgerRecord::Forgotten(id, recipient) => {
             let key = id.key(recipient);
             if asked.contains(&key) {
                 *forgotten.entry(key).or_default() += 1;
@@ -199,18 +199,18 @@ fn to_forget(file: &File, asked: &HashSet<[u8; 16]>) -> io::Result<(String, i64)
                 others -= 1;
             }
         }
-        Record::Begun(_) | Record::Ended(_) => {}
+        LedgerRecord::Begun(_) | LedgerRecord::Ended(_) => {}
     })?;
     own.retain(|(key, _)| !take(&mut forgotten, key));
     Ok((own.into_iter().map(|(_, line)| line).collect(), others))
 }
 
-impl About {
+impl Remembered {
     fn add(&mut self, id: &MessageId) {
         *self = match self {
-            About::Nothing => About::One(id.short()),
-            About::One(one) if *one == id.short() => return,
-            About::One(_) | About::Several => About::Several,
+            Remembered::Nothing => Remembered::One(id.short()),
+            Remembered::One(one) if *one == id.short() => return,
+            Remembered::One(_) | Remembered::Several => Remembered::Several,
         };
     }
 }
@@ -250,7 +250,7 @@ pub fn is_unlocked(file: &File) -> io::Result<bool> {
 }
 
 /// Shows each record from the position `from` on to `visit`; returns the position behind the last whole line.
-fn each_record(file: &File, from: u64, mut visit: impl FnMut(Record<'_>)) -> io::Result<u64> {
+fn each_record(file: &File, from: u64, mut visit: impl FnMut(LedgerRecord<'_>)) -> io::Result<u64> {
     let (mut held, mut at) = (Vec::new(), from);
     loop {
         let before = held.len();
@@ -259,7 +259,7 @@ fn each_record(file: &File, from: u64, mut visit: impl FnMut(Record<'_>)) -> io:
         held.truncate(before + read);
         let whole = held.iter().rposition(|octet| *octet == b'\n').map_or(0, |end| end + 1);
         let lines = held.get(..whole).unwrap_or_default();
-        lines.split(|octet| *octet == b'\n').filter_map(Record::parse).for_each(&mut visit);
+        lines.split(|octet| *octet == b'\n').filter_map(LedgerRecord::parse).for_each(&mut visit);
         // What has no end after so much is no line.
         let done = if held.len() - whole > MAX_LINE { held.len() } else { whole };
         held.drain(..done);

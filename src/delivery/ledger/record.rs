@@ -49,25 +49,25 @@ fn first(octets: &[u8]) -> [u8; 16] {
 
 /// What a line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Record<'a> {
+pub enum LedgerRecord<'a> {
     /// The run has the message in hand.
     Begun(MessageId),
     /// The server has accepted the message for this recipient.
     Delivered(MessageId, &'a str),
     /// What became of every recipient is known; the run has the message in hand no more.
     Ended(MessageId),
-    /// A later run has ended well: one line of [`Record::Delivered`] counts no more.
+    /// A later run has ended well: one line of [`LedgerRecord::Delivered`] counts no more.
     Forgotten(MessageId, &'a str),
 }
 
-impl<'a> Record<'a> {
+impl<'a> LedgerRecord<'a> {
     /// The line, with its end.
     pub fn line(&self) -> String {
         let (word, id, recipient) = match self {
-            Record::Begun(id) => ("begun", id, ""),
-            Record::Delivered(id, recipient) => ("delivered", id, *recipient),
-            Record::Ended(id) => ("ended", id, ""),
-            Record::Forgotten(id, recipient) => ("forgotten", id, *recipient),
+            LedgerRecord::Begun(id) => ("begun", id, ""),
+            LedgerRecord::Delivered(id, recipient) => ("delivered", id, *recipient),
+            LedgerRecord::Ended(id) => ("ended", id, ""),
+            LedgerRecord::Forgotten(id, recipient) => ("forgotten", id, *recipient),
         };
         let text = format!("{word} {} {recipient}", HEXLOWER.encode(&id.0));
         format!("{} {text}\n", checksum(text.as_bytes()))
@@ -83,10 +83,10 @@ impl<'a> Record<'a> {
         let (word, id, recipient) = (words.next()?, words.next()?, words.next()?);
         let id = MessageId(HEXLOWER.decode(id.as_bytes()).ok()?.try_into().ok()?);
         match word {
-            "begun" => Some(Record::Begun(id)),
-            "delivered" => Some(Record::Delivered(id, recipient)),
-            "ended" => Some(Record::Ended(id)),
-            "forgotten" => Some(Record::Forgotten(id, recipient)),
+            "begun" => Some(LedgerRecord::Begun(id)),
+            "delivered" => Some(LedgerRecord::Delivered(id, recipient)),
+            "ended" => Some(LedgerRecord::Ended(id)),
+            "forgotten" => Some(LedgerRecord::Forgotten(id, recipient)),
             _ => None,
         }
     }
@@ -119,7 +119,7 @@ mod tests {
             assert_ne!(one, id(sender, content));
         }
         // printf 'a@x.example\0To: b\n\nc\n' | sha256sum
-        let line = Record::Begun(one).line();
+        let line = LedgerRecord::Begun(one).line();
         assert!(line.contains(" begun da2c31abfadbb162"), "{line}");
     }
 
@@ -146,24 +146,24 @@ mod tests {
     fn lines_are_what_was_written_or_nothing() {
         let id = id("", "a\n");
         for record in [
-            Record::Begun(id),
-            Record::Delivered(id, "\"a b\"@x.example"),
-            Record::Delivered(id, "j\u{f6}e@x.example"),
-            Record::Ended(id),
-            Record::Forgotten(id, "a"),
+            LedgerRecord::Begun(id),
+            LedgerRecord::Delivered(id, "\"a b\"@x.example"),
+            LedgerRecord::Delivered(id, "j\u{f6}e@x.example"),
+            LedgerRecord::Ended(id),
+            LedgerRecord::Forgotten(id, "a"),
         ] {
             let line = record.line();
             let text = line.strip_suffix('\n').unwrap().as_bytes();
-            assert_eq!(Record::parse(text), Some(record));
-            (0..text.len()).for_each(|cut| assert_eq!(Record::parse(&text[..cut]), None, "{cut}"));
-            (1..text.len()).for_each(|cut| assert_eq!(Record::parse(&text[cut..]), None, "{cut}"));
+            assert_eq!(LedgerRecord::parse(text), Some(record));
+            (0..text.len()).for_each(|cut| assert_eq!(LedgerRecord::parse(&text[..cut]), None, "{cut}"));
+            (1..text.len()).for_each(|cut| assert_eq!(LedgerRecord::parse(&text[cut..]), None, "{cut}"));
             for at in 0..text.len() {
                 let mut damaged = text.to_vec();
                 damaged[at] ^= 1;
-                assert_eq!(Record::parse(&damaged), None, "{at}");
+                assert_eq!(LedgerRecord::parse(&damaged), None, "{at}");
             }
         }
         let other = "unheard-of 00 x";
-        assert_eq!(Record::parse(format!("{} {other}", checksum(other.as_bytes())).as_bytes()), None);
+        assert_eq!(LedgerRecord::parse(format!("{} {other}", checksum(other.as_bytes())).as_bytes()), None);
     }
 }

@@ -6,7 +6,7 @@
 
 /// How the message is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum Framing {
     /// After DATA: dots are stuffed and a lone dot is the end (RFC 5321 §4.5.2).
     Dotted,
     /// In BDAT chunks: octets are counted, lines are lines (RFC 3030 §2).
@@ -17,8 +17,8 @@ pub enum Form {
 
 /// A message being received, in pieces of any size.
 #[derive(Debug)]
-pub struct Content {
-    form: Form,
+pub struct IncomingContent {
+    form: Framing,
     at: At,
 }
 
@@ -35,16 +35,16 @@ enum At {
     DotCr,
 }
 
-impl Content {
+impl IncomingContent {
     /// The beginning of a message.
-    pub fn new(form: Form) -> Self {
+    pub fn new(form: Framing) -> Self {
         Self { form, at: At::LineStart }
     }
 
     /// Hands what `octets` mean to `keep`. When the final dot is among them: how many it took, itself
     /// included; the rest belongs to no message.
     pub fn take(&mut self, octets: &[u8], keep: &mut impl FnMut(&[u8])) -> Option<usize> {
-        if self.form == Form::Binary {
+        if self.form == Framing::Binary {
             keep(octets);
             return None;
         }
@@ -52,7 +52,7 @@ impl Content {
         while let Some((&octet, after)) = rest.split_first() {
             // Where an arm does not move on, the octet is looked at again as part of a line.
             (self.at, rest) = match (self.at, octet) {
-                (At::LineStart, b'.') if self.form == Form::Dotted => (At::Dot, after),
+                (At::LineStart, b'.') if self.form == Framing::Dotted => (At::Dot, after),
                 (At::Line, _) => {
                     let end = memchr::memchr(b'\r', rest).unwrap_or(rest.len());
                     let (text, cr) = rest.split_at_checked(end).unwrap_or((rest, &[]));
@@ -88,8 +88,8 @@ mod tests {
     use super::*;
 
     /// What is kept of `octets` in pieces of `size`, and how many were used when the end was seen.
-    fn receive(form: Form, octets: &[u8], size: usize) -> (Vec<u8>, Option<usize>) {
-        let (mut content, mut kept) = (Content::new(form), Vec::new());
+    fn receive(form: Framing, octets: &[u8], size: usize) -> (Vec<u8>, Option<usize>) {
+        let (mut content, mut kept) = (IncomingContent::new(form), Vec::new());
         let mut keep = |part: &[u8]| kept.extend_from_slice(part);
         for (n, piece) in octets.chunks(size).enumerate() {
             if let Some(used) = content.take(piece, &mut keep) {
@@ -119,22 +119,27 @@ mod tests {
         for (octets, kept, ends) in table {
             for size in 1..=octets.len() {
                 let expected = (kept.to_vec(), ends.then_some(octets.len()));
-                assert_eq!(receive(Form::Dotted, octets, size), expected, "{}/{size}", octets.escape_ascii());
+                assert_eq!(
+                    receive(Framing::Dotted, octets, size),
+                    expected,
+                    "{}/{size}",
+                    octets.escape_ascii()
+                );
             }
         }
     }
 
     #[test]
     fn what_follows_the_end_is_left() {
-        assert_eq!(receive(Form::Dotted, b"a\r\n.\r\nQUIT\r\n", 99), (b"a\n".to_vec(), Some(6)));
+        assert_eq!(receive(Framing::Dotted, b"a\r\n.\r\nQUIT\r\n", 99), (b"a\n".to_vec(), Some(6)));
     }
 
     #[test]
     fn chunks_have_lines_and_no_dots_and_binary_has_neither() {
         let octets = b".\r\n..\r\n\r.\n\r\r\n.\r\n\r";
         for size in 1..=octets.len() {
-            assert_eq!(receive(Form::Chunked, octets, size), (b".\n..\n\r.\n\r\n.\n\r".to_vec(), None));
-            assert_eq!(receive(Form::Binary, octets, size), (octets.to_vec(), None));
+            assert_eq!(receive(Framing::Chunked, octets, size), (b".\n..\n\r.\n\r\n.\n\r".to_vec(), None));
+            assert_eq!(receive(Framing::Binary, octets, size), (octets.to_vec(), None));
         }
     }
 }

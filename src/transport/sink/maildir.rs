@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-use super::content::{Content, Form};
+use super::content::{Framing, IncomingContent};
 
 /// The longest name of a folder, in octets: `NAME_MAX` of Unix file systems.
 const MAX_NAME: usize = 255;
@@ -49,13 +49,13 @@ fn is_hostile(c: char) -> bool {
 
 /// The directory that holds the Maildirs. Nothing is touched before a message comes.
 #[derive(Debug)]
-pub struct Store {
+pub struct MaildirStore {
     /// That directory.
     pub dir: PathBuf,
     host: String,
 }
 
-impl Store {
+impl MaildirStore {
     /// Maildirs below `dir`, which is created when it is missing; `host` becomes part of files' names, with
     /// what is hostile there in octal as the Maildir convention has it (`\057` for `/`, `\072` for `:`).
     pub fn new(dir: PathBuf, host: &str) -> Self {
@@ -89,30 +89,30 @@ impl Store {
 
 /// A message on its way into the Maildirs of one or more recipients.
 #[derive(Debug)]
-pub struct Message {
-    content: Content,
+pub struct IncomingMessage {
+    content: IncomingContent,
     /// The number of the recipient whose copy is written as it comes, and that copy.
     first: io::Result<(usize, Draft)>,
 }
 
-impl Message {
+impl IncomingMessage {
     /// Begins a message for `folders`, in the first whose Maildir can be used.
-    pub fn new(form: Form, store: &Store, folders: &[String]) -> Self {
+    pub fn new(form: Framing, store: &MaildirStore, folders: &[String]) -> Self {
         let mut drafts =
             folders.iter().enumerate().map(|(number, folder)| Ok((number, store.draft(folder)?)));
         let first = drafts.find(Result::is_ok);
         let first = first.unwrap_or_else(|| Err(io::Error::other("no Maildir could be used")));
-        Self { content: Content::new(form), first }
+        Self { content: IncomingContent::new(form), first }
     }
 
-    /// Takes octets; how many belong to the message, when they end it (see [`Content::take`]). A failure shows
-    /// in what [`Message::deliver`] returns.
+    /// Takes octets; how many belong to the message, when they end it (see [`IncomingContent::take`]). A failure shows
+    /// in what [`IncomingMessage::deliver`] returns.
     pub fn take(&mut self, octets: &[u8]) -> Option<usize> {
         self.content.take(octets, &mut |part| write(&mut self.first, |file| file.write_all(part)))
     }
 
     /// Stores a copy for each of `folders`, which are those that it was begun for: what became of each.
-    pub fn deliver(mut self, store: &Store, folders: &[String]) -> Vec<io::Result<()>> {
+    pub fn deliver(mut self, store: &MaildirStore, folders: &[String]) -> Vec<io::Result<()>> {
         self.content.end(&mut |part| write(&mut self.first, |file| file.write_all(part)));
         write(&mut self.first, Write::flush);
         let deliver = |(number, folder): (usize, &String)| match &mut self.first {
@@ -258,10 +258,10 @@ mod tests {
 
     #[test]
     fn file_names_are_unique_and_tame() {
-        let store = Store::new(PathBuf::new(), "a/b:c\n.example");
+        let store = MaildirStore::new(PathBuf::new(), "a/b:c\n.example");
         let (first, second) = (store.unique_name(), store.unique_name());
         assert_ne!(first, second);
         assert!(first.ends_with(".a\\057b\\072c\\012.example"), "{first}");
-        assert!(Store::new(PathBuf::new(), &"/".repeat(999)).unique_name().len() <= MAX_NAME);
+        assert!(MaildirStore::new(PathBuf::new(), &"/".repeat(999)).unique_name().len() <= MAX_NAME);
     }
 }
