@@ -104,6 +104,21 @@ fn the_completions_are_sound() {
     }
 }
 
+/// `benches/compare --readme` writes the table between the marks. No figure is looked at.
+#[test]
+fn the_table_of_measurements_can_be_written() {
+    let readme = fs::read_to_string(at("README.md")).unwrap();
+    let (begin, end) = ("<!-- benches/compare: begin -->\n", "<!-- benches/compare: end -->\n");
+    let (_, rest) = readme.split_once(begin).unwrap();
+    assert!(rest.split_once(end).unwrap().0.contains("| lmtp-send |"), "there is no table");
+    let help = Command::new(at("benches/compare")).arg("--help").output().unwrap();
+    match help.status.code() {
+        // env(1) finds no python3.
+        Some(127) => skipped("python3", "benches/compare"),
+        code => assert!(code == Some(0) && !help.stdout.is_empty(), "{help:?}"),
+    }
+}
+
 /// Compares the committed file with what it should be, or writes it.
 fn must_be(path: &str, expected: &str) {
     if std::env::var_os("UPDATE_ARTEFACTS").is_some() {
