@@ -34,9 +34,7 @@ fn answers(reply: &'static str) -> impl FnOnce(&mut Peer) -> Played + Send {
 }
 
 fn leaves(peer: &mut Peer) -> Played {
-    peer.expect("QUIT")?;
-    peer.say("221 bye")?;
-    peer.end()
+    peer.quit(&[])
 }
 
 fn nobody_asked(peer: &mut Peer) -> Played {

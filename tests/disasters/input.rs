@@ -7,11 +7,10 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
-use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, SystemTime};
 
 use super::{At, ONE, TWO, large_message, saw_no_message};
-use crate::scripted::{Client, HELLO, Peer, Played, Running, Server, canonical, stuffed};
+use crate::scripted::{Client, HELLO, Halted, Peer, Played, Running, Server, canonical, halt, stuffed};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Signal;
 
@@ -21,9 +20,7 @@ fn delivers(message: Vec<u8>) -> impl FnOnce(&mut Peer) -> Played + Send + 'stat
         peer.session(&["PIPELINING"])?;
         peer.envelope(1)?;
         let came = peer.message()?;
-        peer.expect("QUIT")?;
-        peer.say_all(&["250 delivered", "221 bye"])?;
-        peer.end()?;
+        peer.quit(&["250 delivered"])?;
         if came == stuffed(&canonical(&message)) { Ok(()) } else { Err("the message is another".into()) }
     }
 }
@@ -300,16 +297,14 @@ impl By {
 const CHUNK: usize = 4 * 1024 * 1024;
 
 /// A run that has sent part of a large file, of which the server reads no more until word is given.
-fn in_the_middle(path: &Path, by: By) -> (Server, Running, Sender<()>) {
+fn in_the_middle(path: &Path, by: By) -> (Server, Running, Halted) {
     fs::write(path, large_message()).unwrap();
     // The clock that files are stamped by may tick slower than this test goes on.
     File::open(path).unwrap().set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
-    let (reached, there) = channel();
-    let (go_on, word) = channel();
+    let (halt, halted) = halt();
     let server = Server::unix(move |peer| {
         by.begin(peer)?;
-        reached.send(()).ok();
-        peer.hold(&word)?;
+        halt.wait(peer)?;
         // Whatever is to come: the end of the message, or of the connection.
         if by.go_on(peer).is_ok() {
             peer.say_all(&["250 delivered", "250 delivered"])?;
@@ -317,8 +312,8 @@ fn in_the_middle(path: &Path, by: By) -> (Server, Running, Sender<()>) {
         peer.silence()
     });
     let running = Client::to(&server).typed(TWO).args([path]).start();
-    there.recv_timeout(crate::scripted::PATIENCE).unwrap();
-    (server, running, go_on)
+    halted.reached();
+    (server, running, halted)
 }
 
 /// What becomes of a large file that is changed while it is sent: it is not delivered, and to be sent again.
@@ -326,9 +321,9 @@ fn is_not_delivered(change: impl Fn(&mut File)) {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("message.eml");
     for by in By::BOTH {
-        let (server, running, go_on) = in_the_middle(&path, by);
+        let (server, running, halted) = in_the_middle(&path, by);
         change(&mut File::options().write(true).open(&path).unwrap());
-        go_on.send(()).unwrap();
+        halted.go_on();
         let ran = running.wait();
         println!("{by:?}");
         let heard = saw_no_message(server);
@@ -343,14 +338,12 @@ fn message_file_is_overwritten_on_its_way() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("message.eml");
     fs::write(&path, b"x-line: 0123456\r\n".repeat(300_000 / 17)).unwrap();
-    let (reached, there) = channel();
-    let (go_on, word) = channel();
+    let (halt, halted) = halt();
     let server = Server::unix(move |peer| {
         peer.session(&["PIPELINING", "CHUNKING"])?;
         ["MAIL FROM:{any}", "RCPT TO:{any}"].iter().try_for_each(|line| peer.expect(line))?;
         peer.say_all(&["250 ok"; 2])?;
-        reached.send(()).ok();
-        peer.hold(&word)?;
+        halt.wait(peer)?;
         let line = String::from_utf8_lossy(&peer.line()?).into_owned();
         let octets = line.trim_start_matches("BDAT ").trim_end_matches(" LAST").parse().unwrap();
         if peer.octets(octets).is_ok() {
@@ -359,11 +352,11 @@ fn message_file_is_overwritten_on_its_way() {
         peer.silence()
     });
     let running = Client::to(&server).typed(ONE).args([&path]).start();
-    there.recv_timeout(crate::scripted::PATIENCE).unwrap();
+    halted.reached();
     // Time to send what the buffers take. Without it, the message is cut short as any other that changes.
     std::thread::sleep(Duration::from_millis(300));
     File::options().write(true).open(&path).unwrap().write_all_at(&[b'E'; 300_000], 0).unwrap();
-    go_on.send(()).unwrap();
+    halted.go_on();
     let ran = running.wait().exits(75);
     server.finish();
     let outcome = ran.report()[0]["outcome"].clone();
@@ -422,10 +415,10 @@ fn message_file_is_answered_while_it_is_sent() {
 #[test]
 fn told_to_stop_while_a_file_is_sent() {
     let home = tempfile::tempdir().unwrap();
-    let (server, running, go_on) = in_the_middle(&home.path().join("message.eml"), By::Bdat);
+    let (server, running, halted) = in_the_middle(&home.path().join("message.eml"), By::Bdat);
     running.signal(Signal::TERM);
     let ran = running.wait();
-    go_on.send(()).unwrap();
+    halted.go_on();
     assert!(server.finish().pop().unwrap().octets.len() < large_message().len());
     ran.exits(75).outcomes(&["deferred"; 2]).within(5.0);
 }
@@ -487,9 +480,9 @@ fn message_file_is_removed_while_it_is_sent() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("message.eml");
     for by in By::BOTH {
-        let (server, running, go_on) = in_the_middle(&path, by);
+        let (server, running, halted) = in_the_middle(&path, by);
         fs::remove_file(&path).unwrap();
-        go_on.send(()).unwrap();
+        halted.go_on();
         let ran = running.wait();
         let heard = server.finish().pop().unwrap();
         ran.exits(0).outcomes(&["delivered"; 2]);

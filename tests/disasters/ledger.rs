@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use super::{ONE, TWO};
-use crate::scripted::{Client, Running, Server};
+use crate::scripted::{Client, Running, Server, halt};
 use crate::servers::dovecot::Dovecot;
 
 /// An mbox of so many messages in `home`.
@@ -195,26 +195,22 @@ fn two_runs_of_the_same_messages_at_once() {
 fn second_run_waits_for_the_first() {
     let home = tempfile::tempdir().unwrap();
     let ledger = home.path().join("ledger");
-    let (reached, there) = std::sync::mpsc::channel();
-    let (go_on, word) = std::sync::mpsc::channel();
+    let (halt, halted) = halt();
     let first = Server::unix(move |peer| {
         peer.session(&["PIPELINING"])?;
         peer.envelope(1)?;
         peer.message()?;
-        reached.send(()).ok();
-        peer.hold(&word)?;
-        peer.expect("QUIT")?;
-        peer.say_all(&["250 delivered", "221 bye"])?;
-        peer.end()
+        halt.wait(peer)?;
+        peer.quit(&["250 delivered"])
     });
     let one = Client::to(&first).typed(ONE).arg("--ledger", &ledger).start();
-    there.recv_timeout(crate::scripted::PATIENCE).unwrap();
+    halted.reached();
     let unused = Server::unused();
     let limited = Client::to(&unused).typed(ONE).typed("--deadline 0.3").arg("--ledger", &ledger).run();
     limited.exits(75).says("4.3.0", "another run").outcomes(&["deferred"]).within(5.0);
     let two = Client::to(&unused).typed(ONE).arg("--ledger", &ledger).start();
     thread::sleep(Duration::from_millis(200));
-    go_on.send(()).unwrap();
+    halted.go_on();
     one.wait().exits(0);
     let ran = two.wait().exits(0);
     assert_eq!(ran.report()[0]["outcome"], "delivered");
@@ -271,26 +267,24 @@ fn ledger_lost_in_the_middle_of_a_run() {
     let home = tempfile::tempdir().unwrap();
     let names = ["one", "two", "three"].map(|name| home.path().join(name));
     names.iter().for_each(|path| fs::write(path, format!("Subject: {}\n\nx\n", path.display())).unwrap());
-    let (reached, there) = std::sync::mpsc::channel();
-    let (go_on, word) = std::sync::mpsc::channel();
+    let (halt, halted) = halt();
     let server = Server::unix(move |peer| {
         peer.session(&["PIPELINING"])?;
         peer.envelope(1)?;
         peer.message()?;
         peer.flight(&["MAIL FROM:<me@example.net>", "RCPT TO:<a@example.net>", "DATA"])?;
-        reached.send(()).ok();
-        peer.hold(&word)?;
+        halt.wait(peer)?;
         peer.say_all(&["250 delivered", "250 ok", "250 ok", "354 go on"])?;
         peer.silence()
     });
     let ledger = home.path().join("ledger");
     let running = Client::to(&server).typed(ONE).arg("--ledger", &ledger).args(&names).start();
-    there.recv_timeout(crate::scripted::PATIENCE).unwrap();
+    halted.reached();
     // From now on no file of its may grow.
     let pid = Pid::from_raw(running.id()).unwrap();
     let limit = Rlimit { current: Some(0), maximum: Some(0) };
     prlimit(Some(pid), Resource::Fsize, limit).unwrap();
-    go_on.send(()).unwrap();
+    halted.go_on();
     let ran = running.wait().exits(75).outcomes(&["delivered", "deferred", "deferred"]);
     let heard = server.finish().pop().unwrap();
     assert_eq!(String::from_utf8_lossy(&heard.octets).matches("\r\n.\r\n").count(), 1);
@@ -301,20 +295,18 @@ fn ledger_lost_in_the_middle_of_a_run() {
 fn killed_between_the_message_and_its_reply() {
     let home = tempfile::tempdir().unwrap();
     let ledger = home.path().join("ledger");
-    let (reached, there) = std::sync::mpsc::channel();
-    let (go_on, word) = std::sync::mpsc::channel();
+    let (halt, halted) = halt();
     let server = Server::unix(move |peer| {
         peer.session(&["PIPELINING"])?;
         peer.envelope(1)?;
         peer.message()?;
-        reached.send(()).ok();
-        peer.hold(&word).ok();
+        halt.wait(peer).ok();
         peer.silence()
     });
     let running = Client::to(&server).typed(ONE).arg("--ledger", &ledger).start();
-    there.recv_timeout(crate::scripted::PATIENCE).unwrap();
+    halted.reached();
     running.kill();
-    drop(go_on);
+    drop(halted);
     server.finish();
     // Nobody knows whether it was accepted: it is sent again.
     let client = Client::new().typed(ONE).arg("--sink", &home.path().join("sink")).arg("--ledger", &ledger);
@@ -353,9 +345,7 @@ fn what_is_older_than_the_ledgers_days_is_forgotten() {
         peer.session(&["PIPELINING"])?;
         peer.envelope(2)?;
         peer.message()?;
-        peer.expect("QUIT")?;
-        peer.say_all(&["250 delivered", "452 4.2.2 full", "221 bye"])?;
-        peer.end()
+        peer.quit(&["250 delivered", "452 4.2.2 full"])
     });
     Client::to(&deferring).typed(TWO).arg("--ledger", &ledger).run().exits(75);
     deferring.finish();

@@ -348,9 +348,7 @@ fn connection_lost_between_two_messages() {
             peer.session(&["PIPELINING"])?;
             peer.envelope(1)?;
             peer.message()?;
-            peer.expect("QUIT")?;
-            peer.say_all(&["250 delivered", "221 bye"])?;
-            peer.end()
+            peer.quit(&["250 delivered"])
         }),
     ]);
     let ran = Client::to(&server).typed(ONE).args(&paths).run();
@@ -385,9 +383,7 @@ fn the_large_message_arrives_whole_when_nothing_goes_wrong() {
                 return Err("the message is another".into());
             }
             peer.say_all(&["250 ok", "250 ok"])?;
-            peer.expect("QUIT")?;
-            peer.say("221 bye")?;
-            peer.end()
+            peer.quit(&[])
         });
         let ran = sending_large(&server).run();
         server.finish();

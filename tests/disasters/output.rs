@@ -10,9 +10,7 @@ fn delivers(peer: &mut Peer) -> Played {
     peer.session(&["PIPELINING"])?;
     peer.envelope(1)?;
     peer.message()?;
-    peer.expect("QUIT")?;
-    peer.say_all(&["250 delivered", "221 bye"])?;
-    peer.end()
+    peer.quit(&["250 delivered"])
 }
 
 /// A server's script that refuses the one recipient.
@@ -20,9 +18,7 @@ fn refuses(peer: &mut Peer) -> Played {
     peer.session(&["PIPELINING"])?;
     peer.flight(&["MAIL {any}", "RCPT {any}", "DATA"])?;
     peer.say_all(&["250 ok", "550 5.1.1 no such user", "503 no recipients"])?;
-    peer.expect("QUIT")?;
-    peer.say("221 bye")?;
-    peer.end()
+    peer.quit(&[])
 }
 
 const PLAIN: &str = "-f me@example.net -t a@example.net";

@@ -40,9 +40,7 @@ fn delivers(peer: &mut Peer) -> Played {
     peer.session(&["PIPELINING"])?;
     peer.envelope(1)?;
     peer.message()?;
-    peer.expect("QUIT")?;
-    peer.say_all(&["250 delivered", "221 bye"])?;
-    peer.end()
+    peer.quit(&["250 delivered"])
 }
 
 #[track_caller]
@@ -363,9 +361,7 @@ fn a_verdict_of_the_first_host_is_not_asked_for_again() {
         peer.session(&[])?;
         peer.expect("MAIL {any}")?;
         peer.say("451 4.3.0 not now")?;
-        peer.expect("QUIT")?;
-        peer.say("221 bye")?;
-        peer.end()
+        peer.quit(&[])
     });
     let second = Server::unused();
     let ran = Client::new().typed(ONE).args(["-H", first.name(), "-H", second.name()]).run();

@@ -33,9 +33,7 @@ fn stubborn(peer: &mut Peer, count: usize) -> Played {
     for _ in 0..count {
         peer.say(&format!("250 {filler}"))?;
     }
-    peer.expect("QUIT")?;
-    peer.say("221 bye")?;
-    peer.end()
+    peer.quit(&[])
 }
 
 #[test]
@@ -119,9 +117,7 @@ fn premature_reply_to_lhlo() {
         peer.expect("LHLO {any}")?;
         let Ok(()) = peer.envelope(1) else { return Ok(()) };
         peer.message()?;
-        peer.expect("QUIT")?;
-        peer.say_all(&["250 delivered", "221 bye"])?;
-        peer.end()
+        peer.quit(&["250 delivered"])
     });
     let ran = Client::to(&server).typed(ONE).run();
     let heard = server.finish().pop().unwrap();
@@ -152,9 +148,7 @@ fn premature_replies_to_the_whole_envelope() {
         peer.say_all(&["250 ok", "250 ok", "550 5.1.1 no b", "354 go on"])?;
         let Ok(()) = peer.flight(&["MAIL {any}", "RCPT {any}", "RCPT {any}", "DATA"]) else { return Ok(()) };
         let Ok(_) = peer.message() else { return Ok(()) };
-        peer.expect("QUIT")?;
-        peer.say_all(&["250 delivered", "221 bye"])?;
-        peer.end()
+        peer.quit(&["250 delivered"])
     });
     let ran = Client::to(&server).typed(TWO).run();
     let heard = server.finish().pop().unwrap();
@@ -267,9 +261,7 @@ fn the_first_outcome_is_reported_when_it_is_known() {
             peer.message()?;
             peer.say("250 delivered")?;
         }
-        peer.expect("QUIT")?;
-        peer.say("221 bye")?;
-        peer.end()
+        peer.quit(&[])
     });
     let running = Client::to(&server).typed(ONE).args([&one, &two]).stdout(write).start();
     let until = std::time::Instant::now() + crate::scripted::PATIENCE;

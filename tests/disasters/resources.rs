@@ -102,9 +102,7 @@ fn a_large_message_needs_little_memory() {
         peer.session(&["PIPELINING"])?;
         peer.envelope(2)?;
         peer.message()?;
-        peer.expect("QUIT")?;
-        peer.say_all(&["250 ok", "250 ok", "221 bye"])?;
-        peer.end()
+        peer.quit(&["250 ok", "250 ok"])
     });
     let client = Client::in_shell(r#"ulimit -v 14000; exec "$@""#).args(server.destination()).typed(TWO);
     let ran = client.input(large_message()).run();

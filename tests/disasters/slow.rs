@@ -136,9 +136,7 @@ fn a_large_message_is_taken_slowly_but_steadily() {
             peer.pause(Duration::from_millis(10));
         }
         peer.message()?;
-        peer.expect("QUIT")?;
-        peer.say_all(&["250 ok", "250 ok", "221 bye"])?;
-        peer.end()
+        peer.quit(&["250 ok", "250 ok"])
     });
     let ran = sending_large(&server).typed("--timeout 10").run();
     let heard = server.finish().pop().unwrap();

@@ -3,14 +3,13 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
 use super::many::files;
 use super::{ONE, TWO, large_message};
-use crate::scripted::{Client, PATIENCE, Ran, Running, Server, holds_final_dot};
+use crate::scripted::{Client, Halted, PATIENCE, Ran, Running, Server, halt, holds_final_dot};
 
 /// How often each outcome is in the report.
 fn counts(ran: &Ran) -> [usize; 3] {
@@ -22,24 +21,28 @@ fn counts(ran: &Ran) -> [usize; 3] {
 /// A server that has taken the first message and the commands for the second, and waits for `word` before it answers
 /// with `replies`. The run, which has been told to stop by then.
 fn stopped(client: impl FnOnce(&Server) -> Client, replies: &'static [&str]) -> (Server, Running) {
-    let (reached, there) = channel();
-    let (go_on, word) = channel();
+    let (halt, halted) = halt();
     let server = Server::unix(move |peer| {
         peer.session(&["PIPELINING"])?;
         peer.envelope(1)?;
         peer.message()?;
         peer.flight(&["MAIL FROM:<me@example.net>", "RCPT TO:<a@example.net>", "DATA"])?;
-        reached.send(()).ok();
-        peer.hold(&word)?;
+        halt.wait(peer)?;
         std::thread::sleep(Duration::from_millis(300));
         peer.say_all(replies)?;
         peer.silence()
     });
-    let running = client(&server).start();
-    there.recv_timeout(PATIENCE).unwrap();
-    running.signal(Signal::INT);
-    go_on.send(()).ok();
+    let running = signalled(client(&server), &halted, Signal::INT);
     (server, running)
+}
+
+/// The run, which is sent `signal` while the server waits.
+fn signalled(client: Client, halted: &Halted, signal: Signal) -> Running {
+    let running = client.start();
+    halted.reached();
+    running.signal(signal);
+    halted.go_on();
+    running
 }
 
 #[test]
@@ -73,23 +76,18 @@ fn told_to_stop_between_the_recipients_of_a_message() {
     // Half of it is delivered: who has it is not to be sent it again by whoever repeats what was not begun.
     let home = tempfile::tempdir().unwrap();
     let files = files(home.path(), 2);
-    let (reached, there) = channel();
-    let (go_on, word) = channel();
+    let (halt, halted) = halt();
     let server = Server::unix(move |peer| {
         peer.session(&["PIPELINING", "LIMITS RCPTMAX=1"])?;
         peer.envelope(1)?;
         peer.message()?;
         peer.flight(&["MAIL FROM:<me@example.net>", "RCPT TO:<b@example.net>", "DATA"])?;
-        reached.send(()).ok();
-        peer.hold(&word)?;
+        halt.wait(peer)?;
         std::thread::sleep(Duration::from_millis(300));
         peer.say_all(&["250 2.0.0 delivered", "250 ok", "250 ok", "354 go on"])?;
         peer.silence()
     });
-    let running = Client::to(&server).typed(TWO).args(&files).start();
-    there.recv_timeout(PATIENCE).unwrap();
-    running.signal(Signal::INT);
-    go_on.send(()).ok();
+    let running = signalled(Client::to(&server).typed(TWO).args(&files), &halted, Signal::INT);
     let ran = running.wait().exits(75).within(5.0);
     server.finish();
     assert_eq!(counts(&ran), [1, 3, 0]);
@@ -167,24 +165,18 @@ fn told_to_stop_while_one_of_several_is_sent() {
     let large = home.path().join("large.eml");
     fs::write(&large, large_message()).unwrap();
     let small = files(home.path(), 2);
-    let (reached, there) = channel();
-    let (go_on, word) = channel();
+    let (halt, halted) = halt();
     let server = Server::unix(move |peer| {
         peer.session(&["PIPELINING"])?;
         peer.envelope(2)?;
         peer.octets(10_000)?;
-        reached.send(()).ok();
-        peer.hold(&word)?;
+        halt.wait(peer)?;
         peer.message()?;
         peer.say_all(&["250 2.0.0 delivered", "250 2.0.0 delivered"])?;
-        peer.expect("QUIT")?;
-        peer.say("221 bye")?;
-        peer.end()
+        peer.quit(&[])
     });
-    let running = Client::to(&server).typed(TWO).args([&large]).args(&small).start();
-    there.recv_timeout(PATIENCE).unwrap();
-    running.signal(Signal::TERM);
-    go_on.send(()).ok();
+    let running =
+        signalled(Client::to(&server).typed(TWO).args([&large]).args(&small), &halted, Signal::TERM);
     let ran = running.wait();
     assert!(holds_final_dot(&server.finish().pop().unwrap().octets));
     let ran = ran.exits(75).within(6.0);
@@ -214,23 +206,18 @@ fn told_to_stop_when_all_are_begun_and_one_is_left() {
 
 #[test]
 fn told_to_stop_when_the_reply_to_the_only_message_is_due() {
-    let (reached, there) = channel();
-    let (go_on, word) = channel();
+    let (halt, halted) = halt();
     let server = Server::unix(move |peer| {
         peer.session(&["PIPELINING"])?;
         peer.envelope(1)?;
         peer.message()?;
         peer.expect("QUIT")?;
-        reached.send(()).ok();
-        peer.hold(&word)?;
+        halt.wait(peer)?;
         std::thread::sleep(Duration::from_millis(200));
         peer.say_all(&["250 2.0.0 delivered", "221 bye"])?;
         peer.end()
     });
-    let running = Client::to(&server).typed(ONE).start();
-    there.recv_timeout(PATIENCE).unwrap();
-    running.signal(Signal::TERM);
-    go_on.send(()).ok();
+    let running = signalled(Client::to(&server).typed(ONE), &halted, Signal::TERM);
     running.wait().exits(0).outcomes(&["delivered"]);
     server.finish();
 }

@@ -132,9 +132,7 @@ fn another_run_that_is_busy_with_the_message_is_waited_for_by_that_name() {
         peer.message()?;
         reached.send(()).ok();
         peer.pause(Duration::from_millis(4000));
-        peer.expect("QUIT")?;
-        peer.say_all(&["250 delivered", "221 bye"])?;
-        peer.end()
+        peer.quit(&["250 delivered"])
     });
     let busy = Client::to(&server).typed(PLAIN).arg("--ledger", &ledger).start();
     there.recv_timeout(crate::scripted::PATIENCE).unwrap();
@@ -260,9 +258,7 @@ fn a_log_has_a_line_after_ten_seconds_of_many_messages_and_none_of_a_single_one(
             peer.envelope(1)?;
             peer.message()?;
             peer.pause(Duration::from_millis(10_500));
-            peer.expect("QUIT")?;
-            peer.say_all(&["550 no", "221 bye"])?;
-            peer.end()
+            peer.quit(&["550 no"])
         });
         let ran = Client::to(&server).typed(PLAIN).typed("-v").run();
         server.finish();

@@ -260,9 +260,7 @@ fn tls_replies_in_records_of_one_octet() {
         let sealed = Sealed::tcp(mode, End::Notified, |peer| {
             At::BetweenReplies.play(peer, true)?;
             peer.say("250 delivered")?;
-            peer.expect("QUIT")?;
-            peer.say("221 bye")?;
-            peer.end()
+            peer.quit(&[])
         });
         let ran = towards(&sealed, mode).run();
         sealed.server.finish();
@@ -281,9 +279,7 @@ fn tls_says_that_nobody_was_verified() {
             let sealed = Sealed::tcp(mode, End::Notified, |peer| {
                 At::BetweenReplies.play(peer, true)?;
                 peer.say("250 delivered")?;
-                peer.expect("QUIT")?;
-                peer.say("221 bye")?;
-                peer.end()
+                peer.quit(&[])
             });
             let ran = Client::new().typed(TWO).typed(options).typed(verbose).args(&sealed.place).run();
             sealed.server.finish();
@@ -305,9 +301,7 @@ fn tls_opportunistic_goes_on_in_clear_and_says_so() {
     let clear = |peer: &mut Peer| {
         At::BetweenReplies.play(peer, true)?;
         peer.say("250 delivered")?;
-        peer.expect("QUIT")?;
-        peer.say("221 bye")?;
-        peer.end()
+        peer.quit(&[])
     };
     let server = Server::tcp_in_turn(vec![script(failing), script(clear)]);
     let client = Client::new().typed(TWO).typed("--tls opportunistic -v").args(server.destination());
@@ -356,9 +350,7 @@ fn tls_is_described_in_the_transcript() {
         let sealed = Sealed::tcp(mode, End::Notified, |peer| {
             At::BetweenReplies.play(peer, true)?;
             peer.say("250 delivered")?;
-            peer.expect("QUIT")?;
-            peer.say("221 bye")?;
-            peer.end()
+            peer.quit(&[])
         });
         let ran = if options.contains("insecure") {
             Client::new().typed(TWO).args(&sealed.place).args(["--tls", mode]).typed(options).run()

@@ -82,9 +82,7 @@ fn delivers(peer: &mut Peer) -> Played {
     peer.session(&["PIPELINING"])?;
     peer.envelope(1)?;
     peer.message()?;
-    peer.expect("QUIT")?;
-    peer.say_all(&["250 2.0.0 delivered", "221 bye"])?;
-    peer.end()
+    peer.quit(&["250 2.0.0 delivered"])
 }
 
 /// Delivers one message to one recipient, sends word, and stays.
@@ -291,9 +289,7 @@ fn the_line_that_decides_comes_first_for_each_message() {
                 peer.say("250 2.0.0 delivered")?;
             }
         }
-        peer.expect("QUIT")?;
-        peer.say("221 bye")?;
-        peer.end()
+        peer.quit(&[])
     });
     let files = ["tests/messages/hello.eml"; 2];
     let ran = Client::to(&server).typed(TWO).typed("-v").args(files).run();
@@ -339,9 +335,7 @@ fn asks_for_the_password(peer: &mut Peer) -> Played {
     peer.say_all(&["250-mailbox", "250 AUTH PLAIN"])?;
     peer.expect("AUTH PLAIN AG1lAHNlY3JldA==")?;
     peer.say("535 5.7.8 no")?;
-    peer.expect("QUIT")?;
-    peer.say("221 bye")?;
-    peer.end()
+    peer.quit(&[])
 }
 
 #[track_caller]

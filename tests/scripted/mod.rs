@@ -17,7 +17,7 @@ mod server;
 use std::time::Duration;
 
 pub use client::{Client, Ran, Running, agrees, complete, full};
-pub use peer::{Peer, Played, matches, poll_one};
+pub use peer::{Halted, Peer, Played, halt, matches, poll_one};
 pub use server::{Heard, Script, Server, script};
 
 /// How long the server waits for the client before it calls the script violated.

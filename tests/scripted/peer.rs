@@ -1,7 +1,7 @@
 //! One connection as the scripted server sees it.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,6 +12,47 @@ use super::PATIENCE;
 
 /// What playing a script comes to: how it was violated, if it was.
 pub type Played<T = ()> = Result<T, String>;
+
+/// A place in a script where the server waits for the test, and the test's hold on it.
+pub fn halt() -> (Halt, Halted) {
+    let ((reached, arrival), (go_on, word)) = (channel(), channel());
+    (Halt { reached, word }, Halted { arrival, go_on })
+}
+
+/// The server's half of a [`halt`].
+#[derive(Debug)]
+pub struct Halt {
+    reached: Sender<()>,
+    word: Receiver<()>,
+}
+
+impl Halt {
+    /// Neither reads nor writes until the test sends word.
+    pub fn wait(&self, peer: &mut Peer) -> Played {
+        self.reached.send(()).ok();
+        peer.hold(&self.word)
+    }
+}
+
+/// The test's half of a [`halt`]. Dropped, it sends no word any more.
+#[derive(Debug)]
+pub struct Halted {
+    arrival: Receiver<()>,
+    go_on: Sender<()>,
+}
+
+impl Halted {
+    /// Waits until the server is there.
+    #[track_caller]
+    pub fn reached(&self) {
+        self.arrival.recv_timeout(PATIENCE).unwrap();
+    }
+
+    /// Sends word to the server.
+    pub fn go_on(&self) {
+        self.go_on.send(()).ok();
+    }
+}
 
 /// The client, at the other end of a connection.
 #[derive(Debug)]
@@ -94,6 +135,13 @@ impl Peer {
         self.expect("DATA")?;
         let accepted = "250 ok\r\n".repeat(recipients + 1);
         self.send(format!("{accepted}354 go on\r\n").as_bytes())
+    }
+
+    /// Takes QUIT, sends the `replies` that are owed before its own, and the client closes without another word.
+    pub fn quit(&mut self, replies: &[&str]) -> Played {
+        self.expect("QUIT")?;
+        self.say_all(&[replies, &["221 bye"]].concat())?;
+        self.end()
     }
 
     /// Sends octets, and reads nothing meanwhile.
