@@ -1,9 +1,11 @@
 //! What to say to an option that does not exist: what it is called here, or the nearest one that does.
 
-use super::settings::Schema;
+use std::ffi::OsStr;
+
+use super::settings::{Schema, ValueForm};
 
 /// What users of swaks, msmtp, sendmail, curl and others type, and what they are to type here.
-const ELSEWHERE: [(&[&str], &str); 28] = [
+const ELSEWHERE: [(&[&str], &str); 35] = [
     (&["tlso", "tls-optional", "tlsos"], "TLS where it is offered is --tls opportunistic"),
     (
         &["connect-timeout", "timeout-connect", "max-time"],
@@ -16,8 +18,12 @@ const ELSEWHERE: [(&[&str], &str); 28] = [
     (&["unix", "unix-socket", "path"], "a Unix-domain socket is given with --socket PATH"),
     (&["pipe", "command", "copy-routing"], "a program that speaks LMTP is given with --exec COMMAND"),
     (
-        &["password", "pass", "auth-password", "ap", "passwordeval"],
+        &["password", "pass", "auth-password", "ap"],
         "a password never stands on the command line: there are --password-file, --password-command and LMTP_SEND_PASSWORD in the environment",
+    ),
+    (
+        &["passwordeval", "password-eval"],
+        "a command that prints the password is given with --password-command",
     ),
     (&["username", "auth-user", "au", "login"], "the user is given with --user NAME"),
     (&["auth-method", "mechanism", "am"], "the mechanism is given with --auth MECH"),
@@ -76,10 +82,13 @@ const ELSEWHERE: [(&[&str], &str); 28] = [
         "a certificate is taken without being verified with --tls-insecure",
     ),
     (&["tls-trust-file", "cacert", "cafile", "ca"], "authorities are given with --tls-ca FILE"),
-    (
-        &["account", "logfile", "log", "log-file", "silent", "dump", "trace"],
-        "see --profile, --report-file, --quiet, -vv",
-    ),
+    (&["account"], "an account of the configuration is chosen with --profile NAME"),
+    (&["logfile", "log", "log-file"], "outcomes are written to a file with --report-file FILE"),
+    (&["silent", "hide-all"], "diagnostics are left out with --quiet"),
+    (&["dump", "trace"], "the dialogue is shown with -vv"),
+    (&["pretend"], "what a server would accept is asked with --probe"),
+    (&["protocol", "lmtp"], "LMTP is what is spoken: the option can be left out"),
+    (&["socket-path"], "a Unix-domain socket is given with --socket PATH"),
 ];
 
 /// What to type for `word`, an option as it was typed; `None`: nothing comes near.
@@ -89,6 +98,22 @@ pub fn of(word: &str, schema: &Schema) -> Option<String> {
     let known = ELSEWHERE.iter().find(|(names, _)| names.contains(&name.as_str()));
     let nearest = || schema.nearest(&name).map(|option| format!("the nearest option is --{option}"));
     known.map(|(_, hint)| (*hint).to_owned()).or_else(nearest)
+}
+
+/// What to type for `word`, an option of one dash whose letters are those of a long one: `-to joe` would go to the
+/// recipient `o`. `None`: they are not.
+#[must_use]
+pub fn one_dash(word: &OsStr, schema: &Schema) -> Option<String> {
+    let name = word.to_str()?.strip_prefix('-')?.split('=').next().filter(|name| name.len() > 1)?;
+    let known = ELSEWHERE.iter().find(|(names, _)| names.contains(&name)).map(|(_, hint)| (*hint).to_owned());
+    let ours =
+        || schema.option(name).map(|option| format!("a long option has two dashes: --{}", option.long));
+    let tip = known.or_else(ours)?;
+    let (short, value) = name.split_at_checked(1)?;
+    let taken = schema.options.iter().find(|option| option.short.is_some_and(|own| short.starts_with(own)));
+    let takes_value = taken.is_some_and(|taken| !matches!(taken.form, ValueForm::Flag | ValueForm::Count));
+    let value = format!(" (the value '{value}' of -{short} would be given as '-{short} {value}')");
+    Some(if takes_value { tip + &value } else { tip })
 }
 
 /// What to type for `file`, which is no file, where it looks like a host or an address.
@@ -110,6 +135,25 @@ pub fn not_a_file(file: &str) -> Option<&'static str> {
 mod tests {
     use super::super::settings::SCHEMA;
     use super::*;
+
+    #[test]
+    fn the_letters_of_a_long_option_behind_one_dash_are_answered_with_two() {
+        for (word, tip) in [
+            ("-to", "--to (the value 'o' of -t would be given as '-t o')"),
+            ("-from=x", "--from"),
+            ("-tls", "--tls"),
+            ("-tlso", "--tls opportunistic"),
+            ("-ehlo", "--lhlo NAME"),
+            ("-host", "--host"),
+            ("-quiet", "--quiet"),
+        ] {
+            let found = one_dash(OsStr::new(word), &SCHEMA).unwrap_or_default();
+            assert!(found.contains(tip), "{word}: {found}");
+        }
+        for word in ["-tjoe", "-f", "-t", "-vv", "-vq", "-p24", "-", "--to", "to", "-fme@x", "-H/run/x"] {
+            assert_eq!(one_dash(OsStr::new(word), &SCHEMA), None, "{word}");
+        }
+    }
 
     #[test]
     fn what_is_typed_elsewhere_is_answered_with_what_is_typed_here() {

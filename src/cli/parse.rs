@@ -66,6 +66,9 @@ pub fn parse(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed> {
     if let Some(place) = sendmail_words(argv) {
         return as_sendmail(argv, place, sources);
     }
+    if let Some(error) = one_dash(argv) {
+        return Err(error);
+    }
     let args = if sources.are_silent() && !mentions_settings(argv) {
         typed(argv)?
     } else {
@@ -75,6 +78,21 @@ pub fn parse(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed> {
         None => Ok(args),
         Some(why) => Err(why.unparsed(&args)),
     }
+}
+
+/// A long option behind one dash, as other programs take it: what it comes to as short ones is not meant.
+fn one_dash(argv: &[OsString]) -> Option<Unparsed> {
+    let mut candidates = argv.iter().enumerate().skip(1).filter_map(|(at, word)| {
+        // Options of one letter, and long ones as they are meant, are not looked up.
+        let letters = word.as_encoded_bytes().strip_prefix(b"-")?;
+        let is_candidate = letters.len() > 1 && !letters.starts_with(b"-");
+        is_candidate.then(|| hint::one_dash(word, &SCHEMA)).flatten().map(|tip| (at, word, tip))
+    });
+    let first = candidates.next()?;
+    // It may be a value, such as an address.
+    let clusters = SCHEMA.typed(argv).clusters;
+    let (_, word, tip) = std::iter::once(first).chain(candidates).find(|(at, ..)| clusters.contains(at))?;
+    Some(Unparsed::Error(format!("error: unexpected argument '{}'\n  tip: {tip}", word.display())))
 }
 
 /// Where the command line of sendmail begins, if it is one: behind its name or behind `--sendmail`.
@@ -156,8 +174,24 @@ fn typed(argv: &[OsString]) -> Result<Args, Unparsed> {
     }
 }
 
-/// The answer to an error that is none: `-h` is short, `--help` is complete.
+/// The answer to an error that is none: `-h` is short, `--help` is complete. What may be meant for something else is no
+/// question: a mail system would take the answer for a delivery.
 fn asked_for(error: clap::Error, argv: &[OsString]) -> Unparsed {
+    let is_asked = |long: &str, short: &[&str]| {
+        argv.iter().any(|word| word == long)
+            || argv.last().is_some_and(|word| short.iter().any(|short| word == short))
+    };
+    let (what, is_asked) = if error.kind() == ErrorKind::DisplayHelp {
+        ("-h prints help", is_asked("--help", &["-h", "-help"]))
+    } else if error.kind() == ErrorKind::DisplayVersion {
+        ("-V prints the version", is_asked("--version", &["-V"]))
+    } else {
+        return error.into();
+    };
+    if !is_asked {
+        let text = "when nothing follows it; a host is given with --host";
+        return Unparsed::Error(format!("error: {what} {text}"));
+    }
     let long = argv.iter().any(|word| word == "--help");
     let short = error.kind() == ErrorKind::DisplayHelp && !long;
     if short { Unparsed::Answer(help::SHORT.into()) } else { error.into() }
@@ -182,8 +216,8 @@ fn with_settings(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed>
     let groups = SCHEMA.groups(options);
     // As with what is typed: what cannot be understood with these options is looked at with all.
     let args = take_groups(&groups, &words).or_else(|_| take(Args::command(), &words)).map_err(|error| {
-        let help = error.kind() == ErrorKind::DisplayHelp;
-        if help { asked_for(error, argv) } else { found.settings.blame(error) }
+        let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+        if asked { asked_for(error, argv) } else { found.settings.blame(error) }
     })?;
     if args.configuration.show_config {
         if !args.usual.files.is_empty() {
@@ -457,6 +491,28 @@ mod tests {
         }
         for words in [&["-f", ""][..], &["--from="], &["-f", "a@b", "-f", ""]] {
             assert_eq!(with(words).unwrap().usual.envelope.from.as_deref(), Some(""), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_question_or_a_long_option_of_one_dash_is_not_taken_for_another() {
+        for (words, tip) in [
+            (&["-host", "mx.example.net", "-t", "joe"][..], "--host"),
+            (&["-t", "-to", "-to", "joe@x.example"], "'-to'"),
+            (&["-tls", "-f", "me@x.example"], "--tls"),
+            (&["-h", "localhost", "-t", "joe"], "-h prints help when nothing follows it"),
+            (&["-V", "-t", "joe"], "-V prints the version when nothing follows it"),
+        ] {
+            assert!(message(words).contains(tip), "{words:?}: {}", message(words));
+        }
+        assert_eq!(
+            with(&["-t", "-to", "-t-tls", "-t", "ls"]).unwrap().usual.envelope.to,
+            ["-to", "-tls", "ls"]
+        );
+        for words in [&["-h"][..], &["-help"], &["-V"], &["--help"], &["--version"], &["-t", "joe", "--help"]]
+        {
+            let words = owned(&["lmtp-send"], words);
+            assert!(matches!(parse(&words, &Sources::default()), Err(Unparsed::Answer(_))), "{words:?}");
         }
     }
 

@@ -182,12 +182,28 @@ impl Ledger {
                 let (messages, asked) = (&ledger.messages, &ledger.asked);
                 ledger.others.iter().try_for_each(|other| other.forget(messages, asked))?;
             }
-            match &ledger.own {
-                Some(own) if !again || !ledger.has_delivered => remove(&own.path),
-                _ => Ok(()),
-            }
+            ledger.remove_own(again)
         })?;
         Ok(done.is_some())
+    }
+
+    /// The same without the ledger's lock, which others do not release: what they have noted of the same recipients stays.
+    ///
+    /// # Errors
+    ///
+    /// The ledger cannot be written to; or, where the run is not to be repeated, that it remembers too much.
+    pub fn abandon(&self, again: bool) -> io::Result<()> {
+        self.remove_own(again)?;
+        let why = "another run does not release it, and what earlier runs recorded stays";
+        if again { Ok(()) } else { Err(io::Error::other(why)) }
+    }
+
+    /// Removes the run's own journal, unless there is something in it to be remembered.
+    fn remove_own(&self, again: bool) -> io::Result<()> {
+        match &self.own {
+            Some(own) if !again || !self.has_delivered => remove(&own.path),
+            _ => Ok(()),
+        }
     }
 
     /// Does `work` while nobody else does; `None`: somebody else does.
@@ -338,6 +354,20 @@ mod tests {
         let mut run = open(home.path());
         take(&mut run, "one\n", &["a"]).unwrap();
         assert!(run.finish(true).unwrap());
+        assert_eq!(journals(home.path()), [] as [PathBuf; 0]);
+    }
+
+    #[test]
+    fn a_run_that_ended_well_is_forgotten_though_another_does_not_release_the_ledger() {
+        let home = tempfile::tempdir().unwrap();
+        let mut run = open(home.path());
+        take(&mut run, "one\n", &["a"]).unwrap();
+        run.delivered(&id("one\n"), "a").unwrap();
+        let other = File::open(home.path().join("ledger").join(LOCK)).unwrap();
+        flock(&other, FlockOperation::LockExclusive).unwrap();
+        assert!(!run.finish(false).unwrap());
+        assert!(run.abandon(false).is_err(), "it is said");
+        drop((run, other));
         assert_eq!(journals(home.path()), [] as [PathBuf; 0]);
     }
 

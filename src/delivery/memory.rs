@@ -109,9 +109,10 @@ impl Memory {
         let until = Instant::now() + LEDGER_WAIT;
         let _waiting = stop.waiting(|| "waiting for another run to release the ledger".to_owned());
         let mut locked = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        while !locked.finish(self.again.load(Ordering::Relaxed)).map_err(|e| not_kept(&e))? {
+        let again = self.again.load(Ordering::Relaxed);
+        while !locked.finish(again).map_err(|e| not_kept(&e))? {
             if stop.pause(PAUSE, until).is_err() {
-                break;
+                return locked.abandon(again).map_err(|e| not_kept(&e));
             }
         }
         drop(locked);

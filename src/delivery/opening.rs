@@ -368,7 +368,9 @@ fn authenticate(
             "the password would be sent unencrypted: use --tls, or allow it with --auth-insecure".into()
         }
         NoMechanism::Unknown | _ => {
-            format!("the server offers no mechanism that lmtp-send supports: {offer}")
+            let external = offer.split(' ').any(|name| name.eq_ignore_ascii_case("EXTERNAL"));
+            let hint = if external { "; EXTERNAL needs --auth external" } else { "" };
+            format!("the server offers no mechanism that lmtp-send supports by itself: {offer}{hint}")
         }
     };
     let chosen = Mechanism::choose(&offer, credentials.mechanism, may_be_clear);

@@ -1,24 +1,28 @@
 //! The dialogue with a server, from the first attempt to connect, with the time since then.
 
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use lmtp_send::lmtp::{Event, printable};
 
+/// The first attempt of the run to connect.
+static FIRST: OnceLock<Instant> = OnceLock::new();
+
 /// Turns what is said and heard into lines.
 pub struct Transcript {
-    started: Instant,
+    first: Instant,
     server: String,
 }
 
 impl Transcript {
-    /// Begins a transcript of a session with `server`.
+    /// Begins a transcript of a session with `server`. Its times go on from those of the sessions before it.
     pub fn new(server: &str) -> Self {
-        Self { started: Instant::now(), server: printable(server.as_bytes()) }
+        Self { first: *FIRST.get_or_init(Instant::now), server: printable(server.as_bytes()) }
     }
 
     /// The line, or lines, for one event, if it is worth one.
     pub fn line(&mut self, event: &Event<'_>) -> Option<String> {
-        let stamp = format!("{:9.6} {}", self.started.elapsed().as_secs_f64(), self.server);
+        let stamp = format!("{:9.6} {}", self.first.elapsed().as_secs_f64(), self.server);
         Some(match event {
             Event::Note(text) => format!("{stamp} -- {}", printable(text.as_bytes())),
             Event::Sent(command) => format!("{stamp} C: {}", printable(command.as_bytes())),
@@ -35,5 +39,17 @@ impl Transcript {
             }
             Event::Sending { .. } | _ => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_times_of_another_attempt_go_on_from_the_first() {
+        let first = Transcript::new("a");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        assert_eq!(Transcript::new("b").first, first.first);
     }
 }

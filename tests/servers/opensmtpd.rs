@@ -18,7 +18,6 @@ const CONTROL_GROUP: u32 = 64002;
 
 const CONFIGURATION: &str = r#"
 listen on 127.0.0.1 port @PORT@
-table everyone { "@" = "nobody" }
 @ACTION@match from any for any action "lmtp"
 "#;
 

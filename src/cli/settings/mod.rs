@@ -22,7 +22,7 @@ use clap::Command;
 
 pub use environment::Sources;
 pub use options::{Group, SCHEMA};
-pub use typed::{Schema, Typed};
+pub use typed::{Schema, Typed, ValueForm};
 
 /// Where the value of an option was given.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -89,6 +89,8 @@ pub struct Typed {
     pub given: Vec<(&'static str, Option<OsString>)>,
     /// The place of `--sendmail` among the words, if that is there.
     pub sendmail: Option<usize>,
+    /// The places of the words of one dash.
+    pub clusters: Vec<usize>,
 }
 
 impl Typed {
@@ -148,7 +150,10 @@ impl Schema {
             }
             let pending = match octets.strip_prefix(b"--") {
                 Some(long) => self.long(long, &mut typed),
-                None => octets.strip_prefix(b"-").and_then(|cluster| self.cluster(cluster, &mut typed)),
+                None => octets.strip_prefix(b"-").and_then(|cluster| {
+                    typed.clusters.push(at);
+                    self.cluster(cluster, &mut typed)
+                }),
             };
             if let Some(definition) = pending {
                 typed.set(definition, words.next().map(|(_, word)| word.as_os_str()));
