@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::opening::{ClientTransport, Options, SharedObserver, open};
 use super::{Envelope, Error, MailData, Outcome};
 use crate::lmtp::pipeline::Pipeline;
-use crate::lmtp::{Address, Cause, Content, Extensions, Reply, SessionError, Settlement, Stage, Transaction};
+use crate::lmtp::{
+    Address, Cause, Content, Extensions, Reply, SessionError, Settlement, Stage, Transaction, TransactionId,
+};
 
 /// How many recipients a transaction over a stream has that is not written to and read from at once: as many as a
 /// server must take (RFC 5321 §4.5.3.1.8), whose replies fit into any connection's buffers.
@@ -79,11 +81,13 @@ impl Connection {
         }
         let mut outcomes = vec![None; envelope.recipients.len()];
         let mut left: Vec<Unsettled> = (0..outcomes.len()).map(|recipient| (recipient, None)).collect();
+        let mut no_session = None;
         while !left.is_empty() {
             if let Err(error) = self.ready() {
                 if outcomes.iter().all(Option::is_none) && left.iter().all(|(_, known)| known.is_none()) {
                     return Err(error);
                 }
+                no_session = Some(error);
                 break;
             }
             let before = left.len();
@@ -95,7 +99,7 @@ impl Connection {
         }
         for (recipient, known) in left {
             if let Some(outcome) = outcomes.get_mut(recipient) {
-                *outcome = known;
+                *outcome = Some(known.unwrap_or_else(|| Outcome::never_named(no_session.as_ref())));
             }
         }
         Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect())
@@ -138,8 +142,9 @@ impl Connection {
         };
         // A session that cannot be had again is kept until it is known that nobody is left.
         let last = last && rest.is_empty() && self.options.can_reopen();
-        let ended = converse(pipeline, &transaction, message, last).is_err();
-        let mut again = Vec::new();
+        let done = converse(pipeline, &transaction, message, last);
+        // The session did not take it after all: nobody has been named.
+        let mut again = if let Ok(None) = done { std::mem::take(&mut left) } else { Vec::new() };
         while let Some(settled) = pipeline.result() {
             let Some(&(recipient, _)) = left.get(settled.recipient) else { continue };
             match settled.settlement {
@@ -150,7 +155,7 @@ impl Connection {
                 Settlement::Untried(error) => again.push((recipient, Some(Outcome::unsent(error)))),
             }
         }
-        if ended {
+        if !matches!(done, Ok(Some(_))) {
             self.pipeline = None;
         }
         again.extend(rest);
@@ -158,19 +163,20 @@ impl Connection {
     }
 }
 
-/// Sends the message and waits for what becomes of it; with QUIT behind it when it is the `last`.
+/// Sends the message and waits for what becomes of it; with QUIT behind it when it is the `last`. `None`: the session
+/// took no more, and nothing was begun.
 fn converse(
     pipeline: &mut Pipeline<ClientTransport, SharedObserver>,
     transaction: &Transaction<'_>,
     message: &mut dyn Content,
     last: bool,
-) -> Result<(), SessionError> {
-    pipeline.submit(transaction, message)?;
+) -> Result<Option<TransactionId>, SessionError> {
+    let id = pipeline.submit(transaction, message)?;
     if last {
         pipeline.finish();
     }
     while pipeline.next_reply()? {}
-    Ok(())
+    Ok(id)
 }
 
 /// What cannot be: the session forgot somebody. It must not pass for delivered, nor for undelivered.

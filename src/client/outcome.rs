@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Error;
 use crate::lmtp::{self, Reply, SessionError, Stage};
 
 /// What became of the message for one recipient.
@@ -12,7 +13,7 @@ use crate::lmtp::{self, Reply, SessionError, Stage};
 pub enum Outcome {
     /// The server accepted the message for this recipient (2yz), and is responsible for it from now on.
     Delivered(Reply),
-    /// Not delivered: try again later.
+    /// Try again later: not delivered, unless [`copy_may_exist`](Outcome::copy_may_exist) (421 came in place of the reply).
     Deferred(Reason),
     /// Not delivered: do not try again (5yz).
     Failed(Reason),
@@ -37,6 +38,8 @@ pub enum Reason {
     Unsuited(Reply),
     /// The session ended before there was a verdict.
     Session(SessionError),
+    /// No session could be opened in which this recipient would have been named, so nothing was sent for it; why.
+    NoSession(String),
 }
 
 impl Outcome {
@@ -44,6 +47,19 @@ impl Outcome {
     #[must_use]
     pub fn is_delivered(&self) -> bool {
         matches!(self, Self::Delivered(_))
+    }
+
+    /// Whether the message may have been delivered to this recipient although the server has not said so: trying again
+    /// may deliver a second copy. So it is with every [uncertain](Outcome::Uncertain) outcome, and with a
+    /// [deferred](Outcome::Deferred) one where the server had the whole message and closed the session with 421 instead of
+    /// answering.
+    #[must_use]
+    pub fn copy_may_exist(&self) -> bool {
+        match self {
+            Self::Uncertain(_) => true,
+            Self::Deferred(Reason::Session(error)) => error.copy_may_exist(),
+            Self::Delivered(_) | Self::Deferred(_) | Self::Failed(_) => false,
+        }
     }
 
     /// `delivered`, `deferred`, `failed` or `uncertain`.
@@ -75,6 +91,15 @@ impl Outcome {
     pub(super) fn unsent(error: SessionError) -> Self {
         Self::Deferred(Reason::Session(error))
     }
+
+    /// The server was never told of this recipient, since there was no session for it.
+    pub(super) fn never_named(error: Option<&Error>) -> Self {
+        Self::Deferred(match error {
+            Some(Error::Session(error)) => Reason::Session(error.clone()),
+            Some(error) => Reason::NoSession(error.to_string()),
+            None => Reason::NoSession("the server takes no more recipients".to_owned()),
+        })
+    }
 }
 
 impl Reason {
@@ -84,6 +109,7 @@ impl Reason {
         match self {
             Self::Refused { reply, .. } | Self::Unsuited(reply) => Some(reply),
             Self::Session(error) => error.reply(),
+            Self::NoSession(_) => None,
         }
     }
 }
@@ -124,6 +150,7 @@ impl fmt::Display for Reason {
             Self::Refused { stage, reply } => write!(f, "{reply} ({})", stage.name()),
             Self::Unsuited(reply) => write!(f, "{reply}"),
             Self::Session(error) => write!(f, "{error}"),
+            Self::NoSession(why) => f.write_str(why),
         }
     }
 }
@@ -155,6 +182,21 @@ mod tests {
             (lmtp::Outcome::Uncertain(ended), "uncertain"),
         ] {
             assert_eq!(Outcome::from(outcome.clone()).name(), name, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_copy_may_exist_where_the_message_was_not_answered_or_421_came_in_place_of_the_reply() {
+        let ended = |stage, cause| SessionError { stage, cause };
+        let closing = || Cause::Closing(Reply::new(421, EnhancedCode::new(4, 3, 2), "shutting down"));
+        for (outcome, expected) in [
+            (lmtp::Outcome::Unanswered(ended(Stage::Delivery, closing())), true),
+            (lmtp::Outcome::Uncertain(ended(Stage::Delivery, Cause::Closed)), true),
+            (lmtp::Outcome::Unanswered(ended(Stage::Rcpt, closing())), false),
+            (refused(Stage::Delivery, "450 later"), false),
+            (refused(Stage::Rcpt, "550 no"), false),
+        ] {
+            assert_eq!(Outcome::from(outcome.clone()).copy_may_exist(), expected, "{outcome:?}");
         }
     }
 }

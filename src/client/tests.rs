@@ -169,6 +169,30 @@ fn a_limit_on_recipients_is_kept() {
 }
 
 #[test]
+fn whom_the_server_was_never_told_of_is_deferred_where_it_is_gone_by_then() {
+    let script: Script<'_> = &[
+        GREETED,
+        LHLO,
+        "250-mailbox|250-PIPELINING|250 LIMITS RCPTMAX=1",
+        "MAIL FROM:<me@example.org>|RCPT TO:<joe@x>|DATA",
+        "250 ok|250 ok|354 go on",
+        SENT,
+    ];
+    let server = Server::new(&[script]);
+    let mut outcomes = server.client().send(&envelope("joe@x, ann@x"), HELLO).unwrap();
+    server.finish();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let script = owned(script);
+    let server = thread::spawn(move || play(theirs, &script));
+    let client = Client::over(ours).lhlo("me.example.org");
+    outcomes.extend(client.send(&envelope("joe@x, ann@x"), HELLO).unwrap());
+    server.join().unwrap();
+    assert_eq!(names(&outcomes), ["uncertain", "deferred", "uncertain", "deferred"], "{outcomes:?}");
+    let expected = "deferred: the session has ended, and its stream serves for one session only";
+    assert_eq!(outcomes[3].to_string(), expected);
+}
+
+#[test]
 fn a_session_that_ended_between_two_messages_is_opened_anew() {
     let sent = format!("MAIL FROM:<me@example.org>|RCPT TO:<joe@x>|{CHUNK}");
     let server = Server::new(&[

@@ -21,7 +21,8 @@ pub enum Outcome {
     /// What was asked for cannot be said to this server, so nothing was sent: a verdict of ours, with the
     /// codes that a server would have used.
     Unsuited(Reply),
-    /// There is no verdict, and the message was not delivered.
+    /// There is no verdict, and the message was not delivered, unless [`SessionError::copy_may_exist`] says that the
+    /// server had it whole.
     Unanswered(SessionError),
     /// There is no verdict, and the message may have been delivered: its end was sent.
     Uncertain(SessionError),
