@@ -56,6 +56,7 @@ impl std::error::Error for BadHeader {
 
 /// A field of the header.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Field<'a> {
     /// The name as given, without the white space that may follow it (RFC 5322 §4.5).
     pub name: &'a str,

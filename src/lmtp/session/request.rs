@@ -28,7 +28,7 @@ pub enum Verb {
     Saml,
 }
 
-/// One message to some recipients.
+/// One message to some recipients. [`Transaction::new`] makes a plain one; set what is out of the ordinary.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Transaction<'a> {
