@@ -119,7 +119,7 @@ fn deliver(args: &Args, began: Instant, mut terms: Terms) -> Result<u8, LocalErr
     let mut report = Report::open(terms, job.bulk.several)?;
     if !job.questions.is_empty() {
         query::run(&job, stop, &mut report);
-        return Ok(report.finish(None, false));
+        return Ok(report.finish(None, false, None));
     }
     if !job.output.quiet && job.messages.inputs.iter().any(|input| input == Path::new("-")) {
         report::await_typing(job.submission.as_ref().is_some_and(|s| s.until_lone_dot), stop);
@@ -133,7 +133,7 @@ fn deliver(args: &Args, began: Instant, mut terms: Terms) -> Result<u8, LocalErr
     } else {
         delivery::run(&job, stop, &mut report)?
     };
-    let code = report.finish(summary, has_ledger);
+    let code = report.finish(summary, has_ledger, memory.failure());
     if let Err(error) = memory.finish(stop) {
         report::warn(&job.output, &error.text, stop);
     }

@@ -125,9 +125,8 @@ impl Worker<'_> {
     fn settle(&mut self, number: usize, recipient: usize, what: Conclusion, server: Option<Arc<str>>) {
         let Some(mail) = self.mails.get_mut(&number) else { return };
         if matches!(what, Conclusion::Outcome(Outcome::Delivered(_)))
-            && let Err(error) = self.run.memory.delivered(mail, recipient)
+            && !self.run.memory.delivered(mail, recipient)
         {
-            self.reporter.warning(&error.text);
             self.run.lose_ledger();
         }
         mail.record_attempt(recipient, what, server, true);

@@ -1,7 +1,7 @@
 //! The ledger of a run: what was delivered before, and what is to be remembered.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use lmtp_send::io_error::words;
@@ -24,6 +24,8 @@ pub struct Memory {
     ledger: Option<Mutex<Ledger>>,
     /// The run ends in 75: what it has delivered is to be remembered.
     again: AtomicBool,
+    /// Why something that was delivered may not be remembered.
+    failure: OnceLock<String>,
 }
 
 impl Memory {
@@ -34,12 +36,16 @@ impl Memory {
     /// It cannot be made or written to.
     pub fn open(job: &Job) -> Result<Self, LocalError> {
         let Some((path, keep)) = &job.bulk.ledger else {
-            return Ok(Self { ledger: None, again: AtomicBool::new(false) });
+            return Ok(Self::new(None));
         };
         let ledger = Ledger::open(path, *keep).map_err(|e| {
             LocalError::input(kind(&e, Kind::Config), format!("--ledger {}", unusable(path, &e)))
         })?;
-        Ok(Self { ledger: Some(Mutex::new(ledger)), again: AtomicBool::new(false) })
+        Ok(Self::new(Some(Mutex::new(ledger))))
+    }
+
+    fn new(ledger: Option<Mutex<Ledger>>) -> Self {
+        Self { ledger, again: AtomicBool::new(false), failure: OnceLock::new() }
     }
 
     /// Takes the mail in hand, where that is not done; and who has the message already. `None`: another run is busy
@@ -63,16 +69,25 @@ impl Memory {
         }
     }
 
-    /// The copy for `recipient` was accepted.
-    ///
-    /// # Errors
-    ///
-    /// That cannot be remembered.
-    pub fn delivered(&self, mail: &Mail, recipient: usize) -> Result<(), LocalError> {
-        let (Some(ledger), Some(id)) = (&self.ledger, mail.id()) else { return Ok(()) };
-        let Some(recipient) = mail.envelope.recipients.get(recipient) else { return Ok(()) };
+    /// The copy for `recipient` was accepted. `false`: that cannot be remembered.
+    pub fn delivered(&self, mail: &Mail, recipient: usize) -> bool {
+        let (Some(ledger), Some(id)) = (&self.ledger, mail.id()) else { return true };
+        let Some(recipient) = mail.envelope.recipients.get(recipient) else { return true };
         let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        ledger.delivered(id, recipient.as_str()).map_err(|e| not_kept(&e))
+        self.is_kept(ledger.delivered(id, recipient.as_str()))
+    }
+
+    /// Whether what was written is remembered; if not, why is.
+    fn is_kept(&self, written: std::io::Result<()>) -> bool {
+        if let Err(e) = &written {
+            self.failure.get_or_init(|| not_kept(e).text);
+        }
+        written.is_ok()
+    }
+
+    /// Why something that was delivered may not be remembered.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
     }
 
     /// What became of the mail is known.
@@ -89,13 +104,10 @@ impl Memory {
     }
 
     /// What was delivered outlasts a loss of power.
-    ///
-    /// # Errors
-    ///
-    /// It may not.
-    pub fn sync(&self) -> Result<(), LocalError> {
-        let Some(ledger) = &self.ledger else { return Ok(()) };
-        ledger.lock().unwrap_or_else(PoisonError::into_inner).sync().map_err(|e| not_kept(&e))
+    pub fn sync(&self) {
+        if let Some(ledger) = &self.ledger {
+            self.is_kept(ledger.lock().unwrap_or_else(PoisonError::into_inner).sync());
+        }
     }
 
     /// The run has ended, and what it came to has been told: unless it is to be repeated, what was delivered is

@@ -190,9 +190,7 @@ pub fn run(job: &Job, stop: &Arc<Stop>, reporter: &mut dyn Reporter) -> Result<M
         0 | 1 => Worker::new(&run, reporter).work(),
         workers => side_by_side::work(&run, workers, reporter),
     }
-    if let Err(error) = run.memory.sync() {
-        reporter.warning(&error.text);
-    }
+    run.memory.sync();
     if let Some(text) = run.nothing_to_deliver() {
         reporter.warning(&text);
     }

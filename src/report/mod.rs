@@ -131,8 +131,8 @@ impl Report {
     }
 
     /// Prints the diagnostics, the one that decides first, and behind them the `summary`; and returns the exit code.
-    /// `has_ledger`: the run remembers who has what.
-    pub fn finish(mut self, summary: Option<String>, has_ledger: bool) -> u8 {
+    /// `has_ledger`: the run remembers who has what; `unrecorded`: why it may not, which whoever repeats it is to know.
+    pub fn finish(mut self, summary: Option<String>, has_ledger: bool, unrecorded: Option<&str>) -> u8 {
         if let Some(exit) = self.monitored {
             return exit;
         }
@@ -150,6 +150,11 @@ impl Report {
         if !self.terms.output.quiet {
             lines = self.at_the_end.into_lines();
             lines.append(&mut self.warnings);
+            let is_repeated = judgement.is_some_and(|judgement| judgement.again);
+            let unrecorded = unrecorded.filter(|_| is_repeated || is_warned(&self.terms.output));
+            lines.extend(
+                unrecorded.map(|why| warning(&format!("{why}; a repeated run may send second copies"))),
+            );
             lines.extend(to_go_on);
         }
         let until = self.until.max(Instant::now() + GRACE);

@@ -289,6 +289,8 @@ fn ledger_lost_in_the_middle_of_a_run() {
     let heard = server.finish().pop().unwrap();
     assert_eq!(String::from_utf8_lossy(&heard.octets).matches("\r\n.\r\n").count(), 1);
     assert!(ran.stderr.contains("the ledger cannot be written"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("warning: cannot write the ledger: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("a repeated run may send second copies"), "{}", ran.stderr);
 }
 
 #[test]
