@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use lmtp_send::lmtp::printable;
 
 pub use answer::Answer;
-use diagnostics::Diagnostics;
+use diagnostics::{ByMessage, Diagnostics};
 use going_on::Left;
 pub use never_begun::never_begun;
 use never_begun::unknown;
@@ -97,7 +97,7 @@ pub struct Report {
     /// What is said at the end, and the exit code.
     at_the_end: Diagnostics,
     /// What is said of messages some of whose recipients are still to come.
-    begun: Vec<(Arc<str>, Diagnostics)>,
+    begun: ByMessage,
     warnings: Vec<String>,
     /// What is left to be done.
     left: Left,
@@ -122,7 +122,7 @@ impl Report {
             until,
             lost: false,
             at_the_end: Diagnostics::default(),
-            begun: Vec::new(),
+            begun: ByMessage::default(),
             warnings: Vec::new(),
             left: Left::default(),
             several,
@@ -264,19 +264,12 @@ impl Report {
 
     /// Says with `-v` what has become of a message as soon as that is known of all recipients.
     fn follow(&mut self, record: &Record, judgement: Judgement) {
-        let line = line::diagnostic(&self.terms.policy, record, judgement, self.several);
-        let at = self.begun.iter().position(|(message, _)| *message == record.message);
-        let at = at.unwrap_or_else(|| {
-            self.begun.push((Arc::clone(&record.message), Diagnostics::default()));
-            self.begun.len() - 1
-        });
-        if let Some((_, diagnostics)) = self.begun.get_mut(at) {
-            diagnostics.add(Some(line), judgement, record.number);
+        if self.terms.output.quiet {
+            return;
         }
-        if record.is_last && !self.terms.output.quiet {
-            let (_, diagnostics) = self.begun.swap_remove(at);
-            let errors = std::mem::take(&mut self.at_the_end.lines);
-            for line in errors.into_iter().chain(diagnostics.into_lines()) {
+        let line = line::diagnostic(&self.terms.policy, record, judgement, self.several);
+        if let Some(lines) = self.begun.add(line, judgement, record.number, record.is_last) {
+            for line in self.at_the_end.take_lines().into_iter().chain(lines) {
                 if self.stderr.say(&line).is_err() {
                     self.at_the_end.lines.push(line);
                 }
