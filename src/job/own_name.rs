@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use lmtp_send::client::own_name::{self, ADDRESS_LITERAL, domain_name};
+use lmtp_send::client::own_name::{ADDRESS_LITERAL, domain_name};
 use lmtp_send::lmtp::{Address, ReversePath, Stage};
 
 use crate::exit::Kind;
@@ -39,17 +39,19 @@ pub fn lhlo(given: Option<String>, until: Instant, stop: &Stop) -> Result<String
 
 /// This host's name, where it is a domain name, with the domain that is known by now.
 pub fn host_name() -> Option<String> {
-    CANONICAL
-        .get()
-        .cloned()
-        .unwrap_or_else(|| own_name::host_name().map(|name| with_domain(name, &hosts(), |_| None)))
+    CANONICAL.get().cloned().unwrap_or_else(|| own().map(|name| with_domain(name, &hosts(), |_| None)))
 }
 
 /// This host's canonical name, as `hostname -f` has it: where the system's own name has no dot, hosts(5) and then the
 /// resolver are asked for one that has. Found out once, before `until`.
 fn canonical(until: Instant, stop: &Stop) -> Option<String> {
     let asked = |name: &str| resolved(name, until, stop);
-    CANONICAL.get_or_init(|| own_name::host_name().map(|name| with_domain(name, &hosts(), asked))).clone()
+    CANONICAL.get_or_init(|| own().map(|name| with_domain(name, &hosts(), asked))).clone()
+}
+
+/// The system's own name, where it is a domain name.
+fn own() -> Option<String> {
+    hostname::get().ok()?.to_str().and_then(domain_name)
 }
 
 fn hosts() -> String {
