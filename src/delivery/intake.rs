@@ -14,7 +14,7 @@ use lmtp_send::message::Message;
 use super::mail::Letter;
 use super::shard::Shard;
 use super::{input, sources};
-use crate::job::Job;
+use crate::job::{Job, no_recipients_for};
 use crate::local_error::LocalError;
 use crate::stop::Stop;
 
@@ -59,6 +59,8 @@ pub enum Next {
     Later(Instant),
     /// Whoever wants to know has to make way for that first.
     Needs(Ahead),
+    /// What was named is a directory: its messages are next, and may be counted now.
+    Directory,
     /// There is none left.
     Nothing,
 }
@@ -108,8 +110,10 @@ pub struct Intake {
     current: Option<Input>,
     /// How many were given out.
     count: u64,
-    /// How many of them were directories.
-    directories: u64,
+    /// There may be directories among what is named.
+    several: bool,
+    /// It is known who the messages in a directory are for.
+    is_addressed: bool,
     /// The time between two messages.
     pause: Option<Duration>,
     /// When the next one may go.
@@ -153,8 +157,7 @@ impl Input {
     fn is_of(&self, shard: Option<Shard>) -> bool {
         shard.is_none_or(|shard| match (&self.shard_key, &self.place) {
             (Some(key), _) => shard.holds(key),
-            // The messages in a directory are each a part's own.
-            (None, Place::File(path)) => shard.holds(path.as_os_str().as_bytes()) || path.is_dir(),
+            (None, Place::File(path)) => shard.holds(path.as_os_str().as_bytes()),
             (None, Place::Read(_) | Place::Nowhere(_)) => shard.holds(self.name.as_bytes()),
         })
     }
@@ -168,7 +171,9 @@ impl Intake {
         sources.extend(bulk.files_from.clone().map(sources::list));
         let pause = bulk.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
         let (mbox, shard, repeat) = (bulk.mbox, bulk.shard, bulk.repeat);
-        Self { sources, mbox, shard, repeat, current: None, count: 0, directories: 0, pause, due: None }
+        let (several, is_addressed) = (bulk.several, bulk.header_recipients || !job.to.is_empty());
+        let (current, count, due) = (None, 0, None);
+        Self { sources, mbox, shard, repeat, several, is_addressed, current, count, pause, due }
     }
 
     /// How many messages there are, as far as that is known before a message is repeated.
@@ -178,12 +183,12 @@ impl Intake {
         }
         let left = self.sources.iter().map(|source| source.left()).sum::<Option<usize>>()?;
         let left = u64::try_from(left).ok()?.checked_mul(self.repeat.unwrap_or(1).into())?;
-        Some(self.count.saturating_sub(self.directories) + left)
+        Some(self.count + left)
     }
 
     /// Whether any message was given out.
     pub fn has_given(&self) -> bool {
-        self.count > self.directories
+        self.count > 0
     }
 
     /// The next message, at `now`, if finding it takes no more than is `allowed`.
@@ -207,19 +212,6 @@ impl Intake {
         !again && self.sources.iter().all(|source| source.left() == Some(0))
     }
 
-    /// What was taken for a message is a directory of them.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be read.
-    pub fn expand(&mut self, directory: &Path) -> Result<(), LocalError> {
-        let is_it = |input: &mut Input| matches!(&input.place, Place::File(path) if **path == *directory);
-        self.current.take_if(is_it);
-        self.sources.push_front(sources::directory(directory)?);
-        self.directories += 1;
-        Ok(())
-    }
-
     fn next_copy(&mut self, allowed: Ahead, patience: Patience<'_>) -> Next {
         let Some(times) = self.repeat else { return self.next_named(allowed, patience) };
         let again = self.current.take().filter(|input| input.copy.is_some_and(|copy| copy < times));
@@ -227,12 +219,21 @@ impl Intake {
             Some(input) => input,
             None => match self.next_named(allowed, patience) {
                 Next::Input(input) => Input { kept: Some(Arc::default()), ..input },
-                none @ (Next::Later(_) | Next::Needs(_) | Next::Nothing) => return none,
+                other @ (Next::Later(_) | Next::Needs(_) | Next::Directory | Next::Nothing) => return other,
             },
         };
         input.copy = Some(input.copy.map_or(1, |copy| copy + 1));
         self.current = Some(input.clone());
         Next::Input(input)
+    }
+
+    /// The messages of what was named, where it is a directory; or why they go nowhere.
+    fn directory(&self, named: &Input) -> Option<Result<Box<dyn Source>, LocalError>> {
+        let Place::File(path) = &named.place else { return None };
+        if !self.several || named.is_archived || named.is_standard_input() || !path.is_dir() {
+            return None;
+        }
+        Some(if self.is_addressed { sources::directory(path) } else { Err(no_recipients_for(path)) })
     }
 
     fn next_named(&mut self, allowed: Ahead, patience: Patience<'_>) -> Next {
@@ -247,8 +248,16 @@ impl Intake {
                 Some(Input { place: Place::File(path), is_archived: false, .. }) if self.mbox => {
                     self.sources.push_front(sources::mbox(path));
                 }
-                Some(input) if input.is_of(self.shard) => return Next::Input(input),
-                Some(_) => {}
+                Some(input) => match self.directory(&input) {
+                    // Nobody else sees it before: its messages would be given out once more.
+                    Some(Ok(messages)) => {
+                        self.sources.push_front(messages);
+                        return Next::Directory;
+                    }
+                    Some(Err(error)) => return Next::Input(Input::new(input.name, Place::Nowhere(error))),
+                    None if input.is_of(self.shard) => return Next::Input(input),
+                    None => {}
+                },
             }
         }
     }
@@ -256,19 +265,26 @@ impl Intake {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn intake(repeat: Option<u32>, rate: Option<f64>) -> Intake {
-        let sources = VecDeque::from([sources::files(vec!["a".into(), "b".into()])]);
+        of(vec!["a".into(), "b".into()], repeat, rate)
+    }
+
+    fn of(files: Vec<PathBuf>, repeat: Option<u32>, rate: Option<f64>) -> Intake {
+        let sources = VecDeque::from([sources::files(files)]);
         let pause = rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
         Intake {
             sources,
             mbox: false,
             shard: None,
             repeat,
+            several: true,
+            is_addressed: true,
             current: None,
             count: 0,
-            directories: 0,
             pause,
             due: None,
         }
@@ -276,10 +292,11 @@ mod tests {
 
     fn named(intake: &mut Intake, now: Instant) -> String {
         let stop = Stop::uncaught(75);
-        match intake.next(now, Ahead::AtHand, Patience { deadline: now, stop: &stop }) {
+        match intake.next(now, Ahead::Read, Patience { deadline: now, stop: &stop }) {
             Next::Input(input) => format!("{}{}", input.name, input.copy.unwrap_or(0)),
             Next::Later(_) => "later".into(),
             Next::Needs(ahead) => format!("{ahead:?}"),
+            Next::Directory => "directory".into(),
             Next::Nothing => "nothing".into(),
         }
     }
@@ -308,5 +325,23 @@ mod tests {
             ["a0", "later", "b0", "nothing"],
             "nothing is waited for behind the last one"
         );
+    }
+
+    #[test]
+    fn a_directory_gives_its_messages_and_no_copies_of_itself() {
+        let home = tempfile::tempdir().unwrap();
+        ["1", "2"].iter().for_each(|name| fs::write(home.path().join(name), "one\n").unwrap());
+        let now = Instant::now();
+        let place = home.path().display();
+        for (is_addressed, expected) in [
+            (true, format!("directory {place}/11 {place}/12 {place}/21 {place}/22 nothing")),
+            (false, format!("{place}1 {place}2 nothing")),
+        ] {
+            let mut intake = Intake { is_addressed, ..of(vec![home.path().into()], Some(2), None) };
+            let words: Vec<String> =
+                (0..expected.split(' ').count()).map(|_| named(&mut intake, now)).collect();
+            assert_eq!(words.join(" "), expected);
+            assert_eq!(intake.expected(), Some(if is_addressed { 4 } else { 2 }));
+        }
     }
 }

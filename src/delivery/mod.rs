@@ -45,7 +45,6 @@ mod taking_in;
 mod test_message;
 mod worker;
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -211,11 +210,6 @@ impl Run<'_> {
         let next = intake.next(now, allowed, Patience { deadline, stop: self.stop });
         self.intake_waits.store(false, Ordering::Relaxed);
         next
-    }
-
-    /// What was taken for a message is a directory: its messages are.
-    fn expand(&self, directory: &Path) -> Result<(), LocalError> {
-        self.intake.lock().unwrap_or_else(PoisonError::into_inner).expand(directory)
     }
 
     /// How long the replies to what was sent are waited for once a signal has come.

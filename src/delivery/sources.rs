@@ -46,11 +46,16 @@ pub fn directory(path: &Path) -> Result<Box<dyn Source>, LocalError> {
     Ok(Box::new(Folder(names)))
 }
 
+/// What finding out takes whether the file is a directory.
+fn looked_at(path: &Path) -> Ahead {
+    if input::is_standard_input(path) { Ahead::AtHand } else { Ahead::Read }
+}
+
 struct Files(VecDeque<PathBuf>);
 
 impl Source for Files {
     fn ahead(&self) -> Ahead {
-        Ahead::AtHand
+        self.0.front().map_or(Ahead::AtHand, |path| looked_at(path))
     }
 
     fn next(&mut self, _: Patience<'_>) -> Option<Input> {
@@ -127,7 +132,7 @@ struct Listed {
 
 impl Source for Listed {
     fn ahead(&self) -> Ahead {
-        if self.names.has_next() { Ahead::AtHand } else { self.stream.ahead() }
+        if self.names.has_next() { Ahead::Read } else { self.stream.ahead() }
     }
 
     fn next(&mut self, patience: Patience<'_>) -> Option<Input> {

@@ -4,7 +4,6 @@
 //! The end of a message never waits for this: it is on its way before anything is opened.
 
 use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,6 @@ use super::queue::Batch;
 use super::worker::Worker;
 use super::{Conclusion, Measure, input, test_message};
 use crate::exit::Kind;
-use crate::job::no_recipients_for;
 use crate::local_error::LocalError;
 use crate::stop::Wait;
 
@@ -43,6 +41,7 @@ impl Worker<'_> {
                 }
                 Next::Later(at) => self.pause(at),
                 Next::Needs(_) => {}
+                Next::Directory => self.measure_expected(),
                 Next::Nothing => {
                     self.hang_up();
                     if self.queue.is_empty() && self.queue.next_due().is_none() {
@@ -163,8 +162,7 @@ impl Worker<'_> {
         let mut about = About::new(job, &input);
         let deadline = about.deadline(job);
         let letter = match self.read(&input, deadline, &mut about) {
-            Ok(None) => return,
-            Ok(Some(letter)) => letter,
+            Ok(letter) => letter,
             Err(error) => {
                 if error.kind != Kind::NotBegun {
                     self.measure(Measure::Message);
@@ -180,13 +178,13 @@ impl Worker<'_> {
         self.count += 1;
     }
 
-    /// Reads a message; `None`: it is a directory, and its messages are next.
+    /// Reads a message.
     fn read(
         &mut self,
         input: &Input,
         deadline: Instant,
         about: &mut About,
-    ) -> Result<Option<Arc<Letter>>, LocalError> {
+    ) -> Result<Arc<Letter>, LocalError> {
         if let Place::Nowhere(error) = &input.place {
             return Err(error.clone());
         }
@@ -194,7 +192,7 @@ impl Worker<'_> {
             return Err(error);
         }
         if let Some(letter) = input.letter() {
-            return Ok(Some(letter));
+            return Ok(letter);
         }
         let (job, stop) = (self.run.job, self.run.stop);
         let letter = match &input.place {
@@ -212,7 +210,8 @@ impl Worker<'_> {
             Place::File(path) => {
                 let opened = input::open(path)?;
                 if opened.is_directory() {
-                    return self.expand(path).map(|()| None);
+                    let text = format!("{}: is a directory", input.name);
+                    return Err(LocalError::input(Kind::NoInput, text));
                 }
                 if !opened.is_at_hand() {
                     self.hang_up();
@@ -224,7 +223,7 @@ impl Worker<'_> {
         };
         let letter = Arc::new(letter);
         input.keep(&letter);
-        Ok(Some(letter))
+        Ok(letter)
     }
 
     /// A mailbox given without --mbox is sent as one message.
@@ -243,15 +242,5 @@ impl Worker<'_> {
         {
             self.measure(Measure::Expected(messages));
         }
-    }
-
-    /// The messages in `directory` are next. They go to whom the headers name only where that was asked for.
-    fn expand(&mut self, directory: &Path) -> Result<(), LocalError> {
-        if self.run.job.to.is_empty() && !self.run.job.bulk.header_recipients {
-            return Err(no_recipients_for(directory));
-        }
-        self.run.expand(directory)?;
-        self.measure_expected();
-        Ok(())
     }
 }

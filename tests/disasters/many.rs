@@ -107,6 +107,18 @@ fn sessions_are_held_side_by_side() {
 }
 
 #[test]
+fn a_directory_is_shared_out_once_whoever_looks_first() {
+    let home = tempfile::tempdir().unwrap();
+    files(home.path(), 5);
+    for _ in 0..8 {
+        let crowd = Crowd::new(3);
+        let client = crowd.client().typed(ONE).typed("--connections 3 --repeat 3").args([home.path()]);
+        client.run().exits(0).outcomes(&["delivered"; 15]);
+        assert_eq!(crowd.accepted.load(Ordering::Relaxed), 15);
+    }
+}
+
+#[test]
 fn sessions_side_by_side_end_when_the_report_is_lost() {
     let home = tempfile::tempdir().unwrap();
     let files = files(home.path(), 200);
