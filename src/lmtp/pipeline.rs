@@ -135,18 +135,19 @@ impl<T: Transport, O: Observer> Pipeline<T, O> {
     }
 
     /// Sends the message of the transaction begun last, once the server waits for it. Its end is not written
-    /// before more is called.
+    /// before more is called. [`DataReply::Nothing`] also where it was not sent to its end, since every recipient was
+    /// refused meanwhile.
     ///
     /// # Errors
     ///
     /// As [`Pipeline::room`]. A message that turns out not to be what was counted is cut short, never ended.
     pub fn send(&mut self, content: &mut dyn Content) -> Result<DataReply, SessionError> {
         let reply = self.await_data_reply()?;
-        if reply == DataReply::GoAhead {
-            self.sent = true;
-            self.session.send_message(content)?;
+        if reply != DataReply::GoAhead {
+            return Ok(reply);
         }
-        Ok(reply)
+        self.sent = self.session.send_message(content)?;
+        Ok(if self.sent { reply } else { DataReply::Nothing })
     }
 
     /// Writes what is queued, such as the last message's end, without waiting for replies: before anything that

@@ -25,7 +25,8 @@
 //!
 //! What is guaranteed, whatever the server does:
 //!
-//! - Every recipient of every transaction is settled exactly once ([`Session::settled`]).
+//! - Every recipient of every transaction is settled exactly once ([`Session::settled`]); except those accepted in
+//!   one that was all or nothing and has been cancelled ([`DataReply::Cancelled`]): they are the caller's.
 //! - `Delivered` needs a 2yz of its own, read after the message's end was handed over.
 //! - A message is never ended that was cut short.
 //! - A reply is not credited to a wrong recipient. A server may send fewer replies to a message than it owes, or
@@ -299,14 +300,14 @@ impl<T: Transport, O: Observer> Session<T, O> {
 
     /// Sends the message of the last transaction begun, and its end. The last octets are not written
     /// before [`Session::begin`], [`Session::quit`] or [`Session::read_reply`] is called, so that what follows
-    /// goes with them.
+    /// goes with them. `false`: it was not sent to its end, since every recipient was refused meanwhile; the session ends.
     ///
     /// # Errors
     ///
     /// As [`Session::begin`]. A message whose octets are not those counted before is cut short: the
     /// session ends, and nothing is delivered. [`Misuse::NotAsked`] where
     /// [`await_data_reply`](Session::await_data_reply) has not said that the server waits for it.
-    pub fn send_message(&mut self, content: &mut dyn Content) -> Result<(), SessionError> {
+    pub fn send_message(&mut self, content: &mut dyn Content) -> Result<bool, SessionError> {
         let awaited = self.transactions.back().filter(|t| t.phase == Phase::Message).map(|t| t.id);
         let Some(id) = awaited else { return Err(misuse(Stage::Data, Misuse::NotAsked)) };
         let done = self.try_send_message(id, content);

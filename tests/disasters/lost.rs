@@ -251,6 +251,27 @@ fn server_answers_and_closes_while_the_message_is_still_being_written() {
 }
 
 #[test]
+fn server_refuses_a_chunk_in_the_middle_and_the_message_is_not_counted_as_sent() {
+    let server = Server::unix(|peer| {
+        peer.session(&["PIPELINING", "CHUNKING"])?;
+        ["MAIL FROM:{any}", "RCPT TO:{any}", "RCPT TO:{any}"]
+            .iter()
+            .try_for_each(|line| peer.expect(line))?;
+        peer.say_all(&["250 ok"; 3])?;
+        let chunk = 4 * 1024 * 1024;
+        peer.expect(&format!("BDAT {chunk}"))?;
+        peer.octets(chunk)?;
+        peer.say("552 5.3.4 too big")?;
+        peer.silence()
+    });
+    let ran = sending_large(&server).typed("--summary json").run();
+    saw_no_message(server);
+    let ran = ran.exits(65).outcomes(&["failed"; 2]).within(5.0);
+    let summary: serde_json::Value = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
+    assert_eq!((&summary["failed"], &summary["octets"]), (&2.into(), &0.into()), "{summary}");
+}
+
+#[test]
 fn server_refuses_and_shuts_down_reading() {
     // The refusal lies there to be read, and writing fails: it is the refusal that counts.
     let server = Server::unix(|peer| {

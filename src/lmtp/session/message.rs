@@ -16,11 +16,12 @@ const BLOCK: usize = 128 * 1024;
 const CHUNK: u64 = 4 * 1024 * 1024;
 
 impl<T: Transport, O: Observer> Session<T, O> {
+    /// `false`: it was not sent to its end, since nobody was left to receive it.
     pub(super) fn try_send_message(
         &mut self,
         id: TransactionId,
         content: &mut dyn Content,
-    ) -> Result<(), SessionError> {
+    ) -> Result<bool, SessionError> {
         let chunks = match self.progress(id).map(|t| t.transfer) {
             Some(Transfer::Chunks { form, .. }) => Some(form),
             Some(Transfer::Data) | None => None,
@@ -36,7 +37,8 @@ impl<T: Transport, O: Observer> Session<T, O> {
         let mut from_file = as_it_is && self.link.transport.sends_files();
         loop {
             if !self.is_pending(id) || self.progress(id).is_none_or(TransactionState::all_refused) {
-                return self.abandon();
+                self.abandon();
+                return Ok(false);
             }
             let done = encoder.octets();
             self.observer.observe(Event::Sending { octets: done, of: counted });
@@ -74,7 +76,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
         }
         self.link.block = raw;
         self.observer.observe(Event::SentMessage(found));
-        self.end_message(&sending)
+        self.end_message(&sending).map(|()| true)
     }
 
     /// Room for what is read at a time of a message of `octets`: to be given back.

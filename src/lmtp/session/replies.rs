@@ -284,12 +284,11 @@ impl<T: Transport, O: Observer> Session<T, O> {
     }
 
     /// Nobody is left to receive the message that is being sent: the server is spared the rest.
-    pub(super) fn abandon(&mut self) -> Result<(), SessionError> {
+    pub(super) fn abandon(&mut self) {
         self.release();
         self.open = false;
         self.link.discard();
         self.owed.clear();
-        Ok(())
     }
 
     /// The server answered before the message's end was sent; `reply` is what it said, if that has been

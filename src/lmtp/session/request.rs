@@ -93,6 +93,7 @@ pub enum DataReply {
     GoAhead,
     /// No recipient was accepted, or DATA was refused; each has its verdict.
     Nothing,
-    /// A recipient was refused and the transaction was all or nothing: those accepted are not settled.
+    /// A recipient was refused and the transaction was all or nothing: those accepted are not settled, neither now nor
+    /// later, since what becomes of them is the caller's to decide.
     Cancelled,
 }

@@ -71,6 +71,8 @@ struct Run {
     begun: Vec<usize>,
     settlements: BTreeMap<(u64, usize), Settlement>,
     cancelled: Vec<u64>,
+    /// Those whose messages were sent to their ends.
+    sent: Vec<u64>,
 }
 
 impl Run {
@@ -179,8 +181,10 @@ impl Run {
         while pipeline.next_earlier_reply()? {
             self.collect(pipeline);
         }
-        if pipeline.send(&mut Bytes::new(&letter.body))? == DataReply::Cancelled {
-            self.cancelled.push(id.number());
+        match pipeline.send(&mut Bytes::new(&letter.body))? {
+            DataReply::GoAhead => self.sent.push(id.number()),
+            DataReply::Cancelled => self.cancelled.push(id.number()),
+            DataReply::Nothing => {}
         }
         Ok(())
     }

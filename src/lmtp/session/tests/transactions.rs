@@ -350,7 +350,7 @@ fn a_limit_on_recipients_is_learnt() {
         let recipients: Vec<&Address> = letter.to.iter().collect();
         session.begin(&Transaction::new(&letter.from, &recipients, 3)).unwrap();
         if session.await_data_reply() == Ok(DataReply::GoAhead) {
-            session.send_message(&mut Bytes::new(b"a\n")).unwrap();
+            assert_eq!(session.send_message(&mut Bytes::new(b"a\n")), Ok(true));
         }
         assert_eq!(session.learnt_rcpt_max(), learnt, "{refused}");
     }
@@ -380,14 +380,14 @@ fn misuse_is_told_and_does_no_harm() {
         refused(session.xclient(&attributes("::1\r\nQUIT")), Misuse::Argument);
         refused(session.xclient(&[]), Misuse::Argument);
         refused(session.ask("NOOP\r\nQUIT").map(drop), Misuse::Argument);
-        refused(session.send_message(&mut content), Misuse::NotAsked);
+        refused(session.send_message(&mut content).map(drop), Misuse::NotAsked);
         let id = session.begin(&transaction).unwrap();
         refused(session.begin(&transaction).map(drop), Misuse::NotAwaited);
-        refused(session.send_message(&mut content), Misuse::NotAsked);
+        refused(session.send_message(&mut content).map(drop), Misuse::NotAsked);
         assert_eq!(session.await_data_reply(), Ok(DataReply::GoAhead));
         refused(session.begin(&transaction).map(drop), Misuse::NotAwaited);
-        session.send_message(&mut content).unwrap();
-        refused(session.send_message(&mut content), Misuse::NotAsked);
+        assert_eq!(session.send_message(&mut content), Ok(true));
+        refused(session.send_message(&mut content).map(drop), Misuse::NotAsked);
         session.close();
         refused(session.begin(&transaction).map(drop), Misuse::NoMore);
         refused(session.ask("NOOP").map(drop), Misuse::NotAwaited);

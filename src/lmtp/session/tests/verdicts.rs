@@ -453,6 +453,9 @@ fn a_refused_chunk_refuses_the_message() {
             let rules = Rules { offers, answers: vec![("BDAT", reply)], ..Rules::default() };
             let scene = play_long(&rules, manner, &large);
             assert_eq!(scene.of(0), [settlement; 2], "{reply} {order:?} {:?}", scene.run.failure);
+            // What the server was spared was not sent.
+            let is_whole = scene.log.borrow().written.len() > large[0].body.len();
+            assert_eq!(scene.run.sent.contains(&0), is_whole, "{reply} {order:?}");
             // Without PIPELINING, all is one chunk, and the last.
             let scene = play_long(&Rules { offers: vec!["CHUNKING"], ..rules }, manner, &large);
             assert_eq!(scene.of(0), ["delivered"; 2], "{reply} {order:?} {:?}", scene.run.failure);
