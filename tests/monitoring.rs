@@ -236,7 +236,7 @@ fn a_probe_is_a_page_with_the_times_last() {
         "TLS          none",
         "accepts      sender <me@example.net>: 250 2.1.0 ok",
         "accepts      <a@example.net>: 250 2.1.5 ok",
-        "refuses      <b@example.net>: 450 4.2.1 not now",
+        "defers       <b@example.net>: 450 4.2.1 not now",
         "time         connect",
         "             greeting",
         "             lhlo",

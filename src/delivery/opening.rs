@@ -306,6 +306,9 @@ impl Opening<'_> {
                 format!("{}: the program ended ({status}) while {}", self.server, failure.stage.phrase());
         } else if failure.stage == Stage::Greeting && matches!(failure.cause, Cause::TimedOut(_)) {
             error.text += self.silence();
+        } else if self.job.session.proxy.is_some() && matches!(failure.cause, Cause::NotLmtp { .. }) {
+            // It takes the header for commands.
+            error.text += "; it may not expect the PROXY protocol (--proxy)";
         }
         error
     }

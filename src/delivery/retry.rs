@@ -6,7 +6,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-use lmtp_send::lmtp::{Cause, Outcome, Stage};
+use lmtp_send::lmtp::{Outcome, Stage};
 
 use super::Conclusion;
 use crate::exit::{Class, Kind, Policy};
@@ -52,15 +52,11 @@ impl Retry {
     }
 }
 
-/// Whether another attempt may help, and doubles nothing.
+/// Whether another attempt may help, and cannot deliver a second copy.
 #[must_use]
 pub fn is_worth_another(policy: &Policy, conclusion: &Conclusion) -> bool {
     match conclusion {
-        Conclusion::Outcome(Outcome::Unanswered(error))
-            if error.stage == Stage::Delivery && matches!(error.cause, Cause::Closing(_)) =>
-        {
-            false
-        }
+        Conclusion::Outcome(Outcome::Unanswered(error)) if error.copy_may_exist() => false,
         Conclusion::Outcome(outcome) => policy.judge(outcome).class == Class::Deferred,
         Conclusion::Earlier => false,
         Conclusion::LocalError(error) => {
@@ -80,7 +76,7 @@ pub fn random() -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use lmtp_send::lmtp::SessionError;
+    use lmtp_send::lmtp::{Cause, EnhancedCode, Reply, SessionError};
 
     use super::*;
     use crate::cli::{ExitStyle, Uncertain};
@@ -116,10 +112,16 @@ mod tests {
     fn what_may_have_been_delivered_is_not_sent_again() {
         let policy = Policy { style: ExitStyle::Mta, uncertain: Uncertain::Defer, soft_bounce: false };
         let lost = |stage| SessionError { stage, cause: Cause::Closed };
+        let closing = |stage| SessionError {
+            stage,
+            cause: Cause::Closing(Reply::new(421, EnhancedCode::new(4, 3, 2), "shutting down")),
+        };
         let local = |kind, stage| Conclusion::LocalError(LocalError::new(kind, stage, ""));
         for (conclusion, expected) in [
             (Conclusion::Outcome(Outcome::Unanswered(lost(Stage::Rcpt))), true),
             (Conclusion::Outcome(Outcome::Uncertain(lost(Stage::Delivery))), false),
+            (Conclusion::Outcome(Outcome::Unanswered(closing(Stage::Rcpt))), true),
+            (Conclusion::Outcome(Outcome::Unanswered(closing(Stage::Delivery))), false),
             (local(Kind::Unreachable, Stage::Connect), true),
             (local(Kind::Stopped, Stage::Connect), false),
             (local(Kind::InputOutput, Stage::Input), false),

@@ -30,7 +30,7 @@ struct Teller<'a> {
 
 impl Teller<'_> {
     fn send(&self, call: Call) {
-        // Where nobody listens any more, that is known to be lost.
+        // The reporter has ended: what is not told to it counts as lost.
         if self.sender.send(call).is_err() {
             self.run.lose_report();
         }

@@ -101,7 +101,11 @@ impl Probe {
         page.line("server", &format!("{} ({address})", self.server));
         page.findings(&self.findings);
         for answer in &self.answers {
-            let verdict = if answer.reply.is_positive() { "accepts" } else { "refuses" };
+            let verdict = match &answer.reply {
+                reply if reply.is_positive() => "accepts",
+                reply if reply.is_temporary(answer.stage) => "defers",
+                _ => "refuses",
+            };
             let whom = if answer.stage == Stage::Mail { "sender " } else { "" };
             page.line(verdict, &format!("{whom}<{}>: {}", answer.address, answer.reply));
         }

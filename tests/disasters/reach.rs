@@ -568,6 +568,23 @@ fn proxy_header_is_in_front() {
     ran.exits(75).stages(&["tls"; 2]);
 }
 
+/// A server that expects no PROXY header takes it for commands: the hint names the option.
+#[test]
+fn proxy_header_is_not_expected() {
+    let server = Server::tcp(|peer| {
+        peer.say("220 mailbox LMTP ready")?;
+        peer.octets(16)?;
+        peer.expect("LHLO {any}")?;
+        peer.say_all(&["500 5.5.2 unknown command", "221 bye"])?;
+        peer.close()
+    });
+    let ran = Client::to(&server).typed(ONE).typed("--proxy local").run();
+    server.finish();
+    let ran = ran.exits(75).stages(&["lhlo"]);
+    let hint = "was 500 5.5.2 unknown command; it may not expect the PROXY protocol (--proxy)\n";
+    assert!(ran.stderr.ends_with(hint), "{}", ran.stderr);
+}
+
 /// A directory that lets nobody through.
 fn closed_room(home: &Path) -> std::path::PathBuf {
     let room = home.join("room");

@@ -98,7 +98,7 @@ pub(super) struct Owed {
     pub held: Vec<(Due, Reply)>,
     /// The first that came where a mark was due, and is none.
     pub surplus_reply: Option<Reply>,
-    /// Something was said behind a message's end, and the mark has not come.
+    /// A transaction was begun behind a message's end, and the mark has not come.
     pub awaiting_resync: bool,
 }
 

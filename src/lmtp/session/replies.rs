@@ -370,7 +370,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
             self.credit(*due, reply);
         }
         let held: HashSet<Due> = held.into_iter().map(|(due, _)| due).collect();
-        // What came in place of a reply to a message says nothing of a copy of another.
+        // Where 421 came in place of a reply to one message, no copy of another can exist whose end was not sent.
         let stage = if failure.copy_may_exist() { Stage::Mail } else { failure.stage };
         let before_the_end = SessionError { stage, cause: failure.cause.clone() };
         for progress in std::mem::take(&mut self.transactions) {
