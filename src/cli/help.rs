@@ -81,10 +81,9 @@ mod tests {
         assert!(SHORT.lines().count() <= 30, "{}", SHORT.lines().count());
         assert!(SHORT.lines().all(|line| line.len() <= 80), "{SHORT}");
         assert!(SHORT.contains(&format!("Usage: {USAGE}")));
-        let schema = &SCHEMA;
         for word in SHORT.split([' ', '\n']).filter_map(|word| word.strip_prefix("--")) {
             let option = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-            assert!(option == "help" || schema.option(option).is_some(), "{option}");
+            assert!(option == "help" || SCHEMA.option(option).is_some(), "{option}");
         }
     }
 

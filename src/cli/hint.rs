@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use super::settings::{Schema, ValueForm};
+use super::settings::{SCHEMA, ValueForm};
 
 /// What users of swaks, msmtp, sendmail, curl and others type, and what they are to type here.
 const ELSEWHERE: [(&[&str], &str); 35] = [
@@ -93,24 +93,24 @@ const ELSEWHERE: [(&[&str], &str); 35] = [
 
 /// What to type for `word`, an option as it was typed; `None`: nothing comes near.
 #[must_use]
-pub fn of(word: &str, schema: &Schema) -> Option<String> {
+pub fn of(word: &str) -> Option<String> {
     let name = word.trim_start_matches('-').split('=').next().unwrap_or_default().to_ascii_lowercase();
     let known = ELSEWHERE.iter().find(|(names, _)| names.contains(&name.as_str()));
-    let nearest = || schema.nearest(&name).map(|option| format!("the nearest option is --{option}"));
+    let nearest = || SCHEMA.nearest(&name).map(|option| format!("the nearest option is --{option}"));
     known.map(|(_, hint)| (*hint).to_owned()).or_else(nearest)
 }
 
 /// What to type for `word`, an option of one dash whose letters are those of a long one: `-to joe` would go to the
 /// recipient `o`. `None`: they are not.
 #[must_use]
-pub fn one_dash(word: &OsStr, schema: &Schema) -> Option<String> {
+pub fn one_dash(word: &OsStr) -> Option<String> {
     let name = word.to_str()?.strip_prefix('-')?.split('=').next().filter(|name| name.len() > 1)?;
     let known = ELSEWHERE.iter().find(|(names, _)| names.contains(&name)).map(|(_, hint)| (*hint).to_owned());
     let ours =
-        || schema.option(name).map(|option| format!("a long option has two dashes: --{}", option.long));
+        || SCHEMA.option(name).map(|option| format!("a long option has two dashes: --{}", option.long));
     let tip = known.or_else(ours)?;
     let (short, value) = name.split_at_checked(1)?;
-    let taken = schema.options.iter().find(|option| option.short.is_some_and(|own| short.starts_with(own)));
+    let taken = SCHEMA.options.iter().find(|option| option.short.is_some_and(|own| short.starts_with(own)));
     let takes_value = taken.is_some_and(|taken| !matches!(taken.form, ValueForm::Flag | ValueForm::Count));
     let value = format!(" (the value '{value}' of -{short} would be given as '-{short} {value}')");
     Some(if takes_value { tip + &value } else { tip })
@@ -133,7 +133,6 @@ pub fn not_a_file(file: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::settings::SCHEMA;
     use super::*;
 
     #[test]
@@ -147,17 +146,16 @@ mod tests {
             ("-host", "--host"),
             ("-quiet", "--quiet"),
         ] {
-            let found = one_dash(OsStr::new(word), &SCHEMA).unwrap_or_default();
+            let found = one_dash(OsStr::new(word)).unwrap_or_default();
             assert!(found.contains(tip), "{word}: {found}");
         }
         for word in ["-tjoe", "-f", "-t", "-vv", "-vq", "-p24", "-", "--to", "to", "-fme@x", "-H/run/x"] {
-            assert_eq!(one_dash(OsStr::new(word), &SCHEMA), None, "{word}");
+            assert_eq!(one_dash(OsStr::new(word)), None, "{word}");
         }
     }
 
     #[test]
     fn what_is_typed_elsewhere_is_answered_with_what_is_typed_here() {
-        let schema = &SCHEMA;
         for (word, hint) in [
             ("--server", "--host HOST"),
             ("--server=mx", "--host HOST"),
@@ -176,20 +174,19 @@ mod tests {
             ("--tiemout", "--timeout"),
             ("--sockte=/x", "--socket"),
         ] {
-            assert!(of(word, schema).unwrap().contains(hint), "{word}");
+            assert!(of(word).unwrap().contains(hint), "{word}");
         }
-        assert_eq!(of("--no-such-flag", schema), None);
+        assert_eq!(of("--no-such-flag"), None);
     }
 
     #[test]
     fn every_option_that_is_named_exists() {
-        let schema = &SCHEMA;
         for (names, hint) in ELSEWHERE {
             for option in hint.split_whitespace().filter_map(|word| word.strip_prefix("--")) {
                 let option = option.split(&[',', ';', ':', '='][..]).next().unwrap();
-                assert!(schema.option(option).is_some(), "{hint}");
+                assert!(SCHEMA.option(option).is_some(), "{hint}");
             }
-            assert!(names.iter().all(|name| schema.option(name).is_none()), "{names:?} are options by now");
+            assert!(names.iter().all(|name| SCHEMA.option(name).is_none()), "{names:?} are options by now");
         }
     }
 

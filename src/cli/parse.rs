@@ -42,7 +42,7 @@ impl From<clap::Error> for Unparsed {
 fn with_hint(error: &clap::Error, text: &str) -> String {
     let invalid = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
     let unknown = error.kind() == ErrorKind::UnknownArgument;
-    let hint = if unknown { hint::of(&invalid, &SCHEMA) } else { None };
+    let hint = if unknown { hint::of(&invalid) } else { None };
     let lines = text.lines().filter(|line| !line.starts_with("  tip: to pass"));
     let mut lines: Vec<String> = lines.map(str::to_owned).collect();
     lines.dedup_by(|a, b| a.is_empty() && b.is_empty());
@@ -86,7 +86,7 @@ fn one_dash(argv: &[OsString]) -> Option<Unparsed> {
         // Options of one letter, and long ones as they are meant, are not looked up.
         let letters = word.as_encoded_bytes().strip_prefix(b"-")?;
         let is_candidate = letters.len() > 1 && !letters.starts_with(b"-");
-        is_candidate.then(|| hint::one_dash(word, &SCHEMA)).flatten().map(|tip| (at, word, tip))
+        is_candidate.then(|| hint::one_dash(word)).flatten().map(|tip| (at, word, tip))
     });
     let first = candidates.next()?;
     // It may be a value, such as an address.
@@ -208,7 +208,7 @@ fn mentions_settings(argv: &[OsString]) -> bool {
 /// What was typed, and before it the words of the settings that it leaves in force: parsed once.
 fn with_settings(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed> {
     let typed = SCHEMA.typed(argv);
-    let found = settings::gather(sources, &SCHEMA, &typed).map_err(Unparsed::Config)?;
+    let found = settings::gather(sources, &typed).map_err(Unparsed::Config)?;
     let (name, words) = argv.split_at(argv.len().min(1));
     let given = found.settings.words().map(OsString::from);
     let words: Vec<OsString> = name.iter().cloned().chain(given).chain(words.iter().cloned()).collect();
@@ -326,9 +326,7 @@ impl Args {
             }),
         }
     }
-}
 
-impl Args {
     /// Thresholds that nobody would look at, or that cannot both be meant. Settings may hold them for other runs.
     fn thresholds_in_vain(&self) -> Option<Contradiction> {
         let QueryArgs { warning, critical, warning_days, probe, .. } = &self.protocol.query;

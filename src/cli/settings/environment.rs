@@ -10,7 +10,8 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::typed::{Definition, Schema, ValueForm};
+use super::options::SCHEMA;
+use super::typed::{Definition, ValueForm};
 use super::{Origin, Setting};
 
 /// What the variables' names begin with.
@@ -86,19 +87,19 @@ fn files(home: Option<&OsStr>, xdg: Option<&OsStr>) -> Vec<PathBuf> {
 /// # Errors
 ///
 /// A variable whose value cannot be meant.
-pub fn settings(sources: &Sources, schema: &Schema) -> Result<(Vec<Setting>, Vec<String>), String> {
+pub fn settings(sources: &Sources) -> Result<(Vec<Setting>, Vec<String>), String> {
     let (mut settings, mut warnings) = (Vec::new(), Vec::new());
     for (name, value) in &sources.variables {
         let name = name.to_string_lossy();
         let option = option(&name);
-        match schema.option(&option).filter(|definition| definition.elsewhere) {
+        match SCHEMA.option(&option).filter(|definition| definition.elsewhere) {
             Some(definition) => {
                 let origin = Origin::Variable(format!("{PREFIX}{name}"));
                 let words = words(definition, value).map_err(|why| origin.explain(&option, &why))?;
                 let (option, words) = definition.setting(words);
                 settings.push(Setting { option, words, origin });
             }
-            None => warnings.push(unknown(&name, schema.nearest(&option))),
+            None => warnings.push(unknown(&name, SCHEMA.nearest(&option))),
         }
     }
     Ok((settings, warnings))
@@ -162,13 +163,12 @@ fn neither(value: &OsStr) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::SCHEMA;
     use super::*;
 
     fn set(name: &str, value: &str) -> Result<(Vec<String>, Vec<String>), String> {
         let variables = vec![(name.into(), value.into())];
         let sources = Sources { variables, ..Sources::default() };
-        let (settings, warnings) = settings(&sources, &SCHEMA)?;
+        let (settings, warnings) = settings(&sources)?;
         let words = settings.into_iter().flat_map(|s| s.words).map(|w| w.into_string().unwrap());
         Ok((words.collect(), warnings))
     }

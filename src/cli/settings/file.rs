@@ -13,7 +13,8 @@ use rustix::fs::OFlags;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::typed::{Definition, Schema, ValueForm};
+use super::options::SCHEMA;
+use super::typed::{Definition, ValueForm};
 use super::{Origin, Setting, Sources};
 
 /// The largest file that is taken for a configuration, in octets.
@@ -43,16 +44,15 @@ pub struct ConfigFile {
 pub fn read_all(
     sources: &Sources,
     explicit: Option<&OsStr>,
-    schema: &Schema,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<ConfigFile>, String> {
     if let Some(path) = explicit {
-        return Ok(vec![read(Path::new(path), schema)?]);
+        return Ok(vec![read(Path::new(path))?]);
     }
     let mut files = Vec::new();
     for path in &sources.files {
         match std::fs::metadata(path) {
-            Ok(_) => files.push(read(path, schema)?),
+            Ok(_) => files.push(read(path)?),
             // Another user's home, which the environment still names.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 warnings.push(format!("{}: {}", path.display(), permission_denied()));
@@ -97,7 +97,7 @@ pub fn profile(files: &[ConfigFile], name: &str, sources: &Sources) -> Result<Ve
     ))
 }
 
-fn read(path: &Path, schema: &Schema) -> Result<ConfigFile, String> {
+fn read(path: &Path) -> Result<ConfigFile, String> {
     let text = contents(path).map_err(|error| {
         let why = if error.kind() == io::ErrorKind::PermissionDenied {
             permission_denied()
@@ -108,7 +108,7 @@ fn read(path: &Path, schema: &Schema) -> Result<ConfigFile, String> {
         };
         format!("{}: {why}", path.display())
     })?;
-    Reading { path: path.into(), text: &text, schema }.file()
+    Reading { path: path.into(), text: &text }.file()
 }
 
 /// What stands in the file. A pipe is waited for, and not for ever.
@@ -143,7 +143,6 @@ fn permission_denied() -> String {
 struct Reading<'a> {
     path: Arc<Path>,
     text: &'a str,
-    schema: &'a Schema,
 }
 
 type Entry<'a, 'b> = (&'a Spanned<std::borrow::Cow<'b, str>>, &'a Spanned<DeValue<'b>>);
@@ -190,7 +189,7 @@ impl Reading<'_> {
     fn setting(&self, (key, value): Entry<'_, '_>, profile: Option<&Arc<str>>) -> Result<Setting, String> {
         let name = key.get_ref().as_ref();
         let at = key.span().start;
-        let known = self.schema.option(name).filter(|definition| definition.elsewhere && name != "config");
+        let known = SCHEMA.option(name).filter(|definition| definition.elsewhere && name != "config");
         let definition = known.ok_or_else(|| self.at(at, &self.unknown(name)))?;
         let words =
             words(definition, value.get_ref()).map_err(|why| self.at(at, &format!("{name}: {why}")))?;
@@ -205,7 +204,7 @@ impl Reading<'_> {
         match name {
             "password" => "password: a password cannot be given here; use password-file, password-command or LMTP_SEND_PASSWORD in the environment".into(),
             "config" => "config: a configuration file cannot name another one".into(),
-            _ => match self.schema.nearest(name) {
+            _ => match SCHEMA.nearest(name) {
                 Some(nearest) => format!("{quoted}: no such option; the nearest is {nearest}"),
                 None => format!("{quoted}: no such option"),
             },
@@ -288,12 +287,10 @@ fn article(kind: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::SCHEMA;
     use super::*;
 
     fn understood(text: &str) -> Result<ConfigFile, String> {
-        let schema = &SCHEMA;
-        Reading { path: Path::new("c.toml").into(), text, schema }.file()
+        Reading { path: Path::new("c.toml").into(), text }.file()
     }
 
     fn words_of(settings: &[Setting]) -> Vec<String> {

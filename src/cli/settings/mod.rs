@@ -22,7 +22,7 @@ use clap::Command;
 
 pub use environment::Sources;
 pub use options::{Group, SCHEMA};
-pub use typed::{Schema, Typed, ValueForm};
+pub use typed::{Typed, ValueForm};
 
 /// Where the value of an option was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,10 +159,10 @@ pub struct Found {
 /// # Errors
 ///
 /// What is wrong with one of them, and where: an unknown key, a wrong type, a file that cannot be read.
-pub fn gather(sources: &Sources, schema: &Schema, typed: &Typed) -> Result<Found, String> {
-    let (variables, mut warnings) = environment::settings(sources, schema)?;
+pub fn gather(sources: &Sources, typed: &Typed) -> Result<Found, String> {
+    let (variables, mut warnings) = environment::settings(sources)?;
     let (config, profile) = (chosen("config", typed, &variables), chosen("profile", typed, &variables));
-    let files = file::read_all(sources, config.as_deref(), schema, &mut warnings)?;
+    let files = file::read_all(sources, config.as_deref(), &mut warnings)?;
     let mut layers = vec![variables];
     if let Some(profile) = profile {
         layers.extend(file::profile(&files, &profile.to_string_lossy(), sources)?);

@@ -14,7 +14,6 @@ const REDACTED: &str = "[redacted]";
 
 /// The page: the files, each option that is given, and the defaults.
 pub fn page(command: &Command, sources: &Sources, found: &Found, typed: &Typed) -> String {
-    let schema = &SCHEMA;
     let mut page = files(sources, found);
     let mut given: BTreeMap<&str, (Vec<Option<OsString>>, String)> = BTreeMap::new();
     for (option, value) in &typed.given {
@@ -23,7 +22,7 @@ pub fn page(command: &Command, sources: &Sources, found: &Found, typed: &Typed) 
     for setting in &found.settings.given {
         given.insert(setting.option, (values(setting), origin(&setting.origin)));
     }
-    for definition in schema.options.iter().filter(|definition| definition.elsewhere) {
+    for definition in SCHEMA.options.iter().filter(|definition| definition.elsewhere) {
         if let Some((values, origin)) = given.get(definition.long) {
             let _ = writeln!(
                 page,

@@ -232,7 +232,6 @@ mod tests {
 
     #[test]
     fn every_option_has_a_form() {
-        let schema = &SCHEMA;
         for (option, form) in [
             ("keep-bcc", ValueForm::Flag),
             ("verbose", ValueForm::Count),
@@ -246,14 +245,13 @@ mod tests {
             ("notify", ValueForm::List),
             ("help-from-server", ValueForm::Optional),
         ] {
-            assert_eq!(schema.option(option).map(|d| d.form), Some(form), "{option}");
+            assert_eq!(SCHEMA.option(option).map(|d| d.form), Some(form), "{option}");
         }
-        assert!(schema.option("files").is_none());
+        assert!(SCHEMA.option("files").is_none());
     }
 
     #[test]
     fn the_nearest_option_is_found() {
-        let schema = &SCHEMA;
         for (word, nearest) in [
             ("tiemout", Some("timeout")),
             ("tls_ca", Some("tls-ca")),
@@ -262,7 +260,7 @@ mod tests {
             ("recipient", None),
             ("x", None),
         ] {
-            assert_eq!(schema.nearest(word), nearest, "{word}");
+            assert_eq!(SCHEMA.nearest(word), nearest, "{word}");
         }
     }
 }
