@@ -116,8 +116,8 @@ impl Worker<'_> {
         if self.run.is_over() || self.run.is_ledger_lost() || !retry::is_worth_another(&job.policy, what) {
             return None;
         }
-        let (attempts, elapsed) = self.mails.get(&number)?.tried(recipient);
-        let delay = job.bulk.retry.delay(attempts, elapsed, job.deadline, retry::random());
+        let (before, elapsed) = self.mails.get(&number)?.tried(recipient);
+        let delay = job.bulk.retry.delay(before + 1, elapsed, job.deadline, retry::random());
         delay.and_then(|delay| Instant::now().checked_add(delay))
     }
 

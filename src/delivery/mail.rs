@@ -65,7 +65,10 @@ pub struct About {
 /// How far a recipient is.
 #[derive(Default)]
 struct RecipientProgress {
+    /// The transactions it was part of, or would have been.
     attempts: u32,
+    /// Those that came to something: a server that had no room for it in a transaction says nothing of it.
+    concluded: u32,
     /// What the last attempt came to.
     last: Option<(Conclusion, Option<Arc<str>>, Duration)>,
     /// That is final.
@@ -218,10 +221,10 @@ impl Mail {
         }
     }
 
-    /// How many attempts there were for `recipient`, and how long the message has been here.
+    /// How many attempts for `recipient` came to something, and how long the message has been here.
     pub fn tried(&self, recipient: usize) -> (u32, Duration) {
-        let attempts = self.progress.get(recipient).map_or(0, |progress| progress.attempts);
-        (attempts, self.about.started.elapsed())
+        let concluded = self.progress.get(recipient).map_or(0, |progress| progress.concluded);
+        (concluded, self.about.started.elapsed())
     }
 
     /// What an attempt came to for `recipient`. Once it is `settled`, that stands.
@@ -235,6 +238,7 @@ impl Mail {
         let elapsed = self.about.started.elapsed();
         if let Some(progress) = self.progress.get_mut(recipient).filter(|progress| !progress.settled) {
             progress.last = Some((conclusion, server, elapsed));
+            progress.concluded += 1;
             progress.settled = settled;
         }
     }

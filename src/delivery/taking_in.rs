@@ -138,8 +138,7 @@ impl Worker<'_> {
     /// What waits to be tried again has no time left.
     fn give_up_waiting(&mut self) {
         while let Some(batch) = self.queue.pop_later() {
-            let error = LocalError::input(Kind::Stopped, "stopped by a signal before it was tried again");
-            self.conclude_all(&batch, &Conclusion::LocalError(error), None);
+            self.leave(&batch);
         }
     }
 

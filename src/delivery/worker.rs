@@ -345,17 +345,18 @@ impl<'a> Worker<'a> {
     }
 
     /// A signal has come before the message of `batch` was sent.
-    fn leave(&mut self, batch: &Batch) {
+    pub(super) fn leave(&mut self, batch: &Batch) {
         let Some(mail) = self.mails.get(&batch.mail) else { return };
-        let again = batch.recipients.iter().any(|&i| mail.tried(i).0 > 1);
-        let is_whole = batch.recipients.len() == mail.envelope.recipients.len();
-        let error = match (again, is_whole) {
-            (true, _) => LocalError::input(Kind::Stopped, "stopped by a signal before it was tried again"),
-            // Others may have it: whoever repeats it has to know who does not.
-            (false, false) => LocalError::input(Kind::Stopped, STOPPED),
-            (false, true) => self.run.not_begun(mail.name()),
-        };
-        self.conclude_all(batch, &Conclusion::LocalError(error), None);
+        let (tried, untried): (Vec<usize>, _) = batch.recipients.iter().partition(|&&i| mail.tried(i).0 > 0);
+        let is_whole = untried.len() == mail.envelope.recipients.len();
+        let again = LocalError::input(Kind::Stopped, "stopped by a signal before it was tried again");
+        // Others may have it: whoever repeats it has to know who does not.
+        let some = || LocalError::input(Kind::Stopped, STOPPED);
+        let first = if is_whole { self.run.not_begun(mail.name()) } else { some() };
+        for (recipients, error) in [(tried, again), (untried, first)] {
+            let part = Batch { mail: batch.mail, recipients };
+            self.conclude_all(&part, &Conclusion::LocalError(error), None);
+        }
     }
 
     /// The run is over before the message of `batch`, which the server may wait for, was sent.
