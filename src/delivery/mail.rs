@@ -42,6 +42,8 @@ pub struct Mail {
     pub deadline: Instant,
     /// Octets of the message were sent from its file, without being copied.
     pub from_file: bool,
+    /// A transaction of it was begun, and went on.
+    pub is_begun: bool,
     /// What is sent. A mail that waits has none, where that can be read again.
     letter: Option<Arc<Letter>>,
     input: Input,
@@ -154,6 +156,7 @@ impl Mail {
             envelope,
             deadline,
             from_file: false,
+            is_begun: false,
             letter: Some(letter),
             input,
             identity,

@@ -13,7 +13,7 @@ use super::intake::{Ahead, Input, Next, Place};
 use super::mail::{About, Letter, Mail};
 use super::queue::Batch;
 use super::worker::Worker;
-use super::{Conclusion, Measure, input, test_message};
+use super::{Measure, input, test_message};
 use crate::exit::Kind;
 use crate::local_error::LocalError;
 use crate::stop::Wait;

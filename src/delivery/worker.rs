@@ -172,11 +172,13 @@ impl<'a> Worker<'a> {
             self.collect();
         }
         self.set_grace(Duration::ZERO);
-        let is_over = self.run.is_over() && !self.run.stop.is_requested() && self.is_new(batch);
+        let Some(mail) = self.mails.get_mut(&batch.mail) else { return Ok(()) };
+        let is_over = self.run.is_over() && !self.run.stop.is_requested() && !mail.is_begun;
         if is_over || self.run.is_ledger_lost() {
             self.break_off(batch);
             return Ok(());
         }
+        mail.is_begun = true;
         match self.send(batch, id)? {
             DataReply::GoAhead | DataReply::Nothing => self.collect(),
             DataReply::Cancelled => {
@@ -331,12 +333,6 @@ impl<'a> Worker<'a> {
             }
         }
         false
-    }
-
-    /// Nothing of this batch's message has been sent yet.
-    fn is_new(&self, batch: &Batch) -> bool {
-        let tried = |&i: &usize| self.mails.get(&batch.mail).is_some_and(|mail| mail.tried(i).0 > 1);
-        self.count == batch.mail + 1 && !batch.recipients.iter().any(tried)
     }
 
     /// From now on a signal leaves what is on its way so much time.
