@@ -123,7 +123,10 @@ mod tests {
             (Conclusion::Outcome(Outcome::Unanswered(closing(Stage::Rcpt))), true),
             (Conclusion::Outcome(Outcome::Unanswered(closing(Stage::Delivery))), false),
             (local(Kind::Unreachable, Stage::Connect), true),
+            (Conclusion::Earlier, false),
             (local(Kind::Stopped, Stage::Connect), false),
+            (local(Kind::NotBegun, Stage::Connect), false),
+            (local(Kind::Bug, Stage::Connect), false),
             (local(Kind::InputOutput, Stage::Input), false),
             (local(Kind::NoInput, Stage::Input), false),
         ] {
