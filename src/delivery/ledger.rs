@@ -120,14 +120,20 @@ impl Ledger {
             if ledger.others.iter().any(|other| other.has(id)) {
                 return Ok(Taken::Busy);
             }
-            let delivered = &mut ledger.delivered;
-            let have: Vec<bool> = recipients.clone().map(|r| take(delivered, &id.key(r))).collect();
-            ledger.messages.insert(id.short());
-            ledger.asked.extend(recipients.clone().map(|r| id.key(r)));
+            let keys: Vec<[u8; 16]> = recipients.clone().map(|r| id.key(r)).collect();
+            // What can fail comes first: nothing that is remembered is used up by a message that is not sent.
+            let known = |key: &[u8; 16]| Some((*key, *ledger.delivered.get(key)?));
+            let mut known: Delivered = keys.iter().filter_map(known).collect();
+            let have: Vec<bool> = keys.iter().map(|key| take(&mut known, key)).collect();
             if have.contains(&false) {
                 let octets = recipients.map(str::len).sum();
-                ledger.begin(id, have.len(), octets)?;
+                ledger.begin(id, keys.len(), octets)?;
             }
+            for key in &keys {
+                take(&mut ledger.delivered, key);
+            }
+            ledger.messages.insert(id.short());
+            ledger.asked.extend(keys);
             Ok(Taken::InHand(have))
         })?;
         Ok(taken.unwrap_or(Taken::Busy))
@@ -480,6 +486,20 @@ mod tests {
         lost[middle..middle + 10].fill(0);
         fs::write(&journal, lost).unwrap();
         assert_eq!(take(&mut open(home.path()), "one\n", &["a", "b", "c"]), Some(vec![false, true, true]));
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_taken_in_hand_is_remembered_all_the_same() {
+        let home = tempfile::tempdir().unwrap();
+        killed(home.path(), "one\n", &["a"]);
+        let mut second = open(home.path());
+        assert_eq!(take(&mut second, "two\n", &[]), Some(vec![]));
+        let (ledger, away) = (home.path().join("ledger"), home.path().join("away"));
+        fs::rename(&ledger, &away).unwrap();
+        assert!(second.take(&id("one\n"), ["a", "b"].into_iter()).is_err());
+        fs::rename(&away, &ledger).unwrap();
+        assert_eq!(take(&mut second, "one\n", &["a", "b"]), Some(vec![true, false]));
+        assert_eq!(take(&mut second, "one\n", &["a", "b"]), Some(vec![false, false]), "once for each copy");
     }
 
     #[test]
