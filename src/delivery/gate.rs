@@ -1,6 +1,13 @@
 //! The gate: what a session has settled becomes final here, or goes back into the queue.
 //!
-//! Whatever hangs on an outcome hangs on [`Worker::conclude`]: further attempts, `--fail-fast`, the report.
+//! | way in | for |
+//! | --- | --- |
+//! | [`Worker::conclude`] | what an attempt came to: there is another one, or it goes on to `settle` |
+//! | [`Worker::cancel`] | all or nothing, and somebody was refused for good: `settle` for each, without another attempt |
+//! | [`Worker::tell`] | a message that could not be taken in: it has no recipients yet that could be settled |
+//!
+//! What hangs on an outcome that is final is in two places. `settle`: the ledger, the queue, the order of the
+//! records, the end of the mail. `tell`, to which every record comes: `--fail-fast`, the end of the ledger, the report.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -78,7 +85,6 @@ impl Worker<'_> {
             let recipients = accepted.copied().collect();
             return self.conclude_all(&Batch { mail: batch.mail, recipients }, &deciding, server);
         }
-        self.queue.withdraw(batch.mail);
         for &recipient in &batch.recipients {
             let own = refusals.iter().find(|(refused, _)| *refused == recipient);
             let conclusion = own.map_or_else(|| deciding.clone(), |(_, own)| own.clone());
@@ -130,6 +136,7 @@ impl Worker<'_> {
             self.run.lose_ledger();
         }
         mail.record_attempt(recipient, what, server, true);
+        self.queue.withdraw(number, recipient);
         while let Some(record) = self.mails.get_mut(&number).and_then(|mail| mail.next_record()) {
             self.tell(record);
         }
@@ -185,4 +192,66 @@ fn no_room_for_all(reply: Reply) -> Outcome {
     }
     let text = format!("all or nothing: the server accepts no more recipients in a transaction: {reply}");
     Outcome::Unsuited(Reply::new(452, EnhancedCode::new(4, 5, 3), &text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::{Listener, Listeners, Reporter, Run};
+    use super::*;
+    use crate::cli::{self, Sources};
+    use crate::job::Job;
+    use crate::stop::Stop;
+
+    #[derive(Default)]
+    struct Heard(Vec<Record>);
+
+    impl Reporter for Heard {
+        fn record(&mut self, record: Record) -> bool {
+            self.0.push(record);
+            true
+        }
+        fn warning(&mut self, _: &str) {}
+        fn listener(&self, _: &str) -> Listener {
+            Box::new(|_| {})
+        }
+        fn listeners(&self) -> Listeners {
+            Arc::new(|_| Box::new(|_| {}))
+        }
+        fn measure(&mut self, _: Measure) {}
+    }
+
+    /// The job of sending a message to three recipients, again and again.
+    fn job(home: &std::path::Path, stop: &Stop) -> Job {
+        let file = home.join("one.eml");
+        fs::write(&file, "Subject: one\n\none\n").unwrap();
+        let words = "lmtp-send --sink inbox --retry 9 -f me@x.example -t a@x.example,b@x.example,c@x.example";
+        let words = words.split(' ').map(Into::into).chain([file.into()]);
+        let Ok(args) = cli::parse(&words.collect::<Vec<_>>(), &Sources::default()) else { panic!() };
+        Job::new(&args, Instant::now(), stop).unwrap()
+    }
+
+    #[test]
+    fn nobody_whose_outcome_is_final_is_sent_to() {
+        let (home, stop) = (tempfile::tempdir().unwrap(), Arc::new(Stop::uncaught(75)));
+        let job = job(home.path(), &stop);
+        let run = Run::new(&job, &stop).unwrap();
+        let mut heard = Heard::default();
+        let mut worker = Worker::new(&run, &mut heard);
+        let batch = worker.next_batch().unwrap();
+        let unreachable = LocalError::new(Kind::Unreachable, Stage::Connect, "nobody there");
+        let unreachable = Conclusion::LocalError(unreachable);
+        worker.conclude(batch.mail, 1, unreachable.clone(), None);
+        assert!(worker.queue.next_due().is_some(), "it is to be tried again");
+        run.end_early();
+        worker.conclude(batch.mail, 1, unreachable.clone(), None);
+        assert_eq!(worker.queue.next_due(), None, "that is final");
+        let unsettled = worker.unsettled(batch.clone()).unwrap();
+        assert_eq!(unsettled.recipients, [0, 2]);
+        worker.conclude_all(&batch, &unreachable, None);
+        assert_eq!(worker.unsettled(batch), None);
+        drop(worker);
+        assert_eq!(heard.0.len(), 3);
+    }
 }

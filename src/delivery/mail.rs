@@ -246,6 +246,11 @@ impl Mail {
         }
     }
 
+    /// Whether what has become of `recipient` is final.
+    pub fn is_settled(&self, recipient: usize) -> bool {
+        self.progress.get(recipient).is_some_and(|progress| progress.settled)
+    }
+
     /// What the last attempt came to for `recipient`.
     pub fn last(&self, recipient: usize) -> Option<&Conclusion> {
         self.progress.get(recipient)?.last.as_ref().map(|(conclusion, _, _)| conclusion)

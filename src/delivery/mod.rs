@@ -170,16 +170,7 @@ struct Run<'a> {
 /// What kept the run from beginning.
 pub fn run(job: &Job, stop: &Arc<Stop>, reporter: &mut dyn Reporter) -> Result<Memory, LocalError> {
     job.warnings.iter().for_each(|text| reporter.warning(text));
-    let run = Run {
-        job,
-        stop,
-        intake: Mutex::new(Intake::new(job)),
-        intake_waits: AtomicBool::new(false),
-        memory: Memory::open(job)?,
-        report_lost: AtomicBool::new(false),
-        ledger_lost: AtomicBool::new(false),
-        ended: AtomicBool::new(false),
-    };
+    let run = Run::new(job, stop)?;
     if job.bulk.is_measured()
         && let Some(messages) = run.expected()
     {
@@ -196,7 +187,20 @@ pub fn run(job: &Job, stop: &Arc<Stop>, reporter: &mut dyn Reporter) -> Result<M
     Ok(run.memory)
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(job: &'a Job, stop: &'a Arc<Stop>) -> Result<Self, LocalError> {
+        Ok(Self {
+            job,
+            stop,
+            intake: Mutex::new(Intake::new(job)),
+            intake_waits: AtomicBool::new(false),
+            memory: Memory::open(job)?,
+            report_lost: AtomicBool::new(false),
+            ledger_lost: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        })
+    }
+
     /// What is to be done next, if finding it takes no more than is `allowed`.
     fn next_input(&self, allowed: Ahead) -> Next {
         // While one worker waits for somebody with the intake in its hands, the others have to make way as well.

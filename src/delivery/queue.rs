@@ -49,8 +49,9 @@ impl Queue {
     pub fn push_later(&mut self, mail: usize, recipient: usize, at: Instant) {
         let at = self.later.keys().find(|(_, other)| *other == mail).map_or(at, |(at, _)| *at);
         let recipients = self.later.entry((at, mail)).or_default();
-        let place = recipients.partition_point(|other| *other < recipient);
-        recipients.insert(place, recipient);
+        if let Err(place) = recipients.binary_search(&recipient) {
+            recipients.insert(place, recipient);
+        }
     }
 
     /// The next transaction that may be sent at `now`.
@@ -82,10 +83,18 @@ impl Queue {
         self.later.len() >= MANY
     }
 
-    /// The recipients of a message that wait for their time wait no longer.
-    pub fn withdraw(&mut self, mail: usize) {
-        let key = self.later.keys().find(|(_, other)| *other == mail).copied();
-        key.and_then(|key| self.later.remove(&key));
+    /// A recipient that waits for its time waits no longer.
+    pub fn withdraw(&mut self, mail: usize, recipient: usize) {
+        let Some((key, recipients)) = self.later.iter_mut().find(|((_, other), _)| *other == mail) else {
+            return;
+        };
+        let key = *key;
+        if let Ok(place) = recipients.binary_search(&recipient) {
+            recipients.remove(place);
+        }
+        if recipients.is_empty() {
+            self.later.remove(&key);
+        }
     }
 }
 
@@ -117,7 +126,9 @@ mod tests {
         queue.push_later(2, 0, at(3));
         queue.push_later(1, 2, at(9));
         queue.push_later(3, 0, at(4));
-        queue.withdraw(3);
+        queue.push_later(1, 3, at(4));
+        queue.push_later(1, 2, at(4));
+        [(1, 3), (3, 0), (3, 1), (4, 0)].iter().for_each(|(mail, i)| queue.withdraw(*mail, *i));
         assert!(queue.is_empty());
         assert_eq!(queue.pop(|| at(2)), None);
         assert_eq!(queue.next_due(), Some(at(3)));

@@ -100,6 +100,7 @@ impl<'a> Worker<'a> {
     }
 
     fn deliver(&mut self, batch: Batch) {
+        let Some(batch) = self.unsettled(batch) else { return };
         if self.run.stop.is_requested() {
             return self.leave(&batch);
         }
@@ -115,6 +116,13 @@ impl<'a> Worker<'a> {
         {
             self.connection_lost();
         }
+    }
+
+    /// Those of `batch` whose outcome is not final; `None`: nobody. It may have become so while they waited.
+    pub(super) fn unsettled(&self, mut batch: Batch) -> Option<Batch> {
+        let mail = self.mails.get(&batch.mail)?;
+        batch.recipients.retain(|&recipient| !mail.is_settled(recipient));
+        (!batch.recipients.is_empty()).then_some(batch)
     }
 
     /// A mail that was to be told is not sent where it could not be, and one that has rested is read again.
