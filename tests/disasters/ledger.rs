@@ -121,7 +121,7 @@ fn kill_servers(
 ) {
     let process = format!("/proc/{}", running.id());
     while Path::new(&process).exists() && killed.len() < most {
-        thread::sleep(Duration::from_millis(10 + next(state) % 100));
+        thread::sleep(Duration::from_millis(5 + next(state) % 40));
         for process in in_session(&server.log()) {
             if !killed.contains(&process)
                 && kill_process(Pid::from_raw(process).unwrap(), Signal::KILL).is_ok()
