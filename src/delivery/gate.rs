@@ -254,4 +254,25 @@ mod tests {
         drop(worker);
         assert_eq!(heard.0.len(), 3);
     }
+
+    #[test]
+    fn only_who_was_tried_is_told_that_another_attempt_was_due() {
+        let (home, stop) = (tempfile::tempdir().unwrap(), Arc::new(Stop::uncaught(75)));
+        let job = job(home.path(), &stop);
+        let run = Run::new(&job, &stop).unwrap();
+        let mut heard = Heard::default();
+        let mut worker = Worker::new(&run, &mut heard);
+        let batch = worker.next_batch().unwrap();
+        let mail = worker.mails.get_mut(&batch.mail).unwrap();
+        // The server had no room for the first in two transactions.
+        [0, 0, 1].iter().for_each(|&recipient| mail.attempt(recipient));
+        let unreachable = LocalError::new(Kind::Unreachable, Stage::Connect, "nobody there");
+        worker.conclude(batch.mail, 1, Conclusion::LocalError(unreachable), None);
+        run.end_early();
+        worker.leave(&batch);
+        drop(worker);
+        let texts: Vec<String> = heard.0.iter().map(|record| format!("{:?}", record.conclusion)).collect();
+        let again: Vec<bool> = texts.iter().map(|text| text.contains("before it was tried again")).collect();
+        assert_eq!(again, [false, true, false], "{texts:?}");
+    }
 }
