@@ -313,7 +313,7 @@ impl Protocol {
     pub(super) fn contradiction(&self, files: bool, recipients: bool) -> Option<Contradiction> {
         let kind = ErrorKind::ArgumentConflict;
         if self.transaction.test.is_some() && (files || self.is_query()) {
-            let why = "--test sends its own message: it cannot be combined with FILE, --mbox, --files-from or a query";
+            let why = "--test sends its own message, with a subject as --test=SUBJECT: it cannot be combined with FILE, --mbox, --files-from or a query";
             return Some(Contradiction { kind, options: &["test"], why });
         }
         if self.is_query() && (files || (recipients && !self.query.probe)) {

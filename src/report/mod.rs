@@ -155,6 +155,9 @@ impl Report {
             lines.extend(
                 unrecorded.map(|why| warning(&format!("{why}; a repeated run may send second copies"))),
             );
+            if self.log.as_ref().is_some_and(Log::is_missing) && is_warned(&self.terms.output) {
+                lines.push(warning(&format!("--syslog: no log daemon takes messages at {}", syslog::SOCKET)));
+            }
             lines.extend(to_go_on);
         }
         let until = self.until.max(Instant::now() + GRACE);

@@ -13,7 +13,7 @@ use crate::cli::Facility;
 use crate::exit::Class;
 
 /// Where the daemon listens.
-const SOCKET: &str = "/dev/log";
+pub const SOCKET: &str = "/dev/log";
 /// How long a daemon that takes nothing is waited for.
 const DAEMON_WAIT: Duration = Duration::from_secs(1);
 /// The most of a line, in octets: daemons cut lines of some thousands.
@@ -34,6 +34,11 @@ impl Log {
     /// The log of this system.
     pub fn open(facility: Facility) -> Self {
         Self { facility, daemon: Daemon::at(Path::new(SOCKET)).ok() }
+    }
+
+    /// Whether nobody listens, or no longer.
+    pub fn is_missing(&self) -> bool {
+        self.daemon.is_none()
     }
 
     /// Tells the daemon, if it listens, that an outcome of `class` is `text`.

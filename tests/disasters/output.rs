@@ -315,5 +315,12 @@ fn outcomes_go_to_the_log_of_the_system_and_no_log_is_no_failure() {
     let logged = Logged { home, log: UnixDatagram::unbound().unwrap(), options };
     run(&logged, delivers, "--syslog").exits(0);
     std::fs::remove_file(logged.home.path().join("log")).unwrap();
-    run(&logged, delivers, "--syslog").exits(0);
+    assert_eq!(run(&logged, delivers, "--syslog").exits(0).stderr, "");
+    let ran = run(&logged, delivers, "--syslog -v");
+    assert_eq!(ran.code(), 0);
+    assert!(
+        ran.stderr.contains("\nwarning: --syslog: no log daemon takes messages at /dev/log"),
+        "{}",
+        ran.stderr
+    );
 }
