@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use super::settings::{SCHEMA, ValueForm};
 
 /// What users of swaks, msmtp, sendmail, curl and others type, and what they are to type here.
-const ELSEWHERE: [(&[&str], &str); 35] = [
+const ELSEWHERE: [(&[&str], &str); 36] = [
     (&["tlso", "tls-optional", "tlsos"], "TLS where it is offered is --tls opportunistic"),
     (
         &["connect-timeout", "timeout-connect", "max-time"],
@@ -76,6 +76,7 @@ const ELSEWHERE: [(&[&str], &str); 35] = [
         "the source address is given with --bind ADDR",
     ),
     (&["tls-on-connect", "tlsc", "smtps", "ssl", "lmtps"], "TLS from the first octet is --tls implicit"),
+    (&["version"], "the version is printed with -V"),
     (&["starttls", "tls-starttls", "ssl-reqd"], "STARTTLS is --tls starttls"),
     (
         &["insecure", "no-check-certificate", "tls-certcheck", "no-verify"],
@@ -145,6 +146,7 @@ mod tests {
             ("-ehlo", "--lhlo NAME"),
             ("-host", "--host"),
             ("-quiet", "--quiet"),
+            ("-version", "with -V"),
         ] {
             let found = one_dash(OsStr::new(word)).unwrap_or_default();
             assert!(found.contains(tip), "{word}: {found}");

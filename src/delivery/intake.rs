@@ -206,6 +206,12 @@ impl Intake {
         next
     }
 
+    /// Nothing more is sent: what is left is given out at once, to be told of.
+    pub fn hurry(&mut self) {
+        self.pause = None;
+        self.due = None;
+    }
+
     /// Whether it is known that nothing is left.
     fn is_over(&self) -> bool {
         let again = self.current.as_ref().is_some_and(|input| input.copy < self.repeat);

@@ -208,6 +208,9 @@ impl<'a> Run<'a> {
             return Next::Needs(Ahead::Wait);
         }
         let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_over() {
+            intake.hurry();
+        }
         self.intake_waits.store(allowed == Ahead::Wait, Ordering::Relaxed);
         let now = Instant::now();
         let deadline = now.checked_add(self.job.deadline).unwrap_or(now);

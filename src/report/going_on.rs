@@ -23,8 +23,8 @@ pub struct Left {
     first: Option<(u64, Arc<str>)>,
     /// The last message of which anything has become.
     last_begun: Option<u64>,
-    /// The last message with anybody who is not left.
-    last_done: Option<u64>,
+    /// The last message with anybody who is not left, and its name.
+    last_done: Option<(u64, Arc<str>)>,
 }
 
 struct FirstNotBegun {
@@ -38,7 +38,9 @@ impl Left {
     pub fn takes(&mut self, record: &Record, judgement: Judgement) -> bool {
         let (number, name) = (record.number, &record.message);
         if !judgement.again {
-            self.last_done = self.last_done.max(Some(number));
+            if self.last_done.as_ref().is_none_or(|(last, _)| *last < number) {
+                self.last_done = Some((number, Arc::clone(name)));
+            }
         } else if self.first.as_ref().is_none_or(|(first, _)| number < *first) {
             self.first = Some((number, Arc::clone(name)));
         }
@@ -75,7 +77,9 @@ impl Left {
         if has_ledger {
             return Some(with_ledger());
         }
-        let what = if self.last_done < Some(*number) {
+        // A copy of a message has the same name as the next one.
+        let is_tail = self.last_done.as_ref().is_none_or(|(last, done)| last < number && done != name);
+        let what = if is_tail {
             format!("send the messages from {} on", printable(name.as_bytes()))
         } else {
             "send what --report calls deferred or uncertain".to_owned()
@@ -132,9 +136,8 @@ mod tests {
             (&[2], &[1], &[1], "1 message not begun, m2", "calls deferred"),
         ] {
             let mut left = Left::default();
-            let error = |kind| Conclusion::LocalError(LocalError::input(kind, "stopped"));
-            let all = not_begun.iter().map(|number| (*number, error(Kind::NotBegun)));
-            let all = all.chain(deferred.iter().map(|number| (*number, error(Kind::Lost))));
+            let all = not_begun.iter().map(|number| (*number, error_of(Kind::NotBegun)));
+            let all = all.chain(deferred.iter().map(|number| (*number, error_of(Kind::Lost))));
             for (number, conclusion) in all.chain(done.iter().map(|number| (*number, Conclusion::Earlier))) {
                 let record = record(number, conclusion);
                 let judgement = record.conclusion.judge(&policy);
@@ -146,6 +149,16 @@ mod tests {
             assert!(words.contains(to_go_on), "{words}");
         }
         assert_eq!(Left::default().to_go_on(true), None);
+        let mut copies = Left::default();
+        for (number, conclusion) in [(0, Conclusion::Earlier), (1, error_of(Kind::NotBegun))] {
+            let record = Record { message: "same".into(), ..record(number, conclusion) };
+            copies.takes(&record, record.conclusion.judge(&policy));
+        }
+        assert!(copies.to_go_on(false).unwrap().contains("calls deferred"), "one of them is done");
+    }
+
+    fn error_of(kind: Kind) -> Conclusion {
+        Conclusion::LocalError(LocalError::input(kind, "stopped"))
     }
 
     fn record(number: u64, conclusion: Conclusion) -> Record {

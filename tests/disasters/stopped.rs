@@ -205,6 +205,20 @@ fn told_to_stop_when_all_are_begun_and_one_is_left() {
 }
 
 #[test]
+fn told_to_stop_between_messages_at_a_slow_rate() {
+    // Those that are not sent are not waited for, one after the other.
+    let home = tempfile::tempdir().unwrap();
+    let files = files(home.path(), 20);
+    let client = Client::new().typed(ONE).typed("--rate 1").arg("--sink", &home.path().join("sink"));
+    let running = client.args(&files).start();
+    std::thread::sleep(Duration::from_millis(1_300));
+    running.signal(Signal::TERM);
+    let ran = running.wait().exits(75).within(6.0);
+    let [delivered, deferred, uncertain] = counts(&ran);
+    assert!((1..4).contains(&delivered) && delivered + deferred == 20 && uncertain == 0, "{}", ran.stderr);
+}
+
+#[test]
 fn told_to_stop_when_the_reply_to_the_only_message_is_due() {
     let (halt, halted) = halt();
     let server = Server::unix(move |peer| {

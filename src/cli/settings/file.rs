@@ -10,6 +10,7 @@ use std::sync::Arc;
 use lmtp_send::io_error;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -119,8 +120,10 @@ fn contents(path: &Path) -> io::Result<String> {
     let mut bounded = (&file).take(MAX_OCTETS + 1);
     loop {
         let mut readable = [PollFd::new(&file, PollFlags::IN)];
-        if poll(&mut readable, Some(&PIPE_WAIT))? == 0 {
-            return Err(io::Error::other("no program writes to it"));
+        match poll(&mut readable, Some(&PIPE_WAIT)) {
+            Ok(0) => return Err(io::Error::other("no program writes to it")),
+            Err(Errno::INTR) => return Err(io::Error::other("stopped by a signal before it came")),
+            ready => drop(ready?),
         }
         match bounded.read_to_end(&mut octets) {
             Ok(_) => break,
