@@ -39,15 +39,15 @@
 //! MAIL, RCPT and DATA, `message` sends what follows them, `replies` credits what comes back. `progress` has the
 //! states, `due` the queue of replies, `command` the lines, `link` the octets.
 
+mod buffered_transport;
 mod command;
 mod due;
 mod envelope;
-mod link;
 mod message;
 mod opening;
-mod progress;
 mod replies;
 mod request;
+mod transaction_state;
 
 use std::collections::VecDeque;
 
@@ -58,9 +58,9 @@ use super::{
     Cause, Content, EnhancedCode, Extensions, Misuse, Moved, Reply, Secret, SessionError, Settled, Stage,
     Stretch, TransactionId, Transport,
 };
+use buffered_transport::BufferedTransport;
 use due::{Due, Owed};
-use link::BufferedTransport;
-use progress::{Phase, TransactionState};
+use transaction_state::{Phase, TransactionState};
 
 pub use request::{Body, DataReply, Transaction, Verb};
 

@@ -4,7 +4,9 @@ use super::super::wire::Form;
 use super::super::{
     Cause, EnhancedCode, Outcome, Reply, SessionError, Settlement, Stage, TransactionId, Transport,
 };
-use super::progress::{MailReply, Phase, Precondition, Recipient, Standing, TransactionState, Transfer};
+use super::transaction_state::{
+    MailReply, Phase, Precondition, Recipient, Standing, TransactionState, Transfer,
+};
 use super::{Body, DataReply, Due, Observer, Session, Transaction, command};
 
 /// The octets of a message that goes by BDAT in the group of its envelope: so many are handed over at once, and

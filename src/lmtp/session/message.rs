@@ -6,7 +6,7 @@ use super::super::content::Content;
 use super::super::wire::{Encoder, Form};
 use super::super::{Cause, SessionError, Stage, TransactionId, Transport};
 use super::envelope::GROUP;
-use super::progress::{Phase, TransactionState, Transfer};
+use super::transaction_state::{Phase, TransactionState, Transfer};
 use super::{Due, Event, Observer, Session, command};
 use crate::io_error::words;
 

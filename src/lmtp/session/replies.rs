@@ -6,7 +6,7 @@ use super::super::{
     Cause, EnhancedCode, Outcome, Reply, SessionError, Settled, Settlement, Stage, TransactionId, Transport,
 };
 use super::due::Realigned;
-use super::progress::{MailReply, Phase, Precondition, Recipient, Standing, TransactionState};
+use super::transaction_state::{MailReply, Phase, Precondition, Recipient, Standing, TransactionState};
 use super::{Due, Observer, Session};
 
 /// To MAIL with TRANSID: a checkpoint to go on from (RFC 1845 §5).
