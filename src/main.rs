@@ -81,15 +81,7 @@ fn run(args: &Args, stop: &Arc<Stop>, uncaught: Option<io::Error>) -> u8 {
 }
 
 fn terms(args: &Args, began: Instant, stop: &Arc<Stop>) -> Terms {
-    let deadline = job::deadline(&args.usual);
-    Terms {
-        policy: job::policy(&args.usual),
-        output: job::output(args),
-        deadline,
-        begin_by: began.checked_add(deadline).unwrap_or(began),
-        stop: Arc::clone(stop),
-        progress: None,
-    }
+    Terms::new(job::policy(&args.usual), job::output(args), job::deadline(&args.usual), began, stop)
 }
 
 /// Nothing was begun: the exit code.
@@ -151,14 +143,7 @@ fn misconfigured(argv: &[OsString], style: ExitStyle, text: &str, stop: &Arc<Sto
         Err(_) => {
             let policy = Policy { style, ..typed_policy(argv) };
             let output = Output { syslog: log_of(argv), ..Output::default() };
-            let terms = Terms {
-                policy,
-                output,
-                deadline: job::DEADLINE,
-                begin_by: began + job::DEADLINE,
-                stop: Arc::clone(stop),
-                progress: None,
-            };
+            let terms = Terms::new(policy, output, job::DEADLINE, began, stop);
             report::never_begun(terms, &error, &["-".into()], "", &[])
         }
     }

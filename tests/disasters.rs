@@ -27,13 +27,31 @@ mod waiting;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use crate::scripted::{Client, Heard, Peer, Played, Server, holds_final_dot};
+use crate::scripted::{Client, Halted, Heard, Peer, Played, Server, halt, holds_final_dot};
 
 /// Options of a run for two recipients that is reported in JSON.
 const TWO: &str = "--report json -f me@example.net -t a@example.net -t b@example.net";
 /// Options of a run for one recipient that is reported in JSON.
 const ONE: &str = "--report json -f me@example.net -t a@example.net";
+
+/// A server that has taken the first message and the commands for the second, and waits for the test. Then, `later`, it
+/// answers with `replies` and says nothing more.
+fn holds_the_second(later: Duration, replies: &'static [&str]) -> (Server, Halted) {
+    let (halt, halted) = halt();
+    let server = Server::unix(move |peer| {
+        peer.session(&["PIPELINING"])?;
+        peer.envelope(1)?;
+        peer.message()?;
+        peer.flight(&["MAIL FROM:<me@example.net>", "RCPT TO:<a@example.net>", "DATA"])?;
+        halt.wait(peer)?;
+        std::thread::sleep(later);
+        peer.say_all(replies)?;
+        peer.silence()
+    });
+    (server, halted)
+}
 
 /// How far a session for two recipients gets before the disaster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

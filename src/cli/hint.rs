@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use super::settings::{SCHEMA, ValueForm};
 
 /// What users of swaks, msmtp, sendmail, curl and others type, and what they are to type here.
-const ELSEWHERE: [(&[&str], &str); 36] = [
+const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["tlso", "tls-optional", "tlsos"], "TLS where it is offered is --tls opportunistic"),
     (
         &["connect-timeout", "timeout-connect", "max-time"],

@@ -232,46 +232,50 @@ mod tests {
         Job::new(&args, Instant::now(), stop).unwrap()
     }
 
-    #[test]
-    fn nobody_whose_outcome_is_final_is_sent_to() {
+    /// Does `work` with a worker that has one batch for all three; what it tells.
+    fn heard(work: impl FnOnce(&Run<'_>, &mut Worker<'_>, Batch)) -> Vec<Record> {
         let (home, stop) = (tempfile::tempdir().unwrap(), Arc::new(Stop::uncaught(75)));
         let job = job(home.path(), &stop);
         let run = Run::new(&job, &stop).unwrap();
         let mut heard = Heard::default();
         let mut worker = Worker::new(&run, &mut heard);
         let batch = worker.next_batch().unwrap();
-        let unreachable = LocalError::new(Kind::Unreachable, Stage::Connect, "nobody there");
-        let unreachable = Conclusion::LocalError(unreachable);
-        worker.conclude(batch.mail, 1, unreachable.clone(), None);
-        assert!(worker.queue.next_due().is_some(), "it is to be tried again");
-        run.end_early();
-        worker.conclude(batch.mail, 1, unreachable.clone(), None);
-        assert_eq!(worker.queue.next_due(), None, "that is final");
-        let unsettled = worker.unsettled(batch.clone()).unwrap();
-        assert_eq!(unsettled.recipients, [0, 2]);
-        worker.conclude_all(&batch, &unreachable, None);
-        assert_eq!(worker.unsettled(batch), None);
+        work(&run, &mut worker, batch);
         drop(worker);
-        assert_eq!(heard.0.len(), 3);
+        heard.0
+    }
+
+    fn unreachable() -> Conclusion {
+        Conclusion::LocalError(LocalError::new(Kind::Unreachable, Stage::Connect, "nobody there"))
+    }
+
+    #[test]
+    fn nobody_whose_outcome_is_final_is_sent_to() {
+        let heard = heard(|run, worker, batch| {
+            worker.conclude(batch.mail, 1, unreachable(), None);
+            assert!(worker.queue.next_due().is_some(), "it is to be tried again");
+            run.end_early();
+            worker.conclude(batch.mail, 1, unreachable(), None);
+            assert_eq!(worker.queue.next_due(), None, "that is final");
+            let unsettled = worker.unsettled(batch.clone()).unwrap();
+            assert_eq!(unsettled.recipients, [0, 2]);
+            worker.conclude_all(&batch, &unreachable(), None);
+            assert_eq!(worker.unsettled(batch), None);
+        });
+        assert_eq!(heard.len(), 3);
     }
 
     #[test]
     fn only_who_was_tried_is_told_that_another_attempt_was_due() {
-        let (home, stop) = (tempfile::tempdir().unwrap(), Arc::new(Stop::uncaught(75)));
-        let job = job(home.path(), &stop);
-        let run = Run::new(&job, &stop).unwrap();
-        let mut heard = Heard::default();
-        let mut worker = Worker::new(&run, &mut heard);
-        let batch = worker.next_batch().unwrap();
-        let mail = worker.mails.get_mut(&batch.mail).unwrap();
-        // The server had no room for the first in two transactions.
-        [0, 0, 1].iter().for_each(|&recipient| mail.attempt(recipient));
-        let unreachable = LocalError::new(Kind::Unreachable, Stage::Connect, "nobody there");
-        worker.conclude(batch.mail, 1, Conclusion::LocalError(unreachable), None);
-        run.end_early();
-        worker.leave(&batch);
-        drop(worker);
-        let texts: Vec<String> = heard.0.iter().map(|record| format!("{:?}", record.conclusion)).collect();
+        let heard = heard(|run, worker, batch| {
+            let mail = worker.mails.get_mut(&batch.mail).unwrap();
+            // The server had no room for the first in two transactions.
+            [0, 0, 1].iter().for_each(|&recipient| mail.attempt(recipient));
+            worker.conclude(batch.mail, 1, unreachable(), None);
+            run.end_early();
+            worker.leave(&batch);
+        });
+        let texts: Vec<String> = heard.iter().map(|record| format!("{:?}", record.conclusion)).collect();
         let again: Vec<bool> = texts.iter().map(|text| text.contains("before it was tried again")).collect();
         assert_eq!(again, [false, true, false], "{texts:?}");
     }

@@ -36,8 +36,8 @@
 //!   was sent by DATA is its first recipient's: every server sends one at least.
 //!
 //! The rooms: `request` is what is asked of a session, `opening` is before the first transaction, `envelope` says
-//! MAIL, RCPT and DATA, `message` sends what follows them, `replies` credits what comes back. `progress` has the
-//! states, `due` the queue of replies, `command` the lines, `link` the octets.
+//! MAIL, RCPT and DATA, `message` sends what follows them, `replies` credits what comes back. `transaction_state` has the
+//! states, `due` the queue of replies, `command` the lines, `buffered_transport` the octets.
 
 mod buffered_transport;
 mod command;

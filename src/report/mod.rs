@@ -63,6 +63,12 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// For a run that began then, without anybody who sees what takes long.
+    pub fn new(policy: Policy, output: Output, deadline: Duration, began: Instant, stop: &Arc<Stop>) -> Self {
+        let begin_by = began.checked_add(deadline).unwrap_or(began);
+        Self { policy, output, deadline, begin_by, stop: Arc::clone(stop), progress: None }
+    }
+
     /// From now on, whoever sits at the terminal sees what takes long.
     pub fn watch(&mut self) {
         if !self.output.quiet && io::stderr().is_terminal() {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
-use super::{ONE, TWO};
+use super::{ONE, TWO, holds_the_second};
 use crate::scripted::{Client, Running, Server, halt};
 use crate::servers::dovecot::Dovecot;
 
@@ -267,16 +267,8 @@ fn ledger_lost_in_the_middle_of_a_run() {
     let home = tempfile::tempdir().unwrap();
     let names = ["one", "two", "three"].map(|name| home.path().join(name));
     names.iter().for_each(|path| fs::write(path, format!("Subject: {}\n\nx\n", path.display())).unwrap());
-    let (halt, halted) = halt();
-    let server = Server::unix(move |peer| {
-        peer.session(&["PIPELINING"])?;
-        peer.envelope(1)?;
-        peer.message()?;
-        peer.flight(&["MAIL FROM:<me@example.net>", "RCPT TO:<a@example.net>", "DATA"])?;
-        halt.wait(peer)?;
-        peer.say_all(&["250 delivered", "250 ok", "250 ok", "354 go on"])?;
-        peer.silence()
-    });
+    let replies = &["250 delivered", "250 ok", "250 ok", "354 go on"];
+    let (server, halted) = holds_the_second(Duration::ZERO, replies);
     let ledger = home.path().join("ledger");
     let running = Client::to(&server).typed(ONE).arg("--ledger", &ledger).args(&names).start();
     halted.reached();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::many::files;
-use super::{ONE, TWO, large_message};
+use super::{ONE, TWO, holds_the_second, large_message};
 use crate::scripted::{Client, Halted, PATIENCE, Ran, Running, Server, halt, holds_final_dot};
 
 /// How often each outcome is in the report.
@@ -18,20 +18,9 @@ fn counts(ran: &Ran) -> [usize; 3] {
         .map(|outcome| report.iter().filter(|object| object["outcome"] == outcome).count())
 }
 
-/// A server that has taken the first message and the commands for the second, and waits for `word` before it answers
-/// with `replies`. The run, which has been told to stop by then.
+/// A server that [holds the second](holds_the_second) and answers with `replies` a while later. The run, which has been told to stop by then.
 fn stopped(client: impl FnOnce(&Server) -> Client, replies: &'static [&str]) -> (Server, Running) {
-    let (halt, halted) = halt();
-    let server = Server::unix(move |peer| {
-        peer.session(&["PIPELINING"])?;
-        peer.envelope(1)?;
-        peer.message()?;
-        peer.flight(&["MAIL FROM:<me@example.net>", "RCPT TO:<a@example.net>", "DATA"])?;
-        halt.wait(peer)?;
-        std::thread::sleep(Duration::from_millis(300));
-        peer.say_all(replies)?;
-        peer.silence()
-    });
+    let (server, halted) = holds_the_second(Duration::from_millis(300), replies);
     let running = signalled(client(&server), &halted, Signal::INT);
     (server, running)
 }
