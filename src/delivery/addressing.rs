@@ -1,5 +1,7 @@
 //! Who a message is from and for: from the job, and what that leaves open from the message's header.
 
+use std::borrow::Cow;
+
 use lmtp_send::envelope::{self, HeaderField};
 use lmtp_send::lmtp::{Address, ReversePath};
 use lmtp_send::message::{BadHeader, Message, Unreadable};
@@ -66,6 +68,19 @@ pub fn sender(job: &Job, fields: &[HeaderField<'_>], own: Own<'_>) -> Result<Rev
 /// What the header says cannot be understood.
 pub fn recipients(fields: &[HeaderField<'_>]) -> Result<Vec<Address>, LocalError> {
     envelope::recipients(fields).map_err(|e| LocalError::input(Kind::Message, e))
+}
+
+/// The recipients of one copy: `%n` in an address is its number.
+pub fn numbered(recipients: &[Address], copy: Option<u32>) -> Cow<'_, [Address]> {
+    let is_numbered = |address: &Address| address.as_str().contains("%n");
+    let Some(copy) = copy.filter(|_| recipients.iter().any(is_numbered)) else {
+        return Cow::Borrowed(recipients);
+    };
+    let number = |address: &Address| {
+        let text = address.as_str().replace("%n", &copy.to_string());
+        Address::parse(&text).unwrap_or_else(|_| address.clone())
+    };
+    Cow::Owned(recipients.iter().map(number).collect())
 }
 
 /// Nobody to send it to; `given`: and there are none from elsewhere.

@@ -1,5 +1,6 @@
 //! A message on its way: its envelope, and what has become of each recipient.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -127,18 +128,12 @@ impl Letter {
         Ok(Self { message, envelope, identity: None })
     }
 
-    /// The envelope of one copy: `%n` in a recipient is its number.
+    /// The envelope of one copy.
     fn envelope_of(&self, copy: Option<u32>) -> Arc<MailEnvelope> {
         let envelope = &self.envelope;
-        let is_numbered = |address: &Address| address.as_str().contains("%n");
-        let Some(copy) = copy.filter(|_| envelope.recipients.iter().any(is_numbered)) else {
+        let Cow::Owned(recipients) = addressing::numbered(&envelope.recipients, copy) else {
             return Arc::clone(envelope);
         };
-        let number = |address: &Address| {
-            let text = address.as_str().replace("%n", &copy.to_string());
-            Address::parse(&text).unwrap_or_else(|_| address.clone())
-        };
-        let recipients = envelope.recipients.iter().map(number).collect();
         let (reverse_path, message_id) = (envelope.reverse_path.clone(), envelope.message_id.clone());
         Arc::new(MailEnvelope { reverse_path, recipients, message_id })
     }

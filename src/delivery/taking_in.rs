@@ -13,7 +13,7 @@ use super::intake::{Ahead, Input, Next, Place};
 use super::mail::{About, Letter, Mail};
 use super::queue::Batch;
 use super::worker::Worker;
-use super::{Measure, input, test_message};
+use super::{Measure, addressing, input, test_message};
 use crate::exit::Kind;
 use crate::local_error::LocalError;
 use crate::stop::Wait;
@@ -166,7 +166,8 @@ impl Worker<'_> {
                 if error.kind != Kind::NotBegun {
                     self.measure(Measure::Message);
                 }
-                return about.everyone(&job.to, &error).into_iter().for_each(|record| self.tell(record));
+                let recipients = addressing::numbered(&job.to, input.copy);
+                return about.everyone(&recipients, &error).into_iter().for_each(|record| self.tell(record));
             }
         };
         self.measure(Measure::Message);
