@@ -47,8 +47,16 @@ impl Caller {
 
     /// Runs the program with nothing of this user's configuration; it has to succeed.
     fn run(&self, program: &str, args: &[&str], input: &str) {
-        let mut child = Command::new(program)
-            .args(args)
+        let mut child = self.command(program).args(args).spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{program} {args:?}: {output:?}");
+    }
+
+    /// The program as somebody else's who lives in this home, with pipes on its ends.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
             .current_dir(self.home.path(""))
             .env("HOME", self.home.path(""))
             .env("GIT_CONFIG_NOSYSTEM", "1")
@@ -61,12 +69,8 @@ impl Caller {
             .env_remove("LOGNAME")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{program} {args:?}: {output:?}");
+            .stderr(Stdio::piped());
+        command
     }
 
     /// The one message that `user` has.
@@ -173,6 +177,20 @@ fn s_nail_sends() {
 }
 
 #[test]
+fn bsd_mailx_sends() {
+    let Some(caller) = Caller::of("/usr/bin/bsd-mailx") else { return };
+    fs::write(caller.home.path("mailrc"), caller.lines("mailx")).unwrap();
+    let words = ["-n", "-s", "test", "-r", "sender@example.net", "-b", "bob@example.net", "ann@example.net"];
+    caller.run("/usr/bin/bsd-mailx", &words, "one\n.\nmore\n");
+    for user in ["ann", "bob"] {
+        let stored = caller.stored(user);
+        assert_complete(&stored);
+        assert!(stored.contains("Subject: test\r\n"), "{stored}");
+        assert!(stored.ends_with("\r\n\r\none\r\n.\r\nmore\r\n"), "{stored}");
+    }
+}
+
+#[test]
 fn mutt_sends() {
     let Some(caller) = Caller::of("/usr/bin/mutt") else { return };
     let settings = "set from=sender@example.net\nset record=\"\"\n";
@@ -194,5 +212,34 @@ fn php_sends() {
     caller.run("/usr/bin/php", &["-c", "php.ini", "-r", script], "");
     for user in ["ann", "bob"] {
         assert_complete(&caller.stored(user));
+    }
+}
+
+/// Message mode, which takes `message-send-mail-function`.
+#[test]
+fn emacs_sends() {
+    emacs_sends_from("message-user-agent", "message-send");
+}
+
+/// The older Mail mode, which takes `send-mail-function`.
+#[test]
+fn emacs_sends_from_mail_mode() {
+    emacs_sends_from("sendmail-user-agent", "mail-send");
+}
+
+/// A message written in that mode goes out with the lines of the manual.
+fn emacs_sends_from(agent: &str, send: &str) {
+    let Some(caller) = Caller::of("/usr/bin/emacs") else { return };
+    let compose = "(setq user-mail-address \"sender@example.net\" mail-user-agent 'AGENT)
+        (compose-mail \"ann@example.net\" \"test\" '((\"Bcc\" . \"bob@example.net\")))
+        (goto-char (point-max)) (insert \"one\\n.\\n..\\n\") (SEND)\n";
+    let compose = compose.replace("AGENT", agent).replace("SEND", send);
+    caller.home.write("init.el", &(caller.lines("emacs") + &compose));
+    caller.run("/usr/bin/emacs", &["--batch", "-Q", "-l", "init.el"], "");
+    for user in ["ann", "bob"] {
+        let stored = caller.stored(user);
+        assert_complete(&stored);
+        assert!(stored.contains("Subject: test\r\n"), "{stored}");
+        assert!(stored.ends_with("\r\n\r\none\r\n.\r\n..\r\n"), "{stored}");
     }
 }

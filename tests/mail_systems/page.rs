@@ -24,5 +24,5 @@ pub fn printed(name: &str) -> String {
     let (_, below) = page.split_once(&marker).unwrap_or_else(|| panic!("{PAGE} has no '{marker}'"));
     let (_, block) = below.split_once("\n.EX\n").unwrap();
     let (block, _) = block.split_once(".EE\n").unwrap();
-    block.replace("\\-", "-").replace("\\e", "\\").replace("\\&", "")
+    block.replace("\\-", "-").replace("\\e", "\\").replace("\\&", "").replace("\\(aq", "'")
 }
