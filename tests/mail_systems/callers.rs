@@ -1,5 +1,7 @@
 //! Programs that hand their mail to `sendmail`: a link by that name to the program, with Dovecot behind it.
 
+mod aerc;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
