@@ -8,8 +8,9 @@ use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use super::{dovecot, page};
+use crate::servers::cron::{CRON, Cron};
 use crate::servers::dovecot::Dovecot;
-use crate::servers::{Account, Home, installed};
+use crate::servers::{Account, Home, installed, until};
 
 /// A home with the link in it, and the mailboxes that it delivers to.
 struct Caller {
@@ -122,6 +123,21 @@ fn cron_calls_sendmail() {
         assert_complete(&message);
         assert!(message.ends_with("Subject: Cron <root@host> true\r\n\r\n.\r\nGrüße\r\n"), "{message}");
     }
+}
+
+/// Debian's cron itself, with the output of a job that it runs when it starts.
+#[test]
+fn cron_mails_the_output_of_a_job() {
+    let Some(caller) = Caller::of(CRON) else { return };
+    caller.configure(&page::printed("cron"));
+    fs::write(caller.home.path("aliases"), "root: ann\n").unwrap();
+    let Some(_cron) = Cron::start("@reboot echo one; echo .; echo Grüße\n", &caller.home) else { return };
+    until("the mail has come", || !caller.dovecot.mailbox("ann").is_empty());
+    let stored = caller.stored("ann");
+    assert_complete(&stored);
+    assert!(stored.contains("From: root (Cron Daemon)\r\n"), "{stored}");
+    assert!(stored.contains("Subject: Cron <root@"), "{stored}");
+    assert!(stored.ends_with("\r\n\r\none\r\n.\r\nGrüße\r\n"), "{stored}");
 }
 
 #[test]

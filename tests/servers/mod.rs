@@ -12,6 +12,7 @@
 
 pub mod aiosmtpd;
 pub mod certificates;
+pub mod cron;
 pub mod cyrus;
 pub mod dovecot;
 pub mod exim;
