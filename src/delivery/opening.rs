@@ -90,16 +90,18 @@ fn open(
     let opening = Opening { job, destination, deadline, stop, server: destination.to_string() };
     match opening.run(reporter, true, findings) {
         // Opportunistic TLS is better than none and worse than mail that does not arrive.
-        Err(error)
-            if error.stage == Stage::Tls
-                && matches!(error.kind, Kind::Denied | Kind::Lost)
-                && opening.starts() == Some(Start::IfOffered) =>
-        {
+        Err(error) if opening.starts() == Some(Start::IfOffered) && is_about_tls(&error) => {
             reporter.warning(&format!("{}; sent without TLS", error.text));
             opening.run(reporter, false, findings)
         }
         result => result,
     }
+}
+
+/// Whether a session in clear may go where this one did not. 421 says nothing of TLS: the server takes no mail now.
+fn is_about_tls(error: &LocalError) -> bool {
+    let is_closing = error.reply.as_ref().is_some_and(|reply| reply.code() == 421);
+    error.stage == Stage::Tls && matches!(error.kind, Kind::Denied | Kind::Lost) && !is_closing
 }
 
 struct Opening<'a> {

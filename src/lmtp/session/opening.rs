@@ -52,8 +52,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
         self.say("STARTTLS");
         let reply = self.reply(Stage::Tls)?;
         if reply.code() != 220 {
-            let why = "the server refused STARTTLS";
-            return Err(self.leave(not_secure(Stage::Tls, why, Some(reply))));
+            return Err(self.leave(refused(Stage::Tls, "the server refused STARTTLS", reply)));
         }
         // The server speaks next only within TLS: whatever is there already was put there by somebody else.
         let connected = self.link.take_pending(Stage::Tls);
@@ -146,7 +145,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
         self.say(&format!("XCLIENT {}", attributes.join(" ")));
         let reply = self.reply(Stage::Lhlo)?;
         if reply.code() != 220 {
-            return Err(self.leave(not_secure(Stage::Lhlo, "the server refused XCLIENT", Some(reply))));
+            return Err(self.leave(refused(Stage::Lhlo, "the server refused XCLIENT", reply)));
         }
         self.server.greeting = reply;
         self.lhlo()
@@ -164,6 +163,14 @@ impl<T: Transport, O: Observer> Session<T, O> {
 
 fn not_secure(stage: Stage, why: &str, reply: Option<Reply>) -> SessionError {
     SessionError { stage, cause: Cause::NotSecure { why: why.to_owned(), reply } }
+}
+
+/// What a `reply` other than the one hoped for comes to: 421 closes the session, and says no more.
+fn refused(stage: Stage, why: &str, reply: Reply) -> SessionError {
+    match reply.code() {
+        421 => SessionError { stage, cause: Cause::Closing(reply) },
+        _ => not_secure(stage, why, Some(reply)),
+    }
 }
 
 fn insecure(error: Insecure) -> SessionError {
