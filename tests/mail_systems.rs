@@ -8,24 +8,53 @@ mod fetchers;
 mod filters;
 pub mod page;
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use crate::servers::dovecot::Dovecot;
 use crate::servers::exim::Exim;
 use crate::servers::opensmtpd::OpenSmtpd;
 use crate::servers::postfix::Postfix;
 use crate::servers::{Place, free_port, until};
 
-/// Mailboxes for two people, one who has no room, and the one who sends and gets the bounces.
+/// How long a mail system may take until its queue is empty.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// Mailboxes for two people, one who has no room for now, and the one who sends and gets the bounces.
 fn dovecot() -> Option<Dovecot> {
+    dovecot_at(free_port(), "quota_full_tempfail = yes\nlmtp_rcpt_check_quota = yes")
+}
+
+/// The same on this port, with these settings about the one who has no room.
+fn dovecot_at(port: u16, settings: &str) -> Option<Dovecot> {
     let quota = "
 mail_plugins = quota
-quota_full_tempfail = yes
-lmtp_rcpt_check_quota = yes
 plugin {
   quota = count:User quota
   quota_vsizes = yes
 }
 ";
-    Dovecot::start(&["ann", "bob", "sender", "full userdb_quota_rule=*:bytes=1"], quota)
+    let users = ["ann", "bob", "sender", "full userdb_quota_rule=*:bytes=1"];
+    Dovecot::start_at(port, &users, &format!("{quota}{settings}"))
+}
+
+/// Has the queue tried again until it is empty.
+fn drain(mut flush: impl FnMut(), is_empty: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !is_empty() {
+        assert!(since.elapsed() < PATIENCE, "the queue does not become empty");
+        flush();
+        thread::sleep(Duration::from_millis(250));
+    }
+}
+
+/// Starts the mailboxes at a port where nobody has listened, and has the mail system try again what it kept until then: Ann has
+/// it once, and the sender is told nothing.
+fn assert_delivered_once_it_is_up(port: u16, flush: impl FnMut(), is_empty: impl Fn() -> bool) {
+    let Some(dovecot) = dovecot_at(port, "") else { return };
+    drain(flush, is_empty);
+    assert_eq!(dovecot.mailbox("ann").len(), 1);
+    assert!(dovecot.mailbox("sender").is_empty());
 }
 
 const MESSAGE: &str = "From: sender@example.net\nTo: ann@example.net\nSubject: test\n\n.\nGrüße\n..\n";
@@ -121,12 +150,16 @@ fn postfix_with_one_run_for_all_repeats_none_and_bounces_all() {
 
 #[test]
 fn postfix_keeps_all_while_the_server_is_away() {
-    let Some(postfix) = Postfix::start(&Place::Port(free_port())) else { return };
+    let port = free_port();
+    let Some(postfix) = Postfix::start(&Place::Port(port)) else { return };
     postfix.submit("sender@example.net", &["ann@example.net"], MESSAGE);
     until("it was tried", || !postfix.deliveries("ann@example.net").is_empty());
     let log = postfix.deliveries("ann@example.net").remove(0);
     assert!(log.contains("dsn=4.4.1, status=deferred"), "{log}");
+    until("it is deferred", || postfix.queue().contains("deferred"));
     assert!(postfix.queue().contains("ann@example.net"));
+    assert!(!postfix.queue().contains("MAILER-DAEMON"), "{}", postfix.queue());
+    assert_delivered_once_it_is_up(port, || postfix.flush(), || postfix.queue().is_empty());
 }
 
 #[test]
@@ -154,6 +187,17 @@ fn exim_delivers_bounces_and_defers() {
 }
 
 #[test]
+fn exim_keeps_all_while_the_server_is_away() {
+    let port = free_port();
+    let Some(exim) = Exim::new(&Place::Port(port)) else { return };
+    let log = exim.submit("sender@example.net", &["ann@example.net"], MESSAGE);
+    assert!(log.contains("== ann@example.net") && log.contains("returned 75"), "{log}");
+    assert!(log.contains("4.4.1 <ann@example.net>"), "{log}");
+    assert_eq!(exim.waiting(), 1, "no bounce: {}", exim.queue());
+    assert_delivered_once_it_is_up(port, || drop(exim.flush()), || exim.waiting() == 0);
+}
+
+#[test]
 fn opensmtpd_delivers_bounces_and_defers() {
     let Some(dovecot) = dovecot() else { return };
     let Some(opensmtpd) = OpenSmtpd::start(&dovecot.tcp()) else { return };
@@ -174,4 +218,16 @@ fn opensmtpd_delivers_bounces_and_defers() {
     assert!(bounce.added.contains("Return-Path: <>\r\n"), "{}", bounce.added);
     let text = String::from_utf8_lossy(&bounce.message);
     assert!(text.contains("joe@example.net: \"5.1.1 <joe@example.net>: 127.0.0.1:"), "{text}");
+}
+
+#[test]
+fn opensmtpd_keeps_all_while_the_server_is_away() {
+    let port = free_port();
+    let Some(opensmtpd) = OpenSmtpd::start(&Place::Port(port)) else { return };
+    opensmtpd.submit("sender@example.net", &["ann@example.net"], MESSAGE);
+    let log = || opensmtpd.log();
+    until("it was tried", || log().contains("result=TempFail"));
+    assert!(log().contains("4.4.1 <ann@example.net>") && !log().contains("from=<>"), "{}", log());
+    assert_eq!(opensmtpd.queue().lines().count(), 1, "no bounce: {}", opensmtpd.queue());
+    assert_delivered_once_it_is_up(port, || opensmtpd.flush(), || opensmtpd.queue().is_empty());
 }

@@ -1,9 +1,7 @@
 //! Two hundred mails by way of each mail system to a server that refuses, drops and restarts: nobody's mail is lost, and
 //! nobody has a second copy but those whose connection was dropped after a copy was stored, which the log says.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
+use super::drain;
 use crate::servers;
 use crate::servers::exim::Exim;
 use crate::servers::faulty::{Fate, Faulty};
@@ -11,8 +9,6 @@ use crate::servers::opensmtpd::OpenSmtpd;
 use crate::servers::postfix::Postfix;
 
 const MAILS: usize = 200;
-/// How long a mail system may take until its queue is empty.
-const PATIENCE: Duration = Duration::from_secs(100);
 /// What the diagnostic says of a mail whose connection was lost after the dot.
 const UNCERTAIN: &str = "the message may have been delivered";
 
@@ -50,16 +46,6 @@ fn mails(recipients_each: usize) -> Vec<Mail> {
         Mail { recipients, message }
     };
     (0..MAILS).map(mail).collect()
-}
-
-/// Has the queue tried again until it is empty.
-fn drain(mut flush: impl FnMut(), is_empty: impl Fn() -> bool) {
-    let since = Instant::now();
-    while !is_empty() {
-        assert!(since.elapsed() < PATIENCE, "the queue does not become empty");
-        flush();
-        thread::sleep(Duration::from_millis(250));
-    }
 }
 
 /// Every recipient has what it should have. `uncertain` counts what the log says of doubtful attempts.

@@ -64,9 +64,14 @@ impl Dovecot {
     /// Starts one with the mailboxes `users`, the lines of `more` behind its configuration. A mailbox may
     /// have a field of the user database behind a blank: `ann userdb_quota_rule=*:bytes=1`.
     pub fn start(users: &[&str], more: &str) -> Option<Self> {
+        Self::start_at(free_port(), users, more)
+    }
+
+    /// Starts one that listens on this port.
+    pub fn start_at(port: u16, users: &[&str], more: &str) -> Option<Self> {
         installed(PROGRAM).then(|| {
             let home = Home::new(Account::plain());
-            let (port, tls_port) = (free_port(), free_port());
+            let tls_port = free_port();
             home.make(&["base", "mail"]);
             home.write("users", &users.iter().map(|user| database_line(user)).collect::<String>());
             let configuration = format!("{CONFIGURATION}{more}\n")
