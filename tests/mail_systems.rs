@@ -163,6 +163,25 @@ fn postfix_keeps_all_while_the_server_is_away() {
 }
 
 #[test]
+fn postfix_bounces_what_has_no_room_for_good() {
+    let Some(dovecot) = dovecot_at(free_port(), "quota_full_tempfail = no") else { return };
+    let Some(postfix) = Postfix::start(&dovecot.tcp()) else { return };
+    postfix.submit("sender@example.net", &["full@example.net", "ann@example.net"], MESSAGE);
+    until("the bounce has come", || !dovecot.mailbox("sender").is_empty());
+    let bounce = &dovecot.mailbox("sender")[0];
+    assert!(bounce.added.contains("Return-Path: <>\r\n"), "{}", bounce.added);
+    let text = String::from_utf8_lossy(&bounce.message).replace("\r\n    ", " ");
+    assert!(text.contains("Final-Recipient: rfc822; full@example.net\r\n"), "{text}");
+    assert!(text.contains("Action: failed\r\nStatus: 5.2.2\r\n"), "{text}");
+    let reply = "552 5.2.2 <full@example.net> Quota exceeded (mailbox for user is full)";
+    assert!(text.contains(&format!("said: {reply} (BDAT)")), "{text}");
+    until("the other has its copy", || dovecot.mailbox("ann").len() == 1);
+    assert!(!text.contains("ann@example.net:"), "{text}");
+    until("nothing waits", || postfix.queue().is_empty());
+    assert!(dovecot.mailbox("full").is_empty());
+}
+
+#[test]
 fn exim_delivers_bounces_and_defers() {
     let Some(dovecot) = dovecot() else { return };
     let Some(exim) = Exim::new(&dovecot.tcp()) else { return };
