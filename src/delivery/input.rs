@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use lmtp_send::io_error::words;
@@ -27,8 +28,8 @@ const WIDE_PIPE: usize = 1024 * 1024;
 const SHORT: u64 = 16 * 1024 * 1024;
 
 /// A message that has been opened.
-pub struct Opened<'a> {
-    path: &'a Path,
+pub struct Opened {
+    path: Arc<Path>,
     file: File,
     /// `None`: nobody knows what it is; it is read as it comes.
     metadata: Option<Metadata>,
@@ -39,10 +40,10 @@ pub struct Opened<'a> {
 /// # Errors
 ///
 /// [`LocalError`] naming the file.
-pub fn open(path: &Path) -> Result<Opened<'_>, LocalError> {
+pub fn open(path: &Arc<Path>) -> Result<Opened, LocalError> {
     let file = open_file(path).map_err(|e| LocalError::input(missing(path, &e), not_opened(path, &e)))?;
     let metadata = file.metadata().ok();
-    Ok(Opened { path, file, metadata })
+    Ok(Opened { path: Arc::clone(path), file, metadata })
 }
 
 /// Whether `path` names what comes by standard input.
@@ -50,10 +51,10 @@ pub fn is_standard_input(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-impl Opened<'_> {
+impl Opened {
     /// Whether it is a directory, which may hold messages.
     pub fn is_directory(&self) -> bool {
-        self.metadata.as_ref().is_some_and(Metadata::is_dir) && !is_standard_input(self.path)
+        self.metadata.as_ref().is_some_and(Metadata::is_dir) && !is_standard_input(&self.path)
     }
 
     /// The file, and what is known of it.
@@ -64,12 +65,12 @@ impl Opened<'_> {
     /// Whether it can be read in a moment, without waiting for whoever writes it.
     pub fn is_at_hand(&self) -> bool {
         self.metadata.as_ref().is_some_and(|m| m.is_file() && m.len() <= SHORT)
-            && !is_standard_input(self.path)
+            && !is_standard_input(&self.path)
     }
 
     /// What it is known by when it is to be read again; `None` where it cannot be.
     pub fn identity(&self) -> Option<FileIdentity> {
-        let file = self.metadata.as_ref().filter(|m| m.is_file() && !is_standard_input(self.path));
+        let file = self.metadata.as_ref().filter(|m| m.is_file() && !is_standard_input(&self.path));
         file.map(FileIdentity::of)
     }
 
@@ -80,7 +81,7 @@ impl Opened<'_> {
     /// [`LocalError`] naming the file.
     pub fn read(self, deadline: Instant, stop: &Stop, until_lone_dot: bool) -> Result<Message, LocalError> {
         let Self { path, file, metadata } = self;
-        let _waiting = stop.waiting(|| what_is_waited_for(path, &file));
+        let _waiting = stop.waiting(|| what_is_waited_for(&path, &file));
         let message = match metadata {
             Some(metadata) if metadata.is_file() => {
                 let go_on = || in_time(deadline, stop);
@@ -97,7 +98,7 @@ impl Opened<'_> {
                 }
             }
         };
-        message.map_err(|e| unreadable(path, &e))
+        message.map_err(|e| unreadable(&path, &e))
     }
 }
 

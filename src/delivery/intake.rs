@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use lmtp_send::message::Message;
 
+use super::input::{self, Opened};
 use super::mail::Letter;
 use super::shard::Shard;
-use super::{input, sources};
+use super::sources;
 use crate::job::{Job, no_recipients_for};
 use crate::local_error::LocalError;
 use crate::stop::Stop;
@@ -35,6 +36,26 @@ pub struct Input {
     shard_key: Option<Arc<[u8]>>,
     /// What the first copy leaves for the others.
     kept: SharedLetter,
+    preparation: Preparation,
+}
+
+/// What was done for a message before its turn.
+#[derive(Default)]
+enum Preparation {
+    /// Nothing.
+    #[default]
+    None,
+    /// Its file was opened, to see whether it is a directory.
+    Opened(Box<Opened>),
+    /// It was read.
+    Read(Arc<Letter>),
+}
+
+impl Clone for Preparation {
+    /// Whoever has a clone prepares it anew: a file is read to its end once.
+    fn clone(&self) -> Self {
+        Self::None
+    }
 }
 
 /// Where a message is.
@@ -128,7 +149,16 @@ impl Input {
 
     /// The message of that name.
     pub fn new(name: Arc<str>, place: Place) -> Self {
-        Self { name, place, number: 0, copy: None, is_archived: false, shard_key: None, kept: None }
+        Self {
+            name,
+            place,
+            number: 0,
+            copy: None,
+            is_archived: false,
+            shard_key: None,
+            kept: None,
+            preparation: Preparation::None,
+        }
     }
 
     /// One of an archive; `key` is its name there, which stays the same.
@@ -141,10 +171,44 @@ impl Input {
         matches!(&self.place, Place::File(path) if input::is_standard_input(path))
     }
 
-    /// The letter, if it was read for another copy. Whoever finds none is to read it, and to
-    /// [`keep`](Self::keep) it.
-    pub fn letter(&self) -> Option<Arc<Letter>> {
+    /// Whether the letter was read: ahead, or for another copy.
+    pub fn is_read(&self) -> bool {
+        matches!(self.preparation, Preparation::Read(_)) || self.kept_letter().is_some()
+    }
+
+    /// The letter, if it [was read](Self::is_read). Whoever finds none is to read it, and to [`keep`](Self::keep) it.
+    pub fn take_letter(&mut self) -> Option<Arc<Letter>> {
+        match std::mem::take(&mut self.preparation) {
+            Preparation::Read(letter) => return Some(letter),
+            other @ (Preparation::None | Preparation::Opened(_)) => self.preparation = other,
+        }
+        self.kept_letter()
+    }
+
+    fn kept_letter(&self) -> Option<Arc<Letter>> {
         self.kept.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its file `path`, opened now if that was not done before.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalError`] naming the file.
+    pub fn open(&mut self, path: &Arc<Path>) -> Result<Opened, LocalError> {
+        match std::mem::take(&mut self.preparation) {
+            Preparation::Opened(opened) => Ok(*opened),
+            Preparation::None | Preparation::Read(_) => input::open(path),
+        }
+    }
+
+    /// Its file was opened, and is read in its turn.
+    pub fn set_opened(&mut self, opened: Opened) {
+        self.preparation = Preparation::Opened(Box::new(opened));
+    }
+
+    /// It was read, and is sent in its turn.
+    pub fn set_read(&mut self, letter: Letter) {
+        self.preparation = Preparation::Read(Arc::new(letter));
     }
 
     /// Leaves `letter` for further copies.
@@ -234,9 +298,15 @@ impl Intake {
     }
 
     /// The messages of what was named, where it is a directory; or why they go nowhere.
-    fn directory(&self, named: &Input) -> Option<Result<Box<dyn Source>, LocalError>> {
+    fn directory(&self, named: &mut Input) -> Option<Result<Box<dyn Source>, LocalError>> {
         let Place::File(path) = &named.place else { return None };
-        if !self.several || named.is_archived || named.is_standard_input() || !path.is_dir() {
+        if !self.several || named.is_archived || named.is_standard_input() {
+            return None;
+        }
+        // Whoever is to read it says why it cannot be opened.
+        let opened = input::open(path).ok()?;
+        if !opened.is_directory() {
+            named.set_opened(opened);
             return None;
         }
         Some(if self.is_addressed { sources::directory(path) } else { Err(no_recipients_for(path)) })
@@ -254,7 +324,7 @@ impl Intake {
                 Some(Input { place: Place::File(path), is_archived: false, .. }) if self.mbox => {
                     self.sources.push_front(sources::mbox(path));
                 }
-                Some(input) => match self.directory(&input) {
+                Some(mut input) => match self.directory(&mut input) {
                     // Nobody else sees it before: its messages would be given out once more.
                     Some(Ok(messages)) => {
                         self.sources.push_front(messages);

@@ -86,7 +86,7 @@ impl Letter {
     /// What is wrong with it, or with its header; `about` has by then what is known of it.
     pub fn read(
         job: &Job,
-        opened: Opened<'_>,
+        opened: Opened,
         deadline: Instant,
         stop: &Stop,
         about: &mut About,

@@ -1,7 +1,8 @@
 //! What a worker does next: what is left of messages that were begun, what is due to be tried again, and else the
 //! next message, which is opened and read.
 //!
-//! The end of a message never waits for this: it is on its way before anything is opened.
+//! The end of a message never waits for this: it is on its way before anything is opened. Most files are read while
+//! the server looks at the envelope of the message before, and are at hand by then.
 
 use std::io::ErrorKind;
 use std::sync::{Arc, PoisonError};
@@ -9,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use lmtp_send::lmtp::SessionError;
 
+use super::input::Opened;
 use super::intake::{Ahead, Input, Next, Place};
 use super::mail::{About, Letter, Mail};
 use super::queue::Batch;
 use super::worker::Worker;
-use super::{Measure, addressing, input, test_message};
+use super::{Measure, addressing, test_message};
 use crate::exit::Kind;
 use crate::local_error::LocalError;
 use crate::stop::Wait;
@@ -89,7 +91,7 @@ impl Worker<'_> {
     /// The same, before `input` is opened.
     fn make_way_for(&mut self, input: &Input) {
         match &input.place {
-            Place::File(_) if input.letter().is_some() => {}
+            Place::File(_) if input.is_read() => {}
             Place::File(_) if input.is_standard_input() => self.hang_up(),
             Place::File(_) => self.hand_over(),
             Place::Read(_) | Place::Nowhere(_) => {}
@@ -156,11 +158,11 @@ impl Worker<'_> {
     }
 
     /// Opens and reads a message; its recipients wait.
-    fn take_in(&mut self, input: Input) {
+    fn take_in(&mut self, mut input: Input) {
         let job = self.run.job;
         let mut about = About::new(job, &input);
         let deadline = about.deadline(job);
-        let letter = match self.read(&input, deadline, &mut about) {
+        let letter = match self.read(&mut input, deadline, &mut about) {
             Ok(letter) => letter,
             Err(error) => {
                 if error.kind != Kind::NotBegun {
@@ -181,7 +183,7 @@ impl Worker<'_> {
     /// Reads a message.
     fn read(
         &mut self,
-        input: &Input,
+        input: &mut Input,
         deadline: Instant,
         about: &mut About,
     ) -> Result<Arc<Letter>, LocalError> {
@@ -191,24 +193,35 @@ impl Worker<'_> {
         if let Some(error) = self.run.hindrance(&input.name) {
             return Err(error);
         }
-        if let Some(letter) = input.letter() {
+        if let Some(letter) = input.take_letter() {
             return Ok(letter);
         }
+        let letter = Arc::new(self.read_letter(input, deadline, about)?);
+        input.keep(&letter);
+        Ok(letter)
+    }
+
+    fn read_letter(
+        &mut self,
+        input: &mut Input,
+        deadline: Instant,
+        about: &mut About,
+    ) -> Result<Letter, LocalError> {
         let (job, stop) = (self.run.job, self.run.stop);
-        let letter = match &input.place {
+        let message = match &input.place.clone() {
             Place::Nowhere(error) => return Err(error.clone()),
             Place::Read(message) => {
                 let message = message.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let gone = || LocalError::input(Kind::Bug, format!("{}: it was read twice", input.name));
-                Letter::of(job, message.ok_or_else(gone)?, deadline, stop, about)?
+                message.ok_or_else(|| {
+                    LocalError::input(Kind::Bug, format!("{}: it was read twice", input.name))
+                })?
             }
             Place::File(_) if job.messages.test.is_some() => {
                 let subject = job.messages.test.as_ref().and_then(Option::as_deref);
-                let message = test_message::compose(job, subject, deadline, stop)?;
-                Letter::of(job, message, deadline, stop, about)?
+                test_message::compose(job, subject, deadline, stop)?
             }
             Place::File(path) => {
-                let opened = input::open(path)?;
+                let opened = input.open(path)?;
                 if opened.is_directory() {
                     let text = format!("{}: is a directory", input.name);
                     return Err(LocalError::input(Kind::NoInput, text));
@@ -216,14 +229,54 @@ impl Worker<'_> {
                 if !opened.is_at_hand() {
                     self.hang_up();
                 }
-                let letter = Letter::read(job, opened, deadline, stop, about)?;
-                self.warn_of_mbox(&letter, &input.name);
-                letter
+                return self.read_opened(&input.name, opened, deadline, about);
             }
         };
-        let letter = Arc::new(letter);
-        input.keep(&letter);
+        Letter::of(job, message, deadline, stop, about)
+    }
+
+    fn read_opened(
+        &mut self,
+        name: &str,
+        opened: Opened,
+        deadline: Instant,
+        about: &mut About,
+    ) -> Result<Letter, LocalError> {
+        let letter = Letter::read(self.run.job, opened, deadline, self.run.stop, about)?;
+        self.warn_of_mbox(&letter, name);
         Ok(letter)
+    }
+
+    /// Opens and reads the next message while the server looks at this one's envelope: so this one's end and that
+    /// one's envelope go on their way together. Only what is at hand, and what fails is told in its turn.
+    pub(super) fn read_ahead(&mut self) {
+        if self.next.is_some() || !self.queue.is_empty() || self.queue.next_due().is_some() {
+            return;
+        }
+        match self.run.next_input(Ahead::Read) {
+            Next::Input(mut input) => {
+                self.prepare(&mut input);
+                self.next = Some(input);
+            }
+            Next::Directory => self.measure_expected(),
+            Next::Later(_) | Next::Needs(_) | Next::Nothing => {}
+        }
+    }
+
+    fn prepare(&mut self, input: &mut Input) {
+        let Place::File(path) = input.place.clone() else { return };
+        if self.run.stop.is_requested() || input.is_read() || input.is_standard_input() {
+            return;
+        }
+        let Ok(opened) = input.open(&path) else { return };
+        if opened.is_directory() || !opened.is_at_hand() {
+            return input.set_opened(opened);
+        }
+        let mut about = About::new(self.run.job, input);
+        let deadline = about.deadline(self.run.job);
+        if let Ok(letter) = self.read_opened(&input.name, opened, deadline, &mut about) {
+            input.set_read(letter);
+        }
     }
 
     /// A mailbox given without --mbox is sent as one message.

@@ -1,8 +1,9 @@
 //! One connection, and what is in flight on it.
 //!
 //! A worker takes messages from the intake, one when it needs one, and sends them over one session after the
-//! other. A mail belongs to the worker that took it. The end of a message never waits for another message: it is
-//! handed over before the next is opened, and a message that has to be waited for is waited for without a session.
+//! other. A mail belongs to the worker that took it. The end of a message never waits for another message: the
+//! next one was read before, or this one's end is handed over first. A message that has to be waited for is waited for
+//! without a session.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -174,6 +175,10 @@ impl<'a> Worker<'a> {
     /// when more is asked of the session.
     fn transact(&mut self, batch: &Batch) -> Result<(), SessionError> {
         let Some(id) = self.begin(batch)? else { return Ok(()) };
+        if self.reads_ahead() {
+            self.connection.iter_mut().try_for_each(|c| c.pipeline.hand_over())?;
+            self.read_ahead();
+        }
         while let Some(connection) = &mut self.connection
             && connection.pipeline.next_earlier_reply()?
         {
@@ -203,6 +208,14 @@ impl<'a> Worker<'a> {
             self.collect();
         }
         Ok(())
+    }
+
+    /// Whether the next message is read while the server looks at an envelope: where nobody else could send it
+    /// meanwhile, and no copy is at hand anyway.
+    fn reads_ahead(&self) -> bool {
+        let bulk = &self.run.job.bulk;
+        let pipelining = self.connection.as_ref().is_some_and(|c| c.pipeline.session().pipelining());
+        bulk.several && bulk.repeat.is_none() && bulk.connections == 1 && pipelining
     }
 
     fn begin(&mut self, batch: &Batch) -> Result<Option<TransactionId>, SessionError> {

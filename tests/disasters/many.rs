@@ -1,19 +1,20 @@
 //! Many messages, and failures in between.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use super::ONE;
-use crate::scripted::{Client, Server};
+use crate::scripted::{Client, HELLO, PATIENCE, Server, canonical, script, stuffed};
 
 /// So many messages in files.
 pub fn files(home: &Path, count: usize) -> Vec<PathBuf> {
@@ -128,6 +129,47 @@ fn sessions_side_by_side_end_when_the_report_is_lost() {
     assert_eq!(ran.code(), 75, "{}", ran.stderr);
     let accepted = crowd.accepted.load(Ordering::Relaxed);
     assert!(accepted < 190, "{accepted} messages went on, of which nobody hears");
+}
+
+#[test]
+fn the_next_file_is_opened_before_a_message_is_sent_and_waited_for_behind_it() {
+    let home = tempfile::tempdir().unwrap();
+    let (first, second) = (files(home.path(), 1).remove(0), home.path().join("fifo"));
+    assert!(Command::new("mkfifo").arg(&second).status().unwrap().success());
+    let writer = second.clone();
+    let before = script(move |peer| {
+        peer.session(&["PIPELINING"])?;
+        peer.flight(&["MAIL FROM:<me@example.net>", "RCPT TO:<a@example.net>", "DATA"])?;
+        // There is a reader before anything of the first message is asked for.
+        let mut writer = being_read(&writer);
+        peer.say_all(&["250 ok", "250 ok", "354 go ahead"])?;
+        peer.message()?;
+        peer.quit(&["250 ok"])?;
+        writer.write_all(HELLO).unwrap();
+        Ok(())
+    });
+    let behind = script(|peer| {
+        peer.session(&["PIPELINING"])?;
+        peer.envelope(1)?;
+        assert_eq!(peer.message()?, stuffed(&canonical(HELLO)));
+        peer.quit(&["250 ok"])
+    });
+    let server = Server::unix_in_turn(vec![before, behind]);
+    let ran = Client::to(&server).typed(ONE).args([&first, &second]).run();
+    server.finish();
+    ran.exits(0).outcomes(&["delivered"; 2]);
+}
+
+/// The writing end of a FIFO, once it has been opened to be read.
+fn being_read(fifo: &Path) -> File {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        // O_NONBLOCK: it fails where nobody reads.
+        match OpenOptions::new().write(true).custom_flags(0o4000).open(fifo) {
+            Err(_) if Instant::now() < until => thread::sleep(Duration::from_millis(2)),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 #[test]
