@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use clap::error::ErrorKind;
 
 use super::parse::Contradiction;
-use super::value;
+use super::value::{self, Given};
 
 /// Many messages, and failures in between.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -20,11 +20,13 @@ pub struct Bulk {
 
     /// Read each FILE as an mbox and send each of its messages
     #[arg(long, help_heading = BULK)]
-    pub mbox: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub mbox: Option<Given>,
 
     /// Send messages of an mbox or directory to the recipients in their headers
     #[arg(long, help_heading = BULK)]
-    pub header_recipients: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub header_recipients: Option<Given>,
 
     /// Send only part K of N of the messages
     #[arg(long, value_name = "K/N", value_parser = value::shard)]
@@ -52,7 +54,8 @@ pub struct Bulk {
 
     /// Stop after the first message that is not delivered to everybody
     #[arg(long, help_heading = BULK)]
-    pub fail_fast: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub fail_fast: Option<Given>,
 
     /// How often and how long deferred recipients are tried again.
     #[command(flatten)]
@@ -105,7 +108,7 @@ impl Bulk {
             let why = "standard input cannot be both the list of --files-from and a message";
             return Some(Contradiction { kind: ErrorKind::ArgumentConflict, options: &["files-from"], why });
         }
-        if self.mbox && !has_recipients && !self.header_recipients {
+        if self.mbox.is_some() && !has_recipients && self.header_recipients.is_none() {
             let why = "--mbox needs --to, or --header-recipients to use the recipients in the headers";
             return Some(Contradiction { kind: ErrorKind::MissingRequiredArgument, options: &["mbox"], why });
         }
@@ -115,7 +118,7 @@ impl Bulk {
     /// Whether more than one message is to be expected.
     #[must_use]
     pub fn is_of_several(&self) -> bool {
-        self.repeat.is_some() || self.mbox || self.files_from.is_some()
+        self.repeat.is_some() || self.mbox.is_some() || self.files_from.is_some()
     }
 }
 

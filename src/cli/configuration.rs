@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::text;
+use super::value::{self, Given};
 
 /// Configuration files, and being called as sendmail.
 #[derive(Clone, Debug, Default, Args)]
@@ -20,11 +21,13 @@ pub struct Configuration {
 
     /// Print the settings in force and where they come from, and exit
     #[arg(long, help_heading = CONFIGURATION)]
-    pub show_config: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub show_config: Option<Given>,
 
     /// Read all further arguments as sendmail does; see SENDMAIL in the manual
     #[arg(long, help_heading = SENDMAIL)]
-    pub sendmail: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub sendmail: Option<Given>,
 
     /// Add this domain to addresses without one
     #[arg(long, value_name = "NAME", value_parser = text())]

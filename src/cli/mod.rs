@@ -5,7 +5,7 @@
 //! means is settled later: an address that is none is an error of the data (exit 65) and not of the usage, so addresses
 //! stay the strings that were typed.
 //!
-//! An option that was not given is `None`, empty or `false`; the defaults that the help text names are put in
+//! An option that was not given is `None` or empty; the defaults that the help text names are put in
 //! where the option is used, so that another source of settings can stand between the two.
 
 mod bulk;
@@ -36,6 +36,7 @@ pub use protocol::{
 };
 use sendmail::SendmailArgs;
 pub use settings::{Settings, Sources};
+use value::Given;
 pub use value::Proxy;
 
 /// Delivers mail by LMTP and reports the outcome for each recipient.
@@ -139,11 +140,13 @@ pub struct DestinationArgs {
 
     /// Use IPv4 only
     #[arg(short = '4', long, conflicts_with = "ipv6", help_heading = DESTINATION)]
-    pub ipv4: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub ipv4: Option<Given>,
 
     /// Use IPv6 only
     #[arg(short = '6', long, help_heading = DESTINATION)]
-    pub ipv6: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub ipv6: Option<Given>,
 
     /// Connect from this source address
     #[arg(long, value_name = "ADDR")]
@@ -167,15 +170,18 @@ pub struct EnvelopeArgs {
 
     /// Do not remove Bcc fields from the message
     #[arg(long, help_heading = ENVELOPE)]
-    pub keep_bcc: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub keep_bcc: Option<Given>,
 
     /// Deliver to nobody when any recipient is refused
     #[arg(long, help_heading = ENVELOPE)]
-    pub all_or_nothing: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub all_or_nothing: Option<Given>,
 
     /// Send internationalised mail (RFC 6531) even where no address needs it
     #[arg(long, help_heading = ENVELOPE)]
-    pub smtputf8: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub smtputf8: Option<Given>,
 }
 
 /// Our name, and the time limits.
@@ -219,7 +225,8 @@ pub struct OutcomeArgs {
 
     /// Exit with 75 for every failure, so that no mail bounces
     #[arg(long, help_heading = OUTCOME)]
-    pub soft_bounce: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub soft_bounce: Option<Given>,
 }
 
 /// What is said, and where.
@@ -242,11 +249,13 @@ pub struct OutputArgs {
 
     /// Show the dialogue with the server, secrets redacted
     #[arg(long, overrides_with = "quiet", help_heading = OUTPUT)]
-    pub debug: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub debug: Option<Given>,
 
     /// Print no diagnostics
     #[arg(short, long, overrides_with_all = ["verbose", "debug"], help_heading = OUTPUT)]
-    pub quiet: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub quiet: Option<Given>,
 }
 
 const DESTINATION: &str = "Destination (one kind)";

@@ -219,7 +219,7 @@ fn with_settings(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed>
         let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
         if asked { asked_for(error, argv) } else { found.settings.blame(error) }
     })?;
-    if args.configuration.show_config {
+    if args.configuration.show_config.is_some() {
         if !args.usual.files.is_empty() {
             let why = "--show-config delivers nothing: FILE cannot be given with it";
             return Err(Args::command().error(ErrorKind::ArgumentConflict, why).into());
@@ -337,7 +337,7 @@ impl Args {
             let why = "--warning must not be above --critical";
             return Some(Contradiction { kind, options: &["warning", "critical"], why });
         }
-        let monitors = *probe && self.usual.outcome.exit_style == Some(ExitStyle::Monitor);
+        let monitors = probe.is_some() && self.usual.outcome.exit_style == Some(ExitStyle::Monitor);
         let given = [
             ("warning", warning.is_some()),
             ("critical", critical.is_some()),
@@ -350,7 +350,8 @@ impl Args {
 
     /// A message of our own is to be sent, and others as well.
     fn has_two_messages(&self) -> bool {
-        self.protocol.transaction.test.is_some() && (self.bulk.mbox || self.bulk.files_from.is_some())
+        self.protocol.transaction.test.is_some()
+            && (self.bulk.mbox.is_some() || self.bulk.files_from.is_some())
     }
 
     /// What was meant by a FILE that is none and looks like something else.
@@ -451,7 +452,9 @@ mod tests {
             (None, vec![], vec![])
         );
         assert!(
-            !args.usual.outcome.soft_bounce && !args.protocol.is_query() && args.usual.output.verbose == 0
+            args.usual.outcome.soft_bounce.is_none()
+                && !args.protocol.is_query()
+                && args.usual.output.verbose == 0
         );
     }
 
@@ -483,7 +486,8 @@ mod tests {
         for words in [&["-t", "-x@y"][..], &["--to=-x@y"], &["-t", "--help", "-t", "-q"]] {
             let args = with(words).unwrap();
             assert!(
-                args.usual.envelope.to.iter().all(|to| to.starts_with('-')) && !args.usual.output.quiet,
+                args.usual.envelope.to.iter().all(|to| to.starts_with('-'))
+                    && args.usual.output.quiet.is_none(),
                 "{words:?}"
             );
         }
@@ -594,9 +598,9 @@ mod tests {
                 .unwrap();
         assert_eq!(args.usual.session.timeout, Some(Duration::from_millis(500)));
         assert_eq!(args.protocol.notification.ret, Some(Ret::Hdrs));
-        assert_eq!((args.usual.output.quiet, args.usual.output.verbose), (true, 0));
+        assert_eq!((args.usual.output.quiet.is_some(), args.usual.output.verbose), (true, 0));
         let args = with(&["-q", "-vv"]).unwrap();
-        assert_eq!((args.usual.output.quiet, args.usual.output.verbose), (false, 2));
+        assert_eq!((args.usual.output.quiet.is_some(), args.usual.output.verbose), (false, 2));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use lmtp_send::lmtp::auth::Mechanism;
 
-use super::value::Proxy;
+use super::value::{Given, Proxy};
 use super::{Contradiction, text, value};
 
 /// Parameters, TLS, authentication and queries.
@@ -107,11 +107,13 @@ pub struct TransactionArgs {
 
     /// Send the message by DATA even if CHUNKING is offered
     #[arg(long, help_heading = PARAMETERS)]
-    pub no_chunking: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub no_chunking: Option<Given>,
 
     /// Wait for the reply to each command before sending the next
     #[arg(long, help_heading = PARAMETERS)]
-    pub no_pipelining: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub no_pipelining: Option<Given>,
 }
 
 /// For whom the session is, where that is another client.
@@ -165,7 +167,8 @@ pub struct TlsArgs {
 
     /// Do not verify the server's certificate
     #[arg(long, conflicts_with_all = ["tls_ca", "tls_fingerprint"], help_heading = TLS)]
-    pub tls_insecure: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub tls_insecure: Option<Given>,
 }
 
 /// Who we are to the server, and the password.
@@ -194,7 +197,8 @@ pub struct AuthenticationArgs {
 
     /// Allow PLAIN and LOGIN over TCP without TLS
     #[arg(long, help_heading = AUTHENTICATION)]
-    pub auth_insecure: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub auth_insecure: Option<Given>,
 }
 
 /// What is asked in place of a delivery.
@@ -203,7 +207,8 @@ pub struct AuthenticationArgs {
 pub struct QueryArgs {
     /// Show what the server offers, its certificate and the time of each step
     #[arg(long, help_heading = QUERIES)]
-    pub probe: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub probe: Option<Given>,
 
     /// Monitoring: warn when the answer takes longer
     #[arg(long, value_name = "SECS", value_parser = value::seconds)]
@@ -240,7 +245,8 @@ pub struct QueryArgs {
 
     /// Ask whether the server answers (NOOP)
     #[arg(long, help_heading = QUERIES)]
-    pub noop: bool,
+    #[arg(num_args = 0, default_missing_value = "", value_parser = value::given)]
+    pub noop: Option<Given>,
 }
 
 const PARAMETERS: &str = "Protocol";
@@ -304,7 +310,10 @@ impl Protocol {
     #[must_use]
     pub fn is_query(&self) -> bool {
         let named = !(self.query.vrfy.is_empty() && self.query.expn.is_empty() && self.query.etrn.is_empty());
-        self.query.probe || self.query.noop || self.query.help_from_server.is_some() || named
+        self.query.probe.is_some()
+            || self.query.noop.is_some()
+            || self.query.help_from_server.is_some()
+            || named
     }
 
     /// What cannot be meant; `files` and `recipients` say whether any were named.
@@ -316,7 +325,7 @@ impl Protocol {
             let why = "--test sends its own message, with a subject as --test=SUBJECT: it cannot be combined with FILE, --mbox, --files-from or a query";
             return Some(Contradiction { kind, options: &["test"], why });
         }
-        if self.is_query() && (files || (recipients && !self.query.probe)) {
+        if self.is_query() && (files || (recipients && self.query.probe.is_none())) {
             let why =
                 "a query delivers nothing: it cannot be combined with FILE, and only --probe takes --to";
             return Some(Contradiction { kind, options: &QUERY_OPTIONS, why });

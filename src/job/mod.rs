@@ -145,7 +145,7 @@ pub fn policy(args: &Usual) -> Policy {
     Policy {
         style: args.outcome.exit_style.unwrap_or(ExitStyle::Mta),
         uncertain: args.outcome.uncertain.unwrap_or(Uncertain::Defer),
-        soft_bounce: args.outcome.soft_bounce,
+        soft_bounce: args.outcome.soft_bounce.is_some(),
     }
 }
 
@@ -160,8 +160,8 @@ pub fn output(args: &Args) -> Output {
         logs_failures_only,
         report: args.output.report.or(args.output.report_file.as_ref().map(|_| ReportFormat::Text)),
         report_file: args.output.report_file.clone(),
-        verbosity: if args.output.debug { 2 } else { args.output.verbose },
-        quiet: args.output.quiet,
+        verbosity: if args.output.debug.is_some() { 2 } else { args.output.verbose },
+        quiet: args.output.quiet.is_some(),
     }
 }
 
@@ -253,7 +253,7 @@ impl Job {
             messages: MessageTerms {
                 inputs: inputs(args),
                 test: args.protocol.transaction.test.clone(),
-                keep_bcc: usual.envelope.keep_bcc,
+                keep_bcc: usual.envelope.keep_bcc.is_some(),
             },
             bulk: BulkTerms::new(&args.bulk, &output, &usual.files),
             policy: policy(usual),
@@ -269,12 +269,15 @@ impl SessionTerms {
         Ok(Self {
             destinations: destination::destinations(&usual.destination)?,
             network: Network {
-                ipv6: (usual.destination.ipv4 || usual.destination.ipv6).then_some(usual.destination.ipv6),
+                ipv6: match (usual.destination.ipv4, usual.destination.ipv6) {
+                    (None, None) => None,
+                    (_, ipv6) => Some(ipv6.is_some()),
+                },
                 bind: usual.destination.bind,
             },
             lhlo: own_name::lhlo(usual.session.lhlo.clone().or_else(|| of_sink(usual)), until, stop)?,
             timeouts: timeouts(usual),
-            pipelining: !options.transaction.no_pipelining,
+            pipelining: options.transaction.no_pipelining.is_none(),
             proxy: options.proxied.proxy,
             xclient: xclient(&options.proxied.xclient)?,
             tls,
@@ -287,11 +290,11 @@ impl TransactionTerms {
     fn new(args: &Args) -> Result<Self, LocalError> {
         let Args { usual, protocol: options, .. } = args;
         Ok(Self {
-            all_or_nothing: usual.envelope.all_or_nothing,
-            smtputf8: usual.envelope.smtputf8,
+            all_or_nothing: usual.envelope.all_or_nothing.is_some(),
+            smtputf8: usual.envelope.smtputf8.is_some(),
             verb: verb(options.transaction.verb),
             body: body(options.transaction.body),
-            chunking: !options.transaction.no_chunking,
+            chunking: options.transaction.no_chunking.is_none(),
             confirm_envelope: options.transaction.transid.is_some(),
             parameters: Parameters::new(&options.notification, &options.transaction)?,
         })

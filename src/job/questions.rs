@@ -52,12 +52,12 @@ impl Questions {
             Some(None) => commands.push("HELP".into()),
             None => {}
         }
-        if asked.noop {
+        if asked.noop.is_some() {
             commands.push("NOOP".into());
         }
         let thresholds =
             Thresholds { warning: asked.warning, critical: asked.critical, days: asked.warning_days };
-        Ok(Self { probe: asked.probe, commands, thresholds })
+        Ok(Self { probe: asked.probe.is_some(), commands, thresholds })
     }
 
     /// Whether nothing is asked, and mail delivered.

@@ -122,7 +122,11 @@ fn verify(options: &TlsArgs) -> Result<Verify, LocalError> {
         let usage = |e| LocalError::new(Kind::Usage, Stage::Tls, format!("--tls-fingerprint: {e}"));
         return Ok(Verify::Pin(text.parse::<Fingerprint>().map_err(usage)?));
     }
-    Ok(if options.tls_insecure { Verify::Nothing } else { Verify::Chain { ca: options.tls_ca.clone() } })
+    Ok(if options.tls_insecure.is_some() {
+        Verify::Nothing
+    } else {
+        Verify::Chain { ca: options.tls_ca.clone() }
+    })
 }
 
 fn identity(options: &TlsArgs) -> Result<Option<Identity>, LocalError> {
@@ -163,7 +167,7 @@ fn unused(options: &TlsArgs, settings: &Settings) -> Result<(), LocalError> {
         ("tls-key", options.tls_key.is_some()),
         ("tls-name", options.tls_name.is_some()),
         ("tls-fingerprint", options.tls_fingerprint.is_some()),
-        ("tls-insecure", options.tls_insecure),
+        ("tls-insecure", options.tls_insecure.is_some()),
     ];
     let typed = given.iter().any(|(option, given)| *given && settings.origin(option).is_none());
     if typed && options.tls.is_none() {
@@ -187,7 +191,10 @@ pub fn credentials(
     let user = options.user.clone().unwrap_or_default();
     if mechanism.is_some_and(|mechanism| !mechanism.needs_password()) {
         let password = Secret::from(Vec::new());
-        return Ok((Some(Credentials { user, password, mechanism, insecure: options.auth_insecure }), None));
+        return Ok((
+            Some(Credentials { user, password, mechanism, insecure: options.auth_insecure.is_some() }),
+            None,
+        ));
     }
     if options.user.is_none() {
         let given =
@@ -196,7 +203,7 @@ pub fn credentials(
         return if given { Err(LocalError::new(Kind::Usage, Stage::Auth, text)) } else { Ok((None, None)) };
     }
     let (password, warning) = password(options, until, stop)?;
-    Ok((Some(Credentials { user, password, mechanism, insecure: options.auth_insecure }), warning))
+    Ok((Some(Credentials { user, password, mechanism, insecure: options.auth_insecure.is_some() }), warning))
 }
 
 fn password(

@@ -140,6 +140,7 @@ mod tests {
 
     use clap::{Arg, ArgAction, Args as _, Command, CommandFactory};
 
+    use super::super::super::value::Given;
     use super::super::super::{Args, Bulk, Configuration, Protocol, Usual};
     use super::*;
 
@@ -177,7 +178,7 @@ mod tests {
             Count
         } else if matches!(arg.get_action(), ArgAction::Append) {
             List
-        } else if !matches!(arg.get_action(), ArgAction::Set) {
+        } else if kind == TypeId::of::<Given>() || !matches!(arg.get_action(), ArgAction::Set) {
             Flag
         } else if !value {
             Optional
