@@ -67,6 +67,8 @@ pub enum Place {
     Read(Arc<Mutex<Option<Message>>>),
     /// Nowhere, and why.
     Nowhere(LocalError),
+    /// This is no message, but a list, an mbox or a directory that could not be read to its end, and why.
+    Unread(LocalError),
 }
 
 /// A letter that was read for one copy, and is there for the next.
@@ -223,6 +225,8 @@ impl Input {
             (Some(key), _) => shard.holds(key),
             (None, Place::File(path)) => shard.holds(path.as_os_str().as_bytes()),
             (None, Place::Read(_) | Place::Nowhere(_)) => shard.holds(self.name.as_bytes()),
+            // Each part of the run may miss messages of its own.
+            (None, Place::Unread(_)) => true,
         })
     }
 }
@@ -330,7 +334,7 @@ impl Intake {
                         self.sources.push_front(messages);
                         return Next::Directory;
                     }
-                    Some(Err(error)) => return Next::Input(Input::new(input.name, Place::Nowhere(error))),
+                    Some(Err(error)) => return Next::Input(Input::new(input.name, Place::Unread(error))),
                     None if input.is_of(self.shard) => return Next::Input(input),
                     None => {}
                 },

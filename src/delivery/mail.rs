@@ -62,6 +62,8 @@ pub struct About {
     message_id: Option<Arc<str>>,
     sender: Arc<str>,
     number: u64,
+    /// It is one, and not what messages were to be read from.
+    pub is_message: bool,
     started: Instant,
 }
 
@@ -277,6 +279,7 @@ impl About {
             message_id: None,
             sender,
             number: input.number,
+            is_message: !matches!(input.place, Place::Unread(_)),
             started: Instant::now(),
         }
     }
@@ -304,6 +307,7 @@ impl About {
             attempts,
             seconds: elapsed.as_secs_f64(),
             is_last: false,
+            is_message: self.is_message,
             number: self.number,
         }
     }

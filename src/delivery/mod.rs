@@ -109,6 +109,8 @@ pub struct Record {
     pub seconds: f64,
     /// The message has no more recipients to be told of.
     pub is_last: bool,
+    /// It is of a message, and not of a list, an mbox or a directory that could not be read to its end.
+    pub is_message: bool,
     /// The message's place among all of the run.
     pub number: u64,
 }

@@ -121,7 +121,7 @@ impl PartedFile {
     /// It cannot be read on.
     fn fail(&mut self, error: LocalError) -> Option<Input> {
         self.is_over = true;
-        Some(Input::new(self.path.to_string_lossy().into(), Place::Nowhere(error)))
+        Some(Input::new(self.path.to_string_lossy().into(), Place::Unread(error)))
     }
 }
 

@@ -94,7 +94,7 @@ impl Worker<'_> {
             Place::File(_) if input.is_read() => {}
             Place::File(_) if input.is_standard_input() => self.hang_up(),
             Place::File(_) => self.hand_over(),
-            Place::Read(_) | Place::Nowhere(_) => {}
+            Place::Read(_) | Place::Nowhere(_) | Place::Unread(_) => {}
         }
     }
 
@@ -165,7 +165,7 @@ impl Worker<'_> {
         let letter = match self.read(&mut input, deadline, &mut about) {
             Ok(letter) => letter,
             Err(error) => {
-                if error.kind != Kind::NotBegun {
+                if about.is_message && error.kind != Kind::NotBegun {
                     self.measure(Measure::Message);
                 }
                 let recipients = addressing::numbered(&job.to, input.copy);
@@ -187,7 +187,7 @@ impl Worker<'_> {
         deadline: Instant,
         about: &mut About,
     ) -> Result<Arc<Letter>, LocalError> {
-        if let Place::Nowhere(error) = &input.place {
+        if let Place::Nowhere(error) | Place::Unread(error) = &input.place {
             return Err(error.clone());
         }
         if let Some(error) = self.run.hindrance(&input.name) {
@@ -209,7 +209,7 @@ impl Worker<'_> {
     ) -> Result<Letter, LocalError> {
         let (job, stop) = (self.run.job, self.run.stop);
         let message = match &input.place.clone() {
-            Place::Nowhere(error) => return Err(error.clone()),
+            Place::Nowhere(error) | Place::Unread(error) => return Err(error.clone()),
             Place::Read(message) => {
                 let message = message.lock().unwrap_or_else(PoisonError::into_inner).take();
                 message.ok_or_else(|| {

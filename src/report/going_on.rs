@@ -172,6 +172,7 @@ mod tests {
             attempts: 0,
             seconds: 0.0,
             is_last: true,
+            is_message: true,
             number,
         }
     }

@@ -322,7 +322,7 @@ impl Reporter for Report {
             return !self.lost;
         }
         if let Some(progress) = &self.terms.progress {
-            progress.count(judgement.exit == exit::OK, record.is_last);
+            progress.count(judgement.exit == exit::OK, record.is_message && record.is_last);
         }
         self.write(&record, judgement);
         self.log(&record, judgement);

@@ -49,6 +49,7 @@ pub fn never_begun(terms: Terms, error: &LocalError, messages: &[String], sender
                     attempts: 0,
                     seconds: 0.0,
                     is_last: at + 1 == recipients.len(),
+                    is_message: true,
                     number,
                 });
             }

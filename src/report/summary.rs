@@ -85,7 +85,7 @@ impl<'a> Tally<'a> {
 impl Reporter for Tally<'_> {
     fn record(&mut self, record: Record) -> bool {
         self.summary.count(self.report.judge(&record.conclusion).class);
-        self.summary.messages += u64::from(record.is_last);
+        self.summary.messages += u64::from(record.is_message && record.is_last);
         self.report.record(record)
     }
 

@@ -7,8 +7,9 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use super::ONE;
 use super::many::maildir;
-use crate::scripted::Client;
+use crate::scripted::{Client, Server};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_lmtp-send");
 const MESSAGES: usize = 40;
@@ -142,4 +143,17 @@ fn part_that_is_killed_and_run_again() {
     assert_eq!(copies.len(), 150);
     // Only the message of the moment can be twice.
     assert!(copies.values().sum::<usize>() <= 151, "{copies:?}");
+}
+
+#[test]
+fn a_list_or_an_mbox_that_cannot_be_read_fails_in_each_part() {
+    // Nobody knows which messages of whose part are in it.
+    let server = Server::unused();
+    for options in ["--files-from missing", "--mbox missing"] {
+        for part in 1..=4 {
+            let client = Client::to(&server).typed(ONE).typed(options).typed(&format!("--shard {part}/4"));
+            client.run().exits(66).says("5.3.0", "missing").outcomes(&["failed"]);
+        }
+    }
+    server.finish();
 }
