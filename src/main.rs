@@ -28,7 +28,7 @@ use cli::{Args, ExitStyle, Facility, Sources, Uncertain, Unparsed};
 use exit::{Kind, Policy};
 use job::{Job, Output};
 use local_error::LocalError;
-use report::{Report, Tally, Terms};
+use report::{Repetition, Report, Tally, Terms};
 use stop::Stop;
 
 fn main() -> ExitCode {
@@ -111,21 +111,25 @@ fn deliver(args: &Args, began: Instant, mut terms: Terms) -> Result<u8, LocalErr
     let mut report = Report::open(terms, job.bulk.several)?;
     if !job.questions.is_empty() {
         query::run(&job, stop, &mut report);
-        return Ok(report.finish(None, false, None));
+        return Ok(report.finish(None, &Repetition::default()));
     }
     if !job.output.quiet && job.messages.inputs.iter().any(|input| input == Path::new("-")) {
         report::await_typing(job.submission.as_ref().is_some_and(|s| s.until_lone_dot), stop);
     }
-    let (has_ledger, mut summary) = (job.bulk.ledger.is_some(), None);
-    let memory = if job.bulk.is_measured() {
+    let (memory, summary) = if job.bulk.is_measured() {
         let mut tally = Tally::new(&mut report);
         let memory = delivery::run(&job, stop, &mut tally)?;
-        summary = tally.finish(job.bulk.summary.format, has_ledger);
-        memory
+        (memory, Some(tally.finish()))
     } else {
-        delivery::run(&job, stop, &mut report)?
+        (delivery::run(&job, stop, &mut report)?, None)
     };
-    let code = report.finish(summary, has_ledger, memory.failure());
+    let repetition = Repetition {
+        has_ledger: job.bulk.ledger.is_some(),
+        unrecorded: memory.failure(),
+        reads_standard_input: job.reads_standard_input(),
+    };
+    let summary = summary.and_then(|summary| summary.words(job.bulk.summary.format, &repetition));
+    let code = report.finish(summary, &repetition);
     if let Err(error) = memory.finish(stop) {
         report::warn(&job.output, &error.text, stop);
     }

@@ -227,6 +227,11 @@ impl Job {
         Ok(job)
     }
 
+    /// Whether a message, an mbox or the list of messages comes by standard input.
+    pub fn reads_standard_input(&self) -> bool {
+        self.messages.inputs.iter().chain(&self.bulk.files_from).any(|path| path.as_os_str() == "-")
+    }
+
     fn of(
         args: &Args,
         session: SessionTerms,

@@ -23,6 +23,7 @@ use lmtp_send::lmtp::printable;
 pub use answer::Answer;
 use diagnostics::{ByMessage, Diagnostics};
 use going_on::Left;
+pub use going_on::Repetition;
 pub use never_begun::never_begun;
 use never_begun::unknown;
 pub use probe::{Answered, Probe};
@@ -136,9 +137,9 @@ impl Report {
         })
     }
 
-    /// Prints the diagnostics, the one that decides first, and behind them the `summary`; and returns the exit code.
-    /// `has_ledger`: the run remembers who has what; `unrecorded`: why it may not, which whoever repeats it is to know.
-    pub fn finish(mut self, summary: Option<String>, has_ledger: bool, unrecorded: Option<&str>) -> u8 {
+    /// Prints the diagnostics, the one that decides first, and behind them the `summary` and how to go on; and returns
+    /// the exit code.
+    pub fn finish(mut self, summary: Option<String>, repetition: &Repetition<'_>) -> u8 {
         if let Some(exit) = self.monitored {
             return exit;
         }
@@ -148,19 +149,17 @@ impl Report {
             }
             self.at_the_end.add(Some(line), judgement, number);
         }
-        let is_said = !self.several || has_ledger && summary.is_some();
+        let is_said = !self.several || repetition.has_ledger && summary.is_some();
         let to_go_on =
-            if is_said || !self.terms.stop.is_requested() { None } else { self.left.to_go_on(has_ledger) };
+            if is_said || !self.terms.stop.is_requested() { None } else { self.left.to_go_on(repetition) };
         let judgement = self.at_the_end.deciding.map(|deciding| deciding.judgement);
         let mut lines = Vec::new();
         if !self.terms.output.quiet {
             lines = self.at_the_end.into_lines();
             lines.append(&mut self.warnings);
             let is_repeated = judgement.is_some_and(|judgement| judgement.again);
-            let unrecorded = unrecorded.filter(|_| is_repeated || is_warned(&self.terms.output));
-            lines.extend(
-                unrecorded.map(|why| warning(&format!("{why}; a repeated run may send second copies"))),
-            );
+            let unrecorded = repetition.warning().filter(|_| is_repeated || is_warned(&self.terms.output));
+            lines.extend(unrecorded.map(|text| warning(&text)));
             if self.log.as_ref().is_some_and(Log::is_missing) && is_warned(&self.terms.output) {
                 lines.push(warning(&format!("--syslog: no log daemon takes messages at {}", syslog::SOCKET)));
             }

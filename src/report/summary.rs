@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{Report, going_on};
+use super::{Repetition, Report};
 use crate::cli::SummaryFormat;
 use crate::delivery::{Listener, Listeners, Measure, Record, Reporter};
 use crate::exit::Class;
@@ -15,8 +15,8 @@ const PARTS: u32 = 8;
 /// Parts in all: from a microsecond to half a day.
 const BUCKETS: usize = 36 * PARTS as usize;
 
-/// What has been counted so far.
-struct Summary {
+/// What a run came to, as far as it has been counted.
+pub struct Summary {
     messages: u64,
     /// Those that were begun.
     begun: u64,
@@ -27,8 +27,7 @@ struct Summary {
     failed: u64,
     uncertain: u64,
     latency: Latency,
-    /// The run remembers who has what.
-    has_ledger: bool,
+    time: Duration,
 }
 
 /// How many replies took how long.
@@ -74,11 +73,10 @@ impl<'a> Tally<'a> {
         Self { report, summary: Summary::default(), began: Instant::now() }
     }
 
-    /// The summary, in the form asked for, or for people where there were several messages.
-    pub fn finish(mut self, format: Option<SummaryFormat>, has_ledger: bool) -> Option<String> {
-        self.summary.has_ledger = has_ledger;
-        let by_itself = (self.summary.messages > 1).then_some(SummaryFormat::Text);
-        format.or(by_itself).map(|format| self.summary.lines(format, self.began.elapsed()))
+    /// What was counted until now.
+    pub fn finish(mut self) -> Summary {
+        self.summary.time = self.began.elapsed();
+        self.summary
     }
 }
 
@@ -120,12 +118,18 @@ impl Default for Summary {
             failed: 0,
             uncertain: 0,
             latency,
-            has_ledger: false,
+            time: Duration::ZERO,
         }
     }
 }
 
 impl Summary {
+    /// The summary, in the form asked for, or for people where there were several messages.
+    pub fn words(&self, format: Option<SummaryFormat>, repetition: &Repetition<'_>) -> Option<String> {
+        let by_itself = (self.messages > 1).then_some(SummaryFormat::Text);
+        format.or(by_itself).map(|format| self.lines(format, repetition))
+    }
+
     /// Counts what was measured.
     fn measure(&mut self, measure: Measure) {
         match measure {
@@ -147,19 +151,19 @@ impl Summary {
         }
     }
 
-    /// The lines, for a run that took `time`.
-    fn lines(&self, format: SummaryFormat, time: Duration) -> String {
+    /// The lines.
+    fn lines(&self, format: SummaryFormat, repetition: &Repetition<'_>) -> String {
         match format {
-            SummaryFormat::Json => self.json(time),
-            SummaryFormat::Text => self.text(time),
+            SummaryFormat::Json => self.json(repetition),
+            SummaryFormat::Text => self.text(repetition),
         }
     }
 
-    fn rate(&self, time: Duration) -> f64 {
-        self.begun as f64 / time.as_secs_f64().max(1e-6)
+    fn rate(&self) -> f64 {
+        self.begun as f64 / self.time.as_secs_f64().max(1e-6)
     }
 
-    fn json(&self, time: Duration) -> String {
+    fn json(&self, repetition: &Repetition<'_>) -> String {
         let json = JsonSummary {
             messages: self.messages,
             delivered: self.delivered,
@@ -167,22 +171,23 @@ impl Summary {
             failed: self.failed,
             uncertain: self.uncertain,
             octets: self.octets,
-            seconds: rounded(time.as_secs_f64()),
-            messages_per_second: rounded(self.rate(time)),
+            seconds: rounded(self.time.as_secs_f64()),
+            messages_per_second: rounded(self.rate()),
             sessions: self.sessions,
             latency: self.latency.percentiles(),
-            to_go_on: self.to_go_on(),
+            // Whoever reads it need not read what else is said.
+            to_go_on: self.to_go_on(repetition, repetition.warning()),
         };
         serde_json::to_string(&json).unwrap_or_default()
     }
 
-    fn text(&self, time: Duration) -> String {
+    fn text(&self, repetition: &Repetition<'_>) -> String {
         let mut text = format!(
             "{} messages, {} octets, {:.1} s, {:.0} messages/s, {} session{}\n",
             self.messages,
             self.octets,
-            time.as_secs_f64(),
-            self.rate(time),
+            self.time.as_secs_f64(),
+            self.rate(),
             self.sessions,
             if self.sessions == 1 { "" } else { "s" }
         );
@@ -202,19 +207,20 @@ impl Summary {
                 ms(max)
             );
         }
-        if let Some(words) = self.to_go_on() {
+        if let Some(words) = self.to_go_on(repetition, None) {
             let _ = write!(text, "\n{words}");
         }
         text
     }
 
-    /// What to do about those who are left.
-    fn to_go_on(&self) -> Option<String> {
+    /// What to do about those who are left, and what whoever does it is to know.
+    fn to_go_on(&self, repetition: &Repetition<'_>, warning: Option<String>) -> Option<String> {
         let left = self.deferred + self.uncertain;
         (left > 0).then(|| {
-            let left = format!("left: {left} recipients, deferred or uncertain in the report");
-            if self.has_ledger {
-                format!("{left}; {}", going_on::with_ledger())
+            let warning = warning.map(|text| format!("; warning: {text}")).unwrap_or_default();
+            let left = format!("left: {left} recipients, deferred or uncertain in the report{warning}");
+            if repetition.has_ledger {
+                format!("{left}; {}", repetition.command())
             } else {
                 format!("{left}; a run with --ledger DIR can be repeated, and continues with only these")
             }
@@ -283,7 +289,7 @@ mod tests {
 
     #[test]
     fn what_is_left_is_said() {
-        let mut summary = Summary { messages: 2, ..Summary::default() };
+        let mut summary = Summary { messages: 2, time: Duration::from_secs(2), ..Summary::default() };
         [
             Measure::Session,
             Measure::Message,
@@ -294,13 +300,24 @@ mod tests {
         .into_iter()
         .for_each(|measure| summary.measure(measure));
         summary.count(Class::Delivered);
-        assert!(!summary.lines(SummaryFormat::Text, Duration::from_secs(2)).contains("left"));
+        assert!(!summary.lines(SummaryFormat::Text, &Repetition::default()).contains("left"));
         summary.count(Class::Uncertain);
-        let text = summary.lines(SummaryFormat::Text, Duration::from_secs(2));
+        let text = summary.lines(SummaryFormat::Text, &Repetition::default());
         assert!(text.starts_with("2 messages, 30 octets, 2.0 s, 1 messages/s, 1 session\n"), "{text}");
         assert!(text.contains("left: 1 recipients"), "{text}");
-        let json: serde_json::Value =
-            serde_json::from_str(&summary.lines(SummaryFormat::Json, Duration::from_secs(2))).unwrap();
+        let unrecorded = Repetition {
+            has_ledger: true,
+            unrecorded: Some("cannot write the ledger"),
+            ..Repetition::default()
+        };
+        let json = summary.lines(SummaryFormat::Json, &unrecorded);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let (words, command) = json["to_go_on"].as_str().unwrap().split_once("to continue:\n").unwrap();
+        assert!(
+            words.contains("warning: cannot write the ledger; a repeated run may send second copies"),
+            "{words}"
+        );
+        assert!(!command.contains('\n'), "{command}");
         assert_eq!(json["messages_per_second"], 1.0);
         assert_eq!(json["latency"]["max"], 0.002);
         assert_eq!(json["uncertain"], 1);

@@ -270,7 +270,8 @@ fn ledger_lost_in_the_middle_of_a_run() {
     let replies = &["250 delivered", "250 ok", "250 ok", "354 go on"];
     let (server, halted) = holds_the_second(Duration::ZERO, replies);
     let ledger = home.path().join("ledger");
-    let running = Client::to(&server).typed(ONE).arg("--ledger", &ledger).args(&names).start();
+    let client = Client::to(&server).typed(ONE).typed("--summary json").arg("--ledger", &ledger);
+    let running = client.args(&names).start();
     halted.reached();
     // From now on no file of its may grow.
     let pid = Pid::from_raw(running.id()).unwrap();
@@ -283,6 +284,10 @@ fn ledger_lost_in_the_middle_of_a_run() {
     assert!(ran.stderr.contains("the ledger cannot be written"), "{}", ran.stderr);
     assert!(ran.stderr.contains("warning: cannot write the ledger: "), "{}", ran.stderr);
     assert!(ran.stderr.contains("a repeated run may send second copies"), "{}", ran.stderr);
+    // Whoever reads the summary alone knows it as well.
+    let summary: serde_json::Value = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
+    let to_go_on = summary["to_go_on"].as_str().unwrap();
+    assert!(to_go_on.contains("a repeated run may send second copies; to continue:"), "{to_go_on}");
 }
 
 #[test]

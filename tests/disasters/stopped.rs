@@ -227,18 +227,19 @@ fn told_to_stop_when_the_reply_to_the_only_message_is_due() {
 
 #[test]
 fn told_to_stop_while_a_list_or_an_mbox_is_still_being_written() {
+    // What was to be read on is no message; it stands behind the last one that was read.
     let home = tempfile::tempdir().unwrap();
-    for (options, input) in
-        [("--files-from -", "m\n"), ("--mbox -", "From x\nSubject: 1\n\n1\n\nFrom y\nSubj")]
+    for (options, input, last) in
+        [("--files-from -", "m\n", "m"), ("--mbox -", "From x\nSubject: 1\n\n1\n\nFrom y\nSubj", "-#1")]
     {
         fs::write(home.path().join("m"), "Subject: m\n\nm\n").unwrap();
-        let client = Client::new().typed(ONE).arg("--sink", &home.path().join("sink")).dir(home.path());
-        let mut running = client.typed(options).hungry().start();
+        let sink = home.path().join(format!("sink of {last}"));
+        let client = Client::new().typed(ONE).arg("--sink", &sink).dir(home.path());
+        let mut running = client.typed(options).typed("--summary json").hungry().start();
         running.feed(input.as_bytes());
-        running.ready();
-        let new = home.path().join("sink/a@example.net/new");
+        let new = sink.join("a@example.net/new");
         let until = std::time::Instant::now() + PATIENCE;
-        while options.starts_with("--files") && !new.is_dir() && std::time::Instant::now() < until {
+        while fs::read_dir(&new).map_or(0, Iterator::count) == 0 && std::time::Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
         running.signal(Signal::TERM);
@@ -248,5 +249,22 @@ fn told_to_stop_while_a_list_or_an_mbox_is_still_being_written() {
             "{}",
             ran.stderr
         );
+        let expected = format!("to continue: send the messages behind {last}; a run with --ledger");
+        assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
+        assert_eq!(counts(&ran), [1, 1, 0]);
+        let summary: serde_json::Value = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
+        assert_eq!(summary["messages"], 1, "{summary}");
     }
+}
+
+#[test]
+fn told_to_stop_while_a_list_is_waited_for_with_a_ledger() {
+    let home = tempfile::tempdir().unwrap();
+    let client = Client::new().typed(ONE).arg("--sink", &home.path().join("sink")).dir(home.path());
+    let running = client.typed("--files-from - --ledger ledger").hungry().start();
+    running.ready();
+    running.signal(Signal::TERM);
+    let ran = running.wait().exits(75).within(8.0);
+    let (_, command) = ran.stderr.split_once("to continue, with the same standard input:\n").unwrap();
+    assert!(command.contains("--files-from - --ledger ledger"), "{}", ran.stderr);
 }
