@@ -19,7 +19,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lmtp_send::io_error::words;
 use lmtp_send::lmtp::ReversePath;
@@ -32,6 +32,7 @@ use report::{Repetition, Report, Tally, Terms};
 use stop::Stop;
 
 fn main() -> ExitCode {
+    let began = Instant::now();
     let argv: Vec<OsString> = std::env::args_os().collect();
     let typed = typed_policy(&argv);
     let code = typed.styled(exit::TEMPFAIL);
@@ -40,15 +41,26 @@ fn main() -> ExitCode {
         Err(e) => (Arc::new(Stop::uncaught(code)), Some(e)),
     };
     let sources = Sources::of_this_process();
-    ExitCode::from(match cli::parse(&argv, &sources) {
-        Ok(args) => run(&args, &stop, uncaught),
+    let read = |path: &Path, most: usize, deadline: Option<Duration>| {
+        wait::read(path, most, began + deadline.unwrap_or(job::DEADLINE), &stop)
+    };
+    ExitCode::from(match cli::parse(&argv, &sources, &read) {
+        Ok(args) => run(&args, began, &stop, uncaught),
         Err(Unparsed::Answer(text)) => report::print(&text, &stop).map_or(exit::TEMPFAIL, |()| exit::OK),
         Err(Unparsed::Error(text)) => {
             let policy = Policy { style: exit_style(&argv, &sources), ..typed };
             report::usage(policy, text.trim_end(), log_of(&argv), &stop);
             policy.styled(exit::USAGE)
         }
-        Err(Unparsed::Config(text)) => misconfigured(&argv, exit_style(&argv, &sources), &text, &stop),
+        Err(Unparsed::Config(text)) => {
+            let error = LocalError::input(Kind::Config, text);
+            misconfigured(&argv, exit_style(&argv, &sources), &error, &stop)
+        }
+        Err(Unparsed::Unreadable(path, e)) => {
+            let kind = process::kind(&e, Kind::Config);
+            let error = LocalError::input(kind, process::unusable(&path, &e));
+            misconfigured(&argv, exit_style(&argv, &sources), &error, &stop)
+        }
     })
 }
 
@@ -63,8 +75,7 @@ fn exit_style(argv: &[OsString], sources: &Sources) -> ExitStyle {
     cli::exit_style(argv, sources).unwrap_or(ExitStyle::Mta)
 }
 
-fn run(args: &Args, stop: &Arc<Stop>, uncaught: Option<io::Error>) -> u8 {
-    let began = Instant::now();
+fn run(args: &Args, began: Instant, stop: &Arc<Stop>, uncaught: Option<io::Error>) -> u8 {
     let mut terms = terms(args, began, stop);
     terms.watch();
     stop.set_code(terms.policy.styled(exit::TEMPFAIL));
@@ -137,18 +148,18 @@ fn deliver(args: &Args, began: Instant, mut terms: Terms) -> Result<u8, LocalErr
 }
 
 /// A variable or a configuration file cannot be understood: what was typed says how that is told.
-fn misconfigured(argv: &[OsString], style: ExitStyle, text: &str, stop: &Arc<Stop>) -> u8 {
-    let (began, error) = (Instant::now(), LocalError::input(Kind::Config, text));
+fn misconfigured(argv: &[OsString], style: ExitStyle, error: &LocalError, stop: &Arc<Stop>) -> u8 {
+    let began = Instant::now();
     match cli::typed_only(argv) {
         Ok(mut args) => {
             args.usual.outcome.exit_style = Some(style);
-            never_begun(&args, began, &error, stop)
+            never_begun(&args, began, error, stop)
         }
         Err(_) => {
             let policy = Policy { style, ..typed_policy(argv) };
             let output = Output { syslog: log_of(argv), ..Output::default() };
             let terms = Terms::new(policy, output, job::DEADLINE, began, stop);
-            report::never_begun(terms, &error, &["-".into()], "", &[])
+            report::never_begun(terms, error, &["-".into()], "", &[])
         }
     }
 }

@@ -32,16 +32,28 @@ pub enum Access {
 
 /// `path`, and why it cannot be used: for EACCES with who we are and which part of the path refuses.
 pub fn unusable(path: &Path, error: &io::Error) -> String {
-    let why = if error.kind() == io::ErrorKind::PermissionDenied { denied(path) } else { words(error) };
+    let why = if error.kind() == io::ErrorKind::PermissionDenied { denied(path) } else { why(error) };
     format!("{}: {why}", path.display())
 }
 
-/// The kind of error that it is not to be able to use a file of ours: `otherwise`, unless we may not, or the system
-/// has run out of something.
+/// What ended the waiting for something of ours, or the system's error, in words.
+pub fn why(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::TimedOut {
+        "it took too long (--timeout or --deadline)".into()
+    } else if error.kind() == io::ErrorKind::Interrupted {
+        "stopped by a signal".into()
+    } else {
+        words(error)
+    }
+}
+
+/// The kind of error that it is not to be able to use something of ours: `otherwise`, unless we may not, a signal ended
+/// the waiting for it, or the system has run out of something.
 pub fn kind(error: &io::Error, otherwise: Kind) -> Kind {
     match Errno::from_io_error(error) {
         Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Kind::Exhausted,
         _ if error.kind() == io::ErrorKind::PermissionDenied => Kind::Denied,
+        _ if error.kind() == io::ErrorKind::Interrupted => Kind::Stopped,
         _ => otherwise,
     }
 }

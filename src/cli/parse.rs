@@ -1,7 +1,9 @@
 //! From words to [`Args`]: what was typed, with the settings that it leaves in force, parsed once.
 
 use std::ffi::OsString;
+use std::io;
 use std::mem::ManuallyDrop;
+use std::path::PathBuf;
 
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args as _, Command, CommandFactory, FromArgMatches, ValueEnum};
@@ -10,7 +12,7 @@ use super::bulk::Bulk;
 use super::configuration::Configuration;
 use super::protocol::{Protocol, QueryArgs};
 use super::sendmail::{self, Name, SendmailArgs};
-use super::settings::{self, Found, Group, SCHEMA, Settings, Sources};
+use super::settings::{self, Found, Group, Read, SCHEMA, Settings, Sources};
 use super::{Args, DestinationArgs, EnvelopeArgs, ExitStyle, Usual};
 use super::{help, hint};
 
@@ -23,6 +25,8 @@ pub enum Unparsed {
     Error(String),
     /// What was typed may be understood, but a variable or a configuration file cannot.
     Config(String),
+    /// A configuration file cannot be read, or was waited for in vain.
+    Unreadable(PathBuf, io::Error),
 }
 
 impl From<clap::Error> for Unparsed {
@@ -57,14 +61,15 @@ fn with_tip(text: &str, tip: Option<String>) -> String {
     format!("{first}\n{tip}{rest}")
 }
 
-/// The command line `argv`, the program's name first, with the settings of `sources`. Nothing is printed.
+/// The command line `argv`, the program's name first, with the settings of `sources`, whose files `read` reads.
+/// Nothing is printed.
 ///
 /// # Errors
 ///
 /// [`Unparsed`], which the caller prints.
-pub fn parse(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed> {
+pub fn parse(argv: &[OsString], sources: &Sources, read: Read<'_>) -> Result<Args, Unparsed> {
     if let Some(place) = sendmail_words(argv) {
-        return as_sendmail(argv, place, sources);
+        return as_sendmail(argv, place, sources, read);
     }
     if let Some(error) = one_dash(argv) {
         return Err(error);
@@ -72,7 +77,7 @@ pub fn parse(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed> {
     let args = if sources.are_silent() && !mentions_settings(argv) {
         typed(argv)?
     } else {
-        with_settings(argv, sources)?
+        with_settings(argv, sources, read)?
     };
     match args.contradiction() {
         None => Ok(args),
@@ -105,7 +110,7 @@ fn sendmail_words(argv: &[OsString]) -> Option<usize> {
 }
 
 /// The command line of sendmail or of one of its other names, whose words begin at `place`.
-fn as_sendmail(argv: &[OsString], place: usize, sources: &Sources) -> Result<Args, Unparsed> {
+fn as_sendmail(argv: &[OsString], place: usize, sources: &Sources, read: Read<'_>) -> Result<Args, Unparsed> {
     let program = argv.first().and_then(|program| Name::of(program));
     match program {
         Some(Name::Mailq) => return Err(Unparsed::Answer(sendmail::NO_QUEUE.into())),
@@ -116,7 +121,7 @@ fn as_sendmail(argv: &[OsString], place: usize, sources: &Sources) -> Result<Arg
     if let Some(answer) = submission.other {
         return Err(Unparsed::Answer(answer.into()));
     }
-    let mut args = with_settings(&words, sources)?;
+    let mut args = with_settings(&words, sources, read)?;
     // Recipients are what the caller says, whatever is configured for other runs.
     if args.settings.origin("to").is_some() {
         args.usual.envelope.to.clear();
@@ -206,9 +211,9 @@ fn mentions_settings(argv: &[OsString]) -> bool {
 }
 
 /// What was typed, and before it the words of the settings that it leaves in force: parsed once.
-fn with_settings(argv: &[OsString], sources: &Sources) -> Result<Args, Unparsed> {
+fn with_settings(argv: &[OsString], sources: &Sources, read: Read<'_>) -> Result<Args, Unparsed> {
     let typed = SCHEMA.typed(argv);
-    let found = settings::gather(sources, &typed).map_err(Unparsed::Config)?;
+    let found = settings::gather(sources, &typed, read)?;
     let (name, words) = argv.split_at(argv.len().min(1));
     let given = found.settings.words().map(OsString::from);
     let words: Vec<OsString> = name.iter().cloned().chain(given).chain(words.iter().cloned()).collect();
@@ -403,7 +408,6 @@ impl Contradiction {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
     use std::time::Duration;
 
     use super::super::{BodyName, MechanismName, Notify, Ret};
@@ -413,9 +417,14 @@ mod tests {
         first.iter().chain(more).map(OsString::from).collect()
     }
 
+    /// `argv` without any setting.
+    fn alone(argv: &[OsString]) -> Result<Args, Unparsed> {
+        parse(argv, &Sources::default(), &|path, _, _| std::fs::read(path))
+    }
+
     /// The arguments of a delivery to a sink, with `words` added.
     fn with(words: &[&str]) -> Result<Args, Unparsed> {
-        parse(&owned(&["lmtp-send", "--sink", "inbox"], words), &Sources::default())
+        alone(&owned(&["lmtp-send", "--sink", "inbox"], words))
     }
 
     /// What is said to a command line that cannot be understood.
@@ -514,7 +523,7 @@ mod tests {
         for words in [&["-h"][..], &["-help"], &["-V"], &["--help"], &["--version"], &["-t", "joe", "--help"]]
         {
             let words = owned(&["lmtp-send"], words);
-            assert!(matches!(parse(&words, &Sources::default()), Err(Unparsed::Answer(_))), "{words:?}");
+            assert!(matches!(alone(&words), Err(Unparsed::Answer(_))), "{words:?}");
         }
     }
 
@@ -540,14 +549,14 @@ mod tests {
         let octets = OsString::from_vec(b"j\xffe@example.org".to_vec());
         let mut words = owned(&["lmtp-send", "--sink", "inbox", "-t"], &[]);
         words.push(octets);
-        let args = parse(&words, &Sources::default()).unwrap();
+        let args = alone(&words).unwrap();
         assert_eq!(args.usual.envelope.to, ["j\0xffe@example.org"]);
         assert_eq!(args.not_utf8(), Some(("--to", r"j\xffe@example.org".to_owned())));
     }
 
     #[test]
     fn there_is_one_kind_of_destination() {
-        let parsed = |words: &[&str]| parse(&owned(&["lmtp-send"], words), &Sources::default());
+        let parsed = |words: &[&str]| alone(&owned(&["lmtp-send"], words));
         assert_eq!(parsed(&["-H", "a", "-H", "b:24"]).unwrap().usual.destination.host, ["a", "b:24"]);
         let none = said(parsed(&["-t", "a@b"]));
         assert!(["--host", "--socket", "--exec", "--sink"].iter().all(|kind| none.contains(kind)), "{none}");
@@ -640,7 +649,7 @@ mod tests {
 
     #[test]
     fn help_is_short_or_complete() {
-        let answer = |words: &[&str]| match parse(&owned(&["lmtp-send"], words), &Sources::default()) {
+        let answer = |words: &[&str]| match alone(&owned(&["lmtp-send"], words)) {
             Err(Unparsed::Answer(text)) => text,
             other => panic!("{other:?}"),
         };
@@ -661,7 +670,7 @@ mod tests {
             assert_eq!(text.lines().nth(1).map(|line| line.starts_with(tip)), Some(true), "{text}");
         }
         assert!(!message(&["--no-such-flag"]).contains("tip:"));
-        let bare = said(parse(&owned(&["lmtp-send"], &["mailbox.example.net"]), &Sources::default()));
+        let bare = said(alone(&owned(&["lmtp-send"], &["mailbox.example.net"])));
         assert!(
             bare.contains("'mailbox.example.net' is taken for a FILE: a host is given with --host"),
             "{bare}"

@@ -200,7 +200,7 @@ mod tests {
 
     use super::super::{Listener, Listeners, Reporter, Run};
     use super::*;
-    use crate::cli::{self, Sources};
+    use crate::cli;
     use crate::job::Job;
     use crate::stop::Stop;
 
@@ -228,7 +228,7 @@ mod tests {
         fs::write(&file, "Subject: one\n\none\n").unwrap();
         let words = "lmtp-send --sink inbox --retry 9 -f me@x.example -t a@x.example,b@x.example,c@x.example";
         let words = words.split(' ').map(Into::into).chain([file.into()]);
-        let Ok(args) = cli::parse(&words.collect::<Vec<_>>(), &Sources::default()) else { panic!() };
+        let Ok(args) = cli::typed_only(&words.collect::<Vec<_>>()) else { panic!() };
         Job::new(&args, Instant::now(), stop).unwrap()
     }
 

@@ -94,6 +94,9 @@ pub fn own_address(until: Instant, stop: &Stop) -> Result<ReversePath, LocalErro
     let user =
         std::env::var("LOGNAME").ok().filter(|name| !name.is_empty()).or_else(|| user_name(until, stop));
     address(user.as_deref(), canonical(until, stop).as_deref()).map_err(|missing| {
+        if stop.is_requested() {
+            return LocalError::input(Kind::Stopped, "stopped by a signal while the sender was looked up");
+        }
         let text = format!(
             "no sender: the header has none in From, Sender or Resent- fields, and {missing}; give --from"
         );

@@ -1,5 +1,6 @@
 //! TLS and AUTH: what was asked for, with certificates and the password read.
 
+use std::fmt::Display;
 use std::io::{Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
@@ -8,8 +9,6 @@ use std::path::Path;
 use std::time::Instant;
 use std::{env, fs, io};
 
-use anyhow::{Context, anyhow, ensure};
-use lmtp_send::io_error::words;
 use lmtp_send::lmtp::auth::Mechanism;
 use lmtp_send::lmtp::{Secret, Stage, printable};
 
@@ -101,16 +100,15 @@ pub fn without_fifos(
         if !fs::metadata(&*file).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
             continue;
         }
-        let copy = copied(file, until, stop).with_context(|| format!("cannot read {}", file.display()));
-        let copy = copy.map_err(|e| LocalError::new(Kind::Config, Stage::Tls, format!("{e:#}")))?;
+        let copy = copied(file, until, stop).map_err(|e| unreadable(file, &e))?;
         *file = format!("/dev/fd/{}", copy.as_raw_fd()).into();
         copies.push(copy);
     }
     Ok((options, copies))
 }
 
-fn copied(path: &Path, until: Instant, stop: &Stop) -> anyhow::Result<fs::File> {
-    let octets = wait::read(path, MAX_PEM, until, stop).map_err(in_words)?;
+fn copied(path: &Path, until: Instant, stop: &Stop) -> io::Result<fs::File> {
+    let octets = wait::read(path, MAX_PEM, until, stop)?;
     let mut copy = system::nameless_file()?;
     copy.write_all(&octets)?;
     copy.rewind()?;
@@ -152,10 +150,14 @@ fn not_used(options: &TlsArgs) -> Option<String> {
 /// A file that we may not read is told apart from one that is wrong.
 fn unusable(error: &TlsError) -> LocalError {
     if let TlsError::Unreadable { file, error } = error {
-        let text = format!("cannot read {}", process::unusable(file, error));
-        return LocalError::new(process::kind(error, Kind::Config), Stage::Tls, text);
+        return unreadable(file, error);
     }
     LocalError::new(Kind::Config, Stage::Tls, error)
+}
+
+fn unreadable(file: &Path, error: &io::Error) -> LocalError {
+    let text = format!("cannot read {}", process::unusable(file, error));
+    LocalError::new(process::kind(error, Kind::Config), Stage::Tls, text)
 }
 
 /// Options of TLS without TLS are a mistake that would send mail in clear, if they were typed. A configuration may hold
@@ -213,21 +215,13 @@ fn password(
 ) -> Result<(Secret, Option<String>), LocalError> {
     if let Some(path) = &options.password_file {
         let octets = wait::read(path, MAX_PASSWORD, until, stop).map_err(|e| {
-            let kind = process::kind(&e, Kind::Config);
-            let was_cut_short = matches!(e.kind(), io::ErrorKind::TimedOut | io::ErrorKind::Interrupted);
-            let why = if was_cut_short {
-                format!("{}: {}", path.display(), in_words(e))
-            } else {
-                process::unusable(path, &e)
-            };
-            LocalError::new(kind, Stage::Auth, format!("--password-file {why}"))
+            let text = format!("--password-file {}", process::unusable(path, &e));
+            LocalError::new(process::kind(&e, Kind::Config), Stage::Auth, text)
         })?;
         return Ok((first_line(octets), readable_by_others(path)));
     }
     if let Some(command) = &options.password_command {
-        let failed = |e| config(format!("--password-command '{command}': {e:#}"));
-        let octets = run(command, until, stop).map_err(failed)?;
-        return Ok((first_line(octets), None));
+        return Ok((first_line(run(command, until, stop)?), None));
     }
     let password = env::var_os(PASSWORD).ok_or_else(|| {
         config(format!("--user without a password: give --password-file, --password-command or {PASSWORD} in the environment"))
@@ -240,26 +234,21 @@ fn config(text: String) -> LocalError {
 }
 
 /// The first line that `command` prints, waiting no longer than `until`.
-fn run(command: &str, until: Instant, stop: &Stop) -> anyhow::Result<Vec<u8>> {
-    let split = shell_words::split(command)?;
-    let (program, arguments) = split.split_first().context("it is empty")?;
-    let mut command = stop.command(program);
+fn run(command: &str, until: Instant, stop: &Stop) -> Result<Vec<u8>, LocalError> {
+    let failed = |kind, why: &dyn Display| {
+        LocalError::new(kind, Stage::Auth, format!("--password-command '{command}': {why}"))
+    };
+    let split = shell_words::split(command).map_err(|e| failed(Kind::Config, &e))?;
+    let (program, arguments) = split.split_first().ok_or_else(|| failed(Kind::Config, &"it is empty"))?;
+    let mut child = stop.command(program);
     let _waiting = stop.waiting(|| "waiting for --password-command".to_owned());
-    let ran = wait::output(command.args(arguments), Wanted::FirstLine, MAX_PASSWORD, until, stop);
-    let (octets, status) = ran.map_err(in_words).with_context(|| format!("running '{program}'"))?;
-    ensure!(status.success(), "it failed: {status}");
-    Ok(octets)
-}
-
-/// What ended a wait, in words.
-fn in_words(error: io::Error) -> anyhow::Error {
-    if error.kind() == io::ErrorKind::TimedOut {
-        anyhow!("it took too long (--timeout or --deadline)")
-    } else if error.kind() == io::ErrorKind::Interrupted {
-        anyhow!("stopped by a signal")
-    } else {
-        anyhow!(words(&error))
-    }
+    let ran = wait::output(child.args(arguments), Wanted::FirstLine, MAX_PASSWORD, until, stop);
+    let (octets, status) = ran.map_err(|e| {
+        let is_denied = e.kind() == io::ErrorKind::PermissionDenied && program.contains('/');
+        let why = if is_denied { process::denied(Path::new(program)) } else { process::why(&e) };
+        failed(process::kind(&e, Kind::Config), &format!("running '{program}': {why}"))
+    })?;
+    if status.success() { Ok(octets) } else { Err(failed(Kind::Config, &format!("it failed: {status}"))) }
 }
 
 fn first_line(mut octets: Vec<u8>) -> Secret {

@@ -10,6 +10,7 @@ use super::aliases::Aliases;
 use crate::cli::Args;
 use crate::exit::Kind;
 use crate::local_error::LocalError;
+use crate::process;
 use crate::stop::Stop;
 use crate::wait;
 
@@ -105,7 +106,9 @@ pub fn arguments(texts: &[String]) -> Result<Vec<Address>, LocalError> {
 
 fn aliases(path: &Path, until: Instant, stop: &Stop) -> Result<Aliases, LocalError> {
     let config = |why: &dyn std::fmt::Display| LocalError::input(Kind::Config, format!("--aliases: {why}"));
-    let text = wait::read(path, MAX_ALIASES, until, stop)
-        .map_err(|e| config(&crate::process::unusable(path, &e)))?;
+    let text = wait::read(path, MAX_ALIASES, until, stop).map_err(|e| {
+        let text = format!("--aliases: {}", process::unusable(path, &e));
+        LocalError::input(process::kind(&e, Kind::Config), text)
+    })?;
     Aliases::parse(path, &String::from_utf8_lossy(&text)).map_err(|e| config(&e))
 }

@@ -607,6 +607,9 @@ fn whatever_may_not_be_used_is_named_with_who_we_are_and_what_refuses() {
         (format!("{to} --tls-ca {path}"), 75, "4.7.0"),
         (format!("{to} --tls-insecure --tls-cert {path} --tls-key {path}"), 75, "4.7.0"),
         (format!("{to} --tls-insecure -u joe --password-file {path}"), 75, "4.7.0"),
+        (format!("{to} --tls-insecure -u joe --password-command {path}"), 75, "4.7.0"),
+        (format!("--exec true --config {path}"), 75, "4.7.0"),
+        (format!("--exec true --config {path} --exit-style shell"), 77, "5.7.0"),
         (format!("--exec true {path}"), 66, "5.3.0"),
     ] {
         let ran = Client::unprivileged(home.path()).typed(ONE).typed(&options).run().exits(code);

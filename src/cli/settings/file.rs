@@ -1,28 +1,21 @@
 //! Configuration files: TOML, with the options' names as keys, and `[profile.NAME]` tables of the same keys.
 
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use lmtp_send::io_error;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::OFlags;
-use rustix::io::Errno;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::super::Unparsed;
 use super::options::SCHEMA;
 use super::typed::{Definition, ValueForm};
-use super::{Origin, Setting, Sources};
+use super::{Origin, Read, Setting, Sources};
 
 /// The largest file that is taken for a configuration, in octets.
-const MAX_OCTETS: u64 = 1024 * 1024;
-
-/// How long a pipe that nobody writes to is waited for.
-const PIPE_WAIT: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+const MAX_OCTETS: usize = 1024 * 1024;
 
 /// The table of tables whose keys are in force when `--profile` names them.
 const PROFILE: &str = "profile";
@@ -45,15 +38,17 @@ pub struct ConfigFile {
 pub fn read_all(
     sources: &Sources,
     explicit: Option<&OsStr>,
+    deadline: Option<Duration>,
+    how: Read<'_>,
     warnings: &mut Vec<String>,
-) -> Result<Vec<ConfigFile>, String> {
+) -> Result<Vec<ConfigFile>, Unparsed> {
     if let Some(path) = explicit {
-        return Ok(vec![read(Path::new(path))?]);
+        return Ok(vec![read(Path::new(path), deadline, how)?]);
     }
     let mut files = Vec::new();
     for path in &sources.files {
         match std::fs::metadata(path) {
-            Ok(_) => files.push(read(path)?),
+            Ok(_) => files.push(read(path, deadline, how)?),
             // Another user's home, which the environment still names.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 warnings.push(format!("{}: {}", path.display(), permission_denied()));
@@ -67,8 +62,8 @@ pub fn read_all(
 /// The text that `option` has in the profile `name` of the file, else outside of the profiles, whatever else is wrong
 /// with the file. What a pipe held has been read, and nobody writes it a second time.
 pub fn peek(path: &Path, name: Option<&str>, option: &str) -> Option<String> {
-    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
-    let text = contents(path).ok()?;
+    std::fs::metadata(path).ok().filter(|m| m.is_file() && m.len() <= MAX_OCTETS as u64)?;
+    let text = std::fs::read_to_string(path).ok()?;
     let (table, _) = DeTable::parse_recoverable(&text);
     let table = table.into_inner();
     let value = |table: &DeTable<'_>| Some(table.get(option)?.get_ref().as_str()?.to_owned());
@@ -98,43 +93,19 @@ pub fn profile(files: &[ConfigFile], name: &str, sources: &Sources) -> Result<Ve
     ))
 }
 
-fn read(path: &Path) -> Result<ConfigFile, String> {
-    let text = contents(path).map_err(|error| {
-        let why = if error.kind() == io::ErrorKind::PermissionDenied {
-            permission_denied()
-        } else if error.kind() == io::ErrorKind::NotFound {
-            "there is no such file".to_owned()
-        } else {
-            format!("cannot be read: {}", io_error::words(&error))
-        };
-        format!("{}: {why}", path.display())
+fn read(path: &Path, deadline: Option<Duration>, how: Read<'_>) -> Result<ConfigFile, Unparsed> {
+    let wrong = |why: &str| Unparsed::Config(format!("{}: {why}", path.display()));
+    let octets = how(path, MAX_OCTETS + 1, deadline).map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            return wrong("there is no such file");
+        }
+        Unparsed::Unreadable(path.to_path_buf(), error)
     })?;
-    Reading { path: path.into(), text: &text }.file()
-}
-
-/// What stands in the file. A pipe is waited for, and not for ever.
-fn contents(path: &Path) -> io::Result<String> {
-    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
-    let mut octets = Vec::new();
-    let mut bounded = (&file).take(MAX_OCTETS + 1);
-    loop {
-        let mut readable = [PollFd::new(&file, PollFlags::IN)];
-        match poll(&mut readable, Some(&PIPE_WAIT)) {
-            Ok(0) => return Err(io::Error::other("no program writes to it")),
-            Err(Errno::INTR) => return Err(io::Error::other("stopped by a signal before it came")),
-            ready => drop(ready?),
-        }
-        match bounded.read_to_end(&mut octets) {
-            Ok(_) => break,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
+    if octets.len() > MAX_OCTETS {
+        return Err(wrong("it is too long for a configuration file"));
     }
-    if octets.len() as u64 > MAX_OCTETS {
-        return Err(io::Error::other("it is too long for a configuration file"));
-    }
-    String::from_utf8(octets).map_err(|_| io::Error::other("it is not UTF-8"))
+    let text = String::from_utf8(octets).map_err(|_| wrong("it is not UTF-8"))?;
+    Reading { path: path.into(), text: &text }.file().map_err(Unparsed::Config)
 }
 
 fn permission_denied() -> String {

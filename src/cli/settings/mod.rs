@@ -15,14 +15,18 @@ mod typed;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Command;
 
 pub use environment::Sources;
 pub use options::{Group, SCHEMA};
 pub use typed::{Typed, ValueForm};
+
+use super::{Unparsed, value};
 
 /// Where the value of an option was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +147,10 @@ impl Settings {
     }
 }
 
+/// How a configuration file is read: at most so many octets of it, and a FIFO within the deadline, if one was typed or is
+/// in the environment.
+pub type Read<'a> = &'a dyn Fn(&Path, usize, Option<Duration>) -> io::Result<Vec<u8>>;
+
 /// What was found for one run.
 #[derive(Debug)]
 pub struct Found {
@@ -159,13 +167,15 @@ pub struct Found {
 /// # Errors
 ///
 /// What is wrong with one of them, and where: an unknown key, a wrong type, a file that cannot be read.
-pub fn gather(sources: &Sources, typed: &Typed) -> Result<Found, String> {
-    let (variables, mut warnings) = environment::settings(sources)?;
-    let (config, profile) = (chosen("config", typed, &variables), chosen("profile", typed, &variables));
-    let files = file::read_all(sources, config.as_deref(), &mut warnings)?;
+pub fn gather(sources: &Sources, typed: &Typed, read: Read<'_>) -> Result<Found, Unparsed> {
+    let (variables, mut warnings) = environment::settings(sources).map_err(Unparsed::Config)?;
+    let chosen = |option| chosen(option, typed, &variables);
+    let (config, profile) = (chosen("config"), chosen("profile"));
+    let deadline = chosen("deadline").and_then(|text| value::seconds(text.to_str()?).ok());
+    let files = file::read_all(sources, config.as_deref(), deadline, read, &mut warnings)?;
     let mut layers = vec![variables];
     if let Some(profile) = profile {
-        layers.extend(file::profile(&files, &profile.to_string_lossy(), sources)?);
+        layers.extend(file::profile(&files, &profile.to_string_lossy(), sources).map_err(Unparsed::Config)?);
     }
     let paths = files.iter().map(|file| file.path.to_path_buf()).collect();
     layers.extend(files.into_iter().map(|file| file.settings));
@@ -213,7 +223,7 @@ pub fn show(command: &Command, sources: &Sources, found: &Found, typed: &Typed) 
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Args, Unparsed, parse};
+    use super::super::{Args, parse};
     use super::*;
 
     /// A run with variables, and with the user's and the system's file.
@@ -238,7 +248,7 @@ mod tests {
     impl Run {
         fn typed(&self, words: &[&str]) -> Result<Args, Unparsed> {
             let argv: Vec<OsString> = ["lmtp-send"].iter().chain(words).map(OsString::from).collect();
-            parse(&argv, &self.sources)
+            parse(&argv, &self.sources, &|path, _, _| std::fs::read(path))
         }
 
         fn said(&self, words: &[&str]) -> String {
