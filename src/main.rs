@@ -35,6 +35,7 @@ fn main() -> ExitCode {
     let began = Instant::now();
     let argv: Vec<OsString> = std::env::args_os().collect();
     let typed = typed_policy(&argv);
+    exit_on_panic(typed, log_of(&argv));
     let code = typed.styled(exit::TEMPFAIL);
     let (stop, uncaught) = match Stop::catch(code) {
         Ok(stop) => (Arc::new(stop), None),
@@ -79,7 +80,7 @@ fn run(args: &Args, began: Instant, stop: &Arc<Stop>, uncaught: Option<io::Error
     let mut terms = terms(args, began, stop);
     terms.watch();
     stop.set_code(terms.policy.styled(exit::TEMPFAIL));
-    exit_on_panic(terms.policy);
+    exit_on_panic(terms.policy, terms.output.syslog);
     if std::env::var_os("RUST_LOG").is_some() {
         env_logger::init();
     }
@@ -169,11 +170,38 @@ fn log_of(argv: &[OsString]) -> Option<Facility> {
     cli::is_sendmail(argv).then_some(Facility::Mail)
 }
 
-/// A bug must not bounce mail, as death by a signal would.
-fn exit_on_panic(policy: Policy) {
+/// A bug must not bounce mail, as death by a signal would. The `log` of the system hears of it as well.
+fn exit_on_panic(policy: Policy, log: Option<Facility>) {
     std::panic::set_hook(Box::new(move |panic| {
-        let judgement = policy.judge_local_error(Kind::Bug, None);
-        report::bug(policy.style, &format!("{} this is a bug of lmtp-send: {panic}", judgement.status));
-        std::process::exit(judgement.exit.into());
+        std::process::exit(report::bug(policy, &panic.to_string(), log).into());
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// What this test does when it is run as the program that has the bug.
+    const STYLE: &str = "STYLE_OF_A_PROGRAM_WITH_A_BUG";
+
+    #[test]
+    fn a_bug_is_told_and_mail_waits() {
+        let styles = [ExitStyle::Mta, ExitStyle::Shell, ExitStyle::Qmail];
+        if let Some(style) = std::env::var(STYLE).ok().and_then(|at| styles.get(at.parse::<usize>().ok()?)) {
+            exit_on_panic(Policy { style: *style, ..typed_policy(&[]) }, None);
+            panic!("nobody\nthought of it");
+        }
+        for (at, (code, status)) in [(75, "4.3.0"), (70, "5.3.0"), (111, "4.3.0")].into_iter().enumerate() {
+            let mut test = Command::new(std::env::current_exe().unwrap());
+            test.args(["--exact", "tests::a_bug_is_told_and_mail_waits", "--nocapture"]);
+            let output = test.env(STYLE, at.to_string()).output().unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{stderr}");
+            let start = format!("{status} this is a bug of lmtp-send: panicked at src/main.rs:");
+            assert!(stderr.lines().any(|line| line.starts_with(&start)), "{stderr}");
+            assert!(stderr.contains(": nobody thought of it\n"), "{stderr}");
+        }
+    }
 }

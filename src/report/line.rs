@@ -53,10 +53,10 @@ pub fn log(record: &Record, judgement: Judgement) -> String {
     )
 }
 
-/// The line for the system's log on a command line that cannot be understood.
-pub fn log_of_usage(judgement: Judgement, why: &str) -> String {
+/// The line for the system's log on `what` is about no mail: a command line that cannot be understood, or a bug.
+pub fn log_of(what: &str, judgement: Judgement, why: &str) -> String {
     let why = printable(why.as_bytes());
-    format!("usage, dsn={}, status={} ({why})", judgement.status, judgement.class.name())
+    format!("{what}, dsn={}, status={} ({why})", judgement.status, judgement.class.name())
 }
 
 /// What happened, in one line.

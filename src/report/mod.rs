@@ -1,6 +1,7 @@
 //! What is told: diagnostics on standard error, the report, the transcript. The only room that prints.
 
 mod answer;
+mod bug;
 mod diagnostics;
 mod going_on;
 mod line;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 use lmtp_send::lmtp::printable;
 
 pub use answer::Answer;
+pub use bug::bug;
 use diagnostics::{ByMessage, Diagnostics};
 use going_on::Left;
 pub use going_on::Repetition;
@@ -35,11 +37,11 @@ use writer::{ReportWriter, STDOUT, lost, why};
 
 use crate::cli::{ExitStyle, Facility, ReportFormat};
 use crate::delivery::{Conclusion, Listener, Listeners, Measure, Record, Reporter};
-use crate::exit::{self, Class, Judgement, Kind, Policy, ServiceState};
+use crate::exit::{self, Class, Judgement, Kind, Policy};
 use crate::job::{Output, Thresholds};
 use crate::local_error::LocalError;
 use crate::stop::{Stop, Watcher};
-use crate::wait::{Writer, write_at_once};
+use crate::wait::Writer;
 
 /// How long the report and the diagnostics may take to be written where the message's deadline is over.
 const GRACE: Duration = Duration::from_secs(5);
@@ -427,21 +429,11 @@ pub fn usage(policy: Policy, text: &str, log: Option<Facility>, stop: &Arc<Stop>
     if let Some(facility) = log {
         let judgement = policy.judge_local_error(Kind::Usage, None);
         let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        Log::open(facility).write(judgement.class, &line::log_of_usage(judgement, first));
+        Log::open(facility).write(judgement.class, &line::log_of("usage", judgement, first));
     }
     if policy.style == ExitStyle::Monitor {
         let first = text.split("\n\n").next().unwrap_or_default();
         return unknown(first.trim_start_matches("error: "), stop);
     }
     say(text, ANSWER, stop);
-}
-
-/// A bug, said by a program that cannot wait any more.
-pub fn bug(style: ExitStyle, line: &str) {
-    if style == ExitStyle::Monitor {
-        let line = format!("{}\n", monitor::plain(ServiceState::Unknown, line));
-        let _ = rustix::io::write(rustix::stdio::stdout(), line.as_bytes());
-        return;
-    }
-    write_at_once(format!("{line}\n").as_bytes());
 }

@@ -33,7 +33,12 @@ enum Daemon {
 impl Log {
     /// The log of this system.
     pub fn open(facility: Facility) -> Self {
-        Self { facility, daemon: Daemon::at(Path::new(SOCKET)).ok() }
+        Self::at(Path::new(SOCKET), facility)
+    }
+
+    /// The log of a daemon that listens at `path`.
+    pub fn at(path: &Path, facility: Facility) -> Self {
+        Self { facility, daemon: Daemon::at(path).ok() }
     }
 
     /// Whether nobody listens, or no longer.
@@ -87,7 +92,7 @@ mod tests {
     use super::*;
 
     fn log(path: &Path) -> Log {
-        Log { facility: Facility::Mail, daemon: Daemon::at(path).ok() }
+        Log::at(path, Facility::Mail)
     }
 
     #[test]
