@@ -71,8 +71,8 @@ struct Record {
     fates: BTreeMap<String, Fate>,
     /// What was stored for senders: bounces.
     bounces: Vec<String>,
-    /// Message-IDs whose message came to a recipient of another number.
-    strays: Vec<String>,
+    /// Each copy that was stored: for whom, and what.
+    copies: Vec<(String, String)>,
     connections: u64,
     accidents: usize,
 }
@@ -119,9 +119,9 @@ impl Faulty {
         self.record.lock().unwrap().bounces.clone()
     }
 
-    /// Messages that came to somebody for whom they were not.
-    pub fn strays(&self) -> Vec<String> {
-        self.record.lock().unwrap().strays.clone()
+    /// Each copy that was stored: for whom, and what.
+    pub fn copies(&self) -> Vec<(String, String)> {
+        self.record.lock().unwrap().copies.clone()
     }
 
     /// How many connections were refused, dropped at the greeting or refused at MAIL, and how often it restarted.
@@ -340,9 +340,7 @@ impl Session {
             return;
         }
         record.fates.entry(recipient.into()).or_default().stored += 1;
-        if !message.contains(&format!("<{recipient}>")) {
-            record.strays.push(format!("{recipient}: {message}"));
-        }
+        record.copies.push((recipient.into(), message.into()));
     }
 
     /// The octets up to the lone dot.

@@ -9,6 +9,9 @@ use super::{Account, Daemon, Home, Mail, Place, free_port, installed, is_root, s
 
 const MASTER: &str = "/usr/lib/postfix/sbin/master";
 
+/// Where the program writes its report, if it does.
+const REPORT: &str = "report.log";
+
 const MAIN: &str = "
 compatibility_level = 3.6
 queue_directory = @HOME@/queue
@@ -60,14 +63,17 @@ impl Postfix {
         Self::with(place, |main, pipe, _| (main, pipe))
     }
 
-    /// The same with all recipients of a message in one run, and a ledger.
+    /// The same with all recipients of a message in one run, a ledger, and a report.
     pub fn with_a_run_for_all(place: &Place) -> Option<Self> {
         Self::with(place, |main, pipe, home| {
             let account = Account::plain();
             home.make(&["ledger"]);
-            let ledger = home.path("ledger");
-            std::os::unix::fs::chown(&ledger, Some(account.uid), Some(account.gid)).unwrap();
-            let pipe = pipe.replace("--from=", &format!("--ledger={} --from=", ledger.display()));
+            let (ledger, report) = (home.path("ledger"), home.write(REPORT, "").into());
+            for path in [&ledger, &report] {
+                std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid)).unwrap();
+            }
+            let options = format!("--ledger={} --report-file={} --from=", ledger.display(), report.display());
+            let pipe = pipe.replace("--from=", &options);
             (main.replace("recipient_limit = 1", "recipient_limit = 50"), pipe)
         })
     }
@@ -120,6 +126,11 @@ impl Postfix {
     /// All that it has logged.
     pub fn log(&self) -> String {
         self.daemon.log("postfix.log")
+    }
+
+    /// The program's report, where it writes one.
+    pub fn report(&self) -> String {
+        self.daemon.log(REPORT)
     }
 
     /// What the log says about the deliveries to this recipient, one line an attempt.
