@@ -106,11 +106,19 @@ impl Bulk {
         let listed = self.files_from.as_ref().is_some_and(is_stdin);
         if listed && files.iter().any(is_stdin) {
             let why = "standard input cannot be both the list of --files-from and a message";
-            return Some(Contradiction { kind: ErrorKind::ArgumentConflict, options: &["files-from"], why });
+            return Some(Contradiction {
+                kind: ErrorKind::ArgumentConflict,
+                options: &["files-from"],
+                why: why.into(),
+            });
         }
         if self.mbox.is_some() && !has_recipients && self.header_recipients.is_none() {
             let why = "--mbox needs --to, or --header-recipients to use the recipients in the headers";
-            return Some(Contradiction { kind: ErrorKind::MissingRequiredArgument, options: &["mbox"], why });
+            return Some(Contradiction {
+                kind: ErrorKind::MissingRequiredArgument,
+                options: &["mbox"],
+                why: why.into(),
+            });
         }
         None
     }

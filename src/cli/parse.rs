@@ -1,5 +1,6 @@
 //! From words to [`Args`]: what was typed, with the settings that it leaves in force, parsed once.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -310,25 +311,28 @@ impl Args {
         let DestinationArgs { host, socket, exec, sink, .. } = &self.usual.destination;
         if !files.is_empty() && self.submission.is_some() {
             let why = "as sendmail the message is read from standard input: FILE cannot be given";
-            return Some(Contradiction { kind: ErrorKind::ArgumentConflict, options: &[], why });
+            return Some(Contradiction { kind: ErrorKind::ArgumentConflict, options: &[], why: why.into() });
         }
-        let kinds = [!host.is_empty(), socket.is_some(), exec.is_some(), sink.is_some()];
-        match kinds.into_iter().filter(|given| *given).count() {
-            0 => Some(Contradiction {
+        let kinds = [
+            ("--host", !host.is_empty()),
+            ("--socket", socket.is_some()),
+            ("--exec", exec.is_some()),
+            ("--sink", sink.is_some()),
+        ];
+        let given: Vec<&str> = kinds.into_iter().filter(|(_, given)| *given).map(|(kind, _)| kind).collect();
+        match given.as_slice() {
+            [] => Some(Contradiction {
                 kind: ErrorKind::MissingRequiredArgument,
                 options: &[],
-                why: "no destination: give one of --host HOST, --socket PATH, --exec COMMAND, --sink DIR",
+                why: "no destination: give one of --host HOST, --socket PATH, --exec COMMAND, --sink DIR"
+                    .into(),
             }),
-            1 => self
+            [_] => self
                 .protocol
                 .contradiction(!files.is_empty() || self.has_two_messages(), !to.is_empty())
                 .or_else(|| self.bulk.contradiction(files, !to.is_empty()))
                 .or_else(|| self.thresholds_in_vain()),
-            _ => Some(Contradiction {
-                kind: ErrorKind::ArgumentConflict,
-                options: &["host", "socket", "exec", "sink"],
-                why: "more than one kind of destination: give only one of --host, --socket, --exec, --sink",
-            }),
+            _ => Some(two_destinations(&given)),
         }
     }
 
@@ -340,7 +344,7 @@ impl Args {
             && warning > critical
         {
             let why = "--warning must not be above --critical";
-            return Some(Contradiction { kind, options: &["warning", "critical"], why });
+            return Some(Contradiction { kind, options: &["warning", "critical"], why: why.into() });
         }
         let monitors = probe.is_some() && self.usual.outcome.exit_style == Some(ExitStyle::Monitor);
         let given = [
@@ -350,7 +354,7 @@ impl Args {
         ];
         let typed = given.iter().any(|(option, given)| *given && self.settings.origin(option).is_none());
         let why = "--warning, --critical and --warning-days need --probe --exit-style monitor";
-        (typed && !monitors).then_some(Contradiction { kind, options: &[], why })
+        (typed && !monitors).then_some(Contradiction { kind, options: &[], why: why.into() })
     }
 
     /// A message of our own is to be sent, and others as well.
@@ -390,17 +394,29 @@ pub struct Contradiction {
     pub kind: ErrorKind,
     /// Those it is about.
     pub options: &'static [&'static str],
-    pub why: &'static str,
+    pub why: Cow<'static, str>,
+}
+
+/// Several kinds of destination are `given`.
+fn two_destinations(given: &[&str]) -> Contradiction {
+    let sink =
+        if given.contains(&"--sink") { "; --sink is itself the server, and connects to none" } else { "" };
+    let why = format!("more than one kind of destination: give only one of {}{sink}", given.join(", "));
+    Contradiction {
+        kind: ErrorKind::ArgumentConflict,
+        options: &["host", "socket", "exec", "sink"],
+        why: why.into(),
+    }
 }
 
 impl Contradiction {
     /// The error: of the usage if all was typed, else of the configuration.
     fn unparsed(self, args: &Args) -> Unparsed {
-        let placed = self.options.iter().find_map(|option| args.settings.explain(option, self.why));
+        let placed = self.options.iter().find_map(|option| args.settings.explain(option, &self.why));
         if let Some(text) = placed {
             return Unparsed::Config(text);
         }
-        let text = Args::command().error(self.kind, self.why).to_string();
+        let text = Args::command().error(self.kind, &self.why).to_string();
         let nowhere = self.kind == ErrorKind::MissingRequiredArgument;
         Unparsed::Error(with_tip(&text, args.taken_for_a_file().filter(|_| nowhere)))
     }
@@ -560,9 +576,13 @@ mod tests {
         assert_eq!(parsed(&["-H", "a", "-H", "b:24"]).unwrap().usual.destination.host, ["a", "b:24"]);
         let none = said(parsed(&["-t", "a@b"]));
         assert!(["--host", "--socket", "--exec", "--sink"].iter().all(|kind| none.contains(kind)), "{none}");
-        for words in [&["-H", "a", "-S", "b"][..], &["-S", "b", "-e", "c"], &["--sink", "d", "-H", "a"]] {
+        for (words, given) in [
+            (&["-H", "a", "-S", "b"][..], "only one of --host, --socket\n"),
+            (&["-S", "b", "-e", "c"], "only one of --socket, --exec\n"),
+            (&["--sink", "d", "-H", "a"], "only one of --host, --sink; --sink is itself the server"),
+        ] {
             let two = said(parsed(words));
-            assert!(two.contains("more than one kind of destination"), "{words:?}: {two}");
+            assert!(two.contains(&format!("more than one kind of destination: give {given}")), "{two}");
         }
     }
 

@@ -323,17 +323,17 @@ impl Protocol {
         let kind = ErrorKind::ArgumentConflict;
         if self.transaction.test.is_some() && (files || self.is_query()) {
             let why = "--test sends its own message, with a subject as --test=SUBJECT: it cannot be combined with FILE, --mbox, --files-from or a query";
-            return Some(Contradiction { kind, options: &["test"], why });
+            return Some(Contradiction { kind, options: &["test"], why: why.into() });
         }
         if self.is_query() && (files || (recipients && self.query.probe.is_none())) {
             let why =
                 "a query delivers nothing: it cannot be combined with FILE, and only --probe takes --to";
-            return Some(Contradiction { kind, options: &QUERY_OPTIONS, why });
+            return Some(Contradiction { kind, options: &QUERY_OPTIONS, why: why.into() });
         }
         let never = self.notification.notify.contains(&Notify::Never)
             && self.notification.notify.iter().any(|n| *n != Notify::Never);
         let why = "--notify: 'never' cannot be combined with other values";
-        never.then_some(Contradiction { kind, options: &["notify"], why })
+        never.then_some(Contradiction { kind, options: &["notify"], why: why.into() })
     }
 }
 

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::intake::Patience;
 use crate::exit::Kind;
+use crate::job;
 use crate::local_error::LocalError;
 use crate::process::{Access, unusable, was_closed};
 use crate::stop::Stop;
@@ -118,12 +119,20 @@ fn not_opened(path: &Path, error: &io::Error) -> String {
     if is_standard_input(path) {
         return words(error);
     }
-    let hint = if error.kind() == io::ErrorKind::NotFound && path.to_string_lossy().contains('@') {
+    let hint = if error.kind() == io::ErrorKind::NotFound { meant(path) } else { "" };
+    unusable(path, error) + hint
+}
+
+/// What may have been meant by a FILE that does not exist.
+fn meant(path: &Path) -> &'static str {
+    let name = path.to_string_lossy();
+    if name.contains('@') {
         " (taken for a FILE; give recipients with --to)"
+    } else if job::is_host(&name) {
+        " (taken for a FILE; give a host with --host)"
     } else {
         ""
-    };
-    unusable(path, error) + hint
+    }
 }
 
 fn missing(path: &Path, error: &io::Error) -> Kind {

@@ -91,11 +91,15 @@ fn not_a_socket(text: &str) -> Option<String> {
     if let Some(host) = prefixed_host(text) {
         return Some(format!("this is a host; use {host}"));
     }
+    is_host(text)
+        .then(|| format!("this is a host; use --host {text}, or --socket ./{text} for a file of that name"))
+}
+
+/// Whether `text` is a host, by more than a name that might be a file's.
+pub fn is_host(text: &str) -> bool {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let with_port = split_host(text).is_some_and(|(_, port)| port.is_some_and(is_number));
-    let is_host = bare.parse::<IpAddr>().is_ok() || text == "localhost" || with_port && !text.contains('/');
-    is_host
-        .then(|| format!("this is a host; use --host {text}, or --socket ./{text} for a file of that name"))
+    bare.parse::<IpAddr>().is_ok() || text == "localhost" || with_port && !text.contains('/')
 }
 
 /// The path in `unix:PATH` and what else it is written as; a host may have the name `unix`.

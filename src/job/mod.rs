@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use bulk::{BulkTerms, no_recipients_for};
+pub use destination::is_host;
 pub use own_name::{full_name, host_name, own_address};
 pub use parameters::{Parameters, ServerParameters};
 pub use questions::{Questions, Thresholds};
