@@ -126,7 +126,9 @@ fn not_opened(path: &Path, error: &io::Error) -> String {
 /// What may have been meant by a FILE that does not exist.
 fn meant(path: &Path) -> &'static str {
     let name = path.to_string_lossy();
-    if name.contains('@') {
+    if name.ends_with('\r') {
+        " (its name ends in CR: do the lines of the list end in CRLF?)"
+    } else if name.contains('@') {
         " (taken for a FILE; give recipients with --to)"
     } else if job::is_host(&name) {
         " (taken for a FILE; give a host with --host)"
