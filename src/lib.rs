@@ -50,6 +50,7 @@
 //! There is no unsafe code and no panic: every failure is a value. There is no queue, and no retry after a delay. Nothing
 //! is written to standard output or error, and there is no logging.
 
+mod block;
 pub mod client;
 pub mod envelope;
 pub mod io_error;

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::store::Store;
+use crate::block::Block;
 use crate::lmtp::Stretch;
 
 /// Octets read at first: most mail fits, and clearing more would cost more than reading it.
@@ -127,14 +128,16 @@ impl<'a> Reader<'a> {
 
     /// Reads all there is and shows it to `visit` in blocks: full ones, except the last.
     pub(super) fn visit(mut self, mut visit: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-        let mut block = vec![0; FIRST_BLOCK];
+        let mut block = Block::new(FIRST_BLOCK);
         loop {
-            let read = fill(&mut block, |buf| self.read(buf))?;
-            visit(block.get(..read).unwrap_or_default())?;
+            let read = fill(block.room(), |buf| self.read(buf))?;
+            visit(block.first(read))?;
             if read < block.len() {
                 return Ok(());
             }
-            block.resize(BLOCK, 0);
+            if block.len() < BLOCK {
+                block = Block::new(BLOCK);
+            }
         }
     }
 }

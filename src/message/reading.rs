@@ -19,6 +19,7 @@ use super::Unreadable;
 use super::lone_dot::{self, UntilLoneDot};
 use super::piece::{Piece, Reader, fill};
 use super::store::{FileIdentity, Store};
+use crate::block::Block;
 use crate::lmtp::wire::Meter;
 use crate::scan;
 
@@ -101,7 +102,6 @@ fn small_file(
 /// Takes `input` to its end.
 pub(super) fn stream(mut input: impl Read) -> Result<(Store, Measured), Unreadable> {
     let mut count = Count::default();
-    let mut spool = None;
     let mut held = vec![0; FIRST_PIECE];
     let mut filled = 0;
     loop {
@@ -110,20 +110,31 @@ pub(super) fn stream(mut input: impl Read) -> Result<(Store, Measured), Unreadab
         count.push(room.get(..read).unwrap_or_default());
         filled += read;
         if filled < held.len() {
+            held.truncate(filled);
+            return Ok((Store::Memory(held), count.found(0)?));
+        } else if held.len() == MAX_HELD {
             break;
-        } else if held.len() < MAX_HELD {
-            held.resize(2 * held.len(), 0);
-        } else {
-            spool = Some(append(spool, &held).map_err(Unreadable::Spool)?);
-            filled = 0;
+        }
+        held.resize(2 * held.len(), 0);
+    }
+    let mut file = tempfile::tempfile().map_err(Unreadable::Spool)?;
+    file.write_all(&held).map_err(Unreadable::Spool)?;
+    drop(held);
+    spool(input, &mut file, &mut count)?;
+    Ok((Store::File(file, None), count.found(0)?))
+}
+
+/// Writes the rest of `input` into `file`.
+fn spool(mut input: impl Read, file: &mut File, count: &mut Count) -> Result<(), Unreadable> {
+    let mut block = Block::new(MAX_HELD);
+    loop {
+        let read = fill(block.room(), |buf| input.read(buf)).map_err(Unreadable::Input)?;
+        count.push(block.first(read));
+        file.write_all(block.first(read)).map_err(Unreadable::Spool)?;
+        if read < block.len() {
+            return Ok(());
         }
     }
-    held.truncate(filled);
-    let store = match spool {
-        None => Store::Memory(held),
-        Some(_) => Store::File(append(spool, &held).map_err(Unreadable::Spool)?, None),
-    };
-    Ok((store, count.found(0)?))
 }
 
 /// A file that is read as a stream, as long as it may be.
@@ -246,11 +257,4 @@ impl Count {
         let message = first..first + self.meter.raw_octets();
         Ok(Measured { message, had_mbox_line: self.skipped > 0, meter: self.meter })
     }
-}
-
-/// Writes `octets` to the end of the spool, which is made when there is none.
-fn append(spool: Option<File>, octets: &[u8]) -> io::Result<File> {
-    let mut file = spool.map_or_else(tempfile::tempfile, Ok)?;
-    file.write_all(octets)?;
-    Ok(file)
 }

@@ -2,6 +2,7 @@
 
 use super::super::reply::ReplyReader;
 use super::super::{Cause, Moved, SessionError, Stage, Stretch, Transport};
+use crate::block::Block;
 
 /// Octets read at once: most of what a server says in one go.
 const READ: usize = 4 * 1024;
@@ -13,7 +14,7 @@ pub(super) struct BufferedTransport<T> {
     /// Where octets are read to, made once.
     input: Vec<u8>,
     /// Where a message's octets are read to, made once.
-    pub block: Vec<u8>,
+    pub block: Block,
     /// Commands and message octets not handed over yet; those before `at` are.
     pub out: Vec<u8>,
     at: usize,
@@ -26,7 +27,7 @@ pub(super) struct BufferedTransport<T> {
 impl<T: Transport> BufferedTransport<T> {
     pub fn new(transport: T) -> Self {
         let (reader, input) = (ReplyReader::default(), vec![0; READ]);
-        let (block, out) = (Vec::new(), Vec::new());
+        let (block, out) = (Block::default(), Vec::new());
         Self { transport, reader, input, block, out, at: 0, sent: 0, write_error: None }
     }
 

@@ -8,6 +8,7 @@ use super::super::{Cause, SessionError, Stage, TransactionId, Transport};
 use super::envelope::GROUP;
 use super::transaction_state::{Phase, TransactionState, Transfer};
 use super::{Due, Event, Observer, Session, command};
+use crate::block::Block;
 use crate::io_error::words;
 
 /// How much of a message is read and written at a time, in octets.
@@ -49,7 +50,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
                 encoder.pass(sent.unwrap_or(0));
                 continue;
             }
-            let read = content.read(&mut raw).map_err(unreadable)?;
+            let read = content.read(raw.room()).map_err(unreadable)?;
             if read == 0 {
                 break;
             }
@@ -61,7 +62,7 @@ impl<T: Transport, O: Observer> Session<T, O> {
                 self.write_block()?;
             }
             let place = self.link.out.len();
-            encoder.encode(raw.get(..read).unwrap_or_default(), &mut self.link.out);
+            encoder.encode(raw.first(read), &mut self.link.out);
             self.head_chunk(&mut sending, (place, done), encoder.octets());
             if encoder.octets() > counted {
                 break;
@@ -80,10 +81,10 @@ impl<T: Transport, O: Observer> Session<T, O> {
     }
 
     /// Room for what is read at a time of a message of `octets`: to be given back.
-    fn block(&mut self, octets: u64) -> Vec<u8> {
+    fn block(&mut self, octets: u64) -> Block {
         let room = BLOCK.min(usize::try_from(octets).unwrap_or(BLOCK)).max(1);
         let block = mem::take(&mut self.link.block);
-        if block.len() < room { vec![0; room] } else { block }
+        if block.len() < room { Block::new(room) } else { block }
     }
 
     /// Sends the message's octets from `done` on, as many as are taken and not the last ones, from the file in
