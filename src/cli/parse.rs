@@ -78,7 +78,7 @@ pub fn parse(argv: &[OsString], sources: &Sources, read: Read<'_>) -> Result<Arg
     let args = if sources.are_silent() && !mentions_settings(argv) {
         typed(argv)?
     } else {
-        with_settings(argv, sources, read)?
+        with_settings(argv, sources, read, &[])?
     };
     match args.contradiction() {
         None => Ok(args),
@@ -122,11 +122,7 @@ fn as_sendmail(argv: &[OsString], place: usize, sources: &Sources, read: Read<'_
     if let Some(answer) = submission.other {
         return Err(Unparsed::Answer(answer.into()));
     }
-    let mut args = with_settings(&words, sources, read)?;
-    // Recipients are what the caller says, whatever is configured for other runs.
-    if args.settings.origin("to").is_some() {
-        args.usual.envelope.to.clear();
-    }
+    let mut args = with_settings(&words, sources, read, &FOR_OTHER_RUNS)?;
     args.submission = Some(submission);
     match args.contradiction() {
         None => Ok(args),
@@ -211,10 +207,34 @@ fn mentions_settings(argv: &[OsString]) -> bool {
         .any(|word| options.iter().any(|option| word.as_encoded_bytes().starts_with(option.as_bytes())))
 }
 
-/// What was typed, and before it the words of the settings that it leaves in force: parsed once.
-fn with_settings(argv: &[OsString], sources: &Sources, read: Read<'_>) -> Result<Args, Unparsed> {
+/// Settings that do not hold for sendmail's command line: whoever calls that has one message, which is delivered to whom the
+/// caller says, whatever is configured for archives, for a part of many messages, or for questions.
+const FOR_OTHER_RUNS: [&str; 12] = [
+    "to",
+    "mbox",
+    "files-from",
+    "header-recipients",
+    "repeat",
+    "shard",
+    "probe",
+    "vrfy",
+    "expn",
+    "etrn",
+    "help-from-server",
+    "noop",
+];
+
+/// What was typed, and before it the words of the settings that it leaves in force, but for those `without` which it is to
+/// be: parsed once.
+fn with_settings(
+    argv: &[OsString],
+    sources: &Sources,
+    read: Read<'_>,
+    without: &[&str],
+) -> Result<Args, Unparsed> {
     let typed = SCHEMA.typed(argv);
-    let found = settings::gather(sources, &typed, read)?;
+    let mut found = settings::gather(sources, &typed, read)?;
+    found.settings.forget(without);
     let (name, words) = argv.split_at(argv.len().min(1));
     let given = found.settings.words().map(OsString::from);
     let words: Vec<OsString> = name.iter().cloned().chain(given).chain(words.iter().cloned()).collect();

@@ -114,6 +114,11 @@ impl Settings {
         Self { given }
     }
 
+    /// These `options` are as if nobody had given them.
+    pub fn forget(&mut self, options: &[&str]) {
+        self.given.retain(|setting| !options.contains(&setting.option));
+    }
+
     /// The words of all of them, to stand before what was typed.
     pub fn words(&self) -> impl Iterator<Item = &OsStr> {
         self.given.iter().flat_map(|setting| setting.words.iter().map(OsString::as_os_str))
