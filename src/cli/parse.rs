@@ -127,7 +127,7 @@ fn as_sendmail(argv: &[OsString], place: usize, sources: &Sources, read: Read<'_
     match args.contradiction() {
         None => Ok(args),
         Some(Contradiction { kind: ErrorKind::MissingRequiredArgument, .. }) => {
-            Err(Unparsed::Config(nowhere_to_go(sources)))
+            Err(Unparsed::Config(nowhere_to_go(&args, sources)))
         }
         Some(why) => Err(why.unparsed(&args)),
     }
@@ -147,11 +147,15 @@ fn submitted(argv: &[OsString], place: usize) -> Result<(Vec<OsString>, Sendmail
     Ok((ours.chain(&submission.words).cloned().collect(), submission))
 }
 
-/// There is no destination, and nobody who could type one.
-fn nowhere_to_go(sources: &Sources) -> String {
-    let files: Vec<String> = sources.files.iter().map(|file| file.display().to_string()).collect();
+/// There is no destination, and nobody who could type one: where it was looked for, and what may have kept it from being
+/// found.
+fn nowhere_to_go(args: &Args, sources: &Sources) -> String {
+    let explicit = args.configuration.config.as_ref().map(std::slice::from_ref);
+    let files: Vec<String> =
+        explicit.unwrap_or(&sources.files).iter().map(|file| file.display().to_string()).collect();
+    let warnings: String = args.warnings.iter().map(|warning| format!("; {warning}")).collect();
     format!(
-        "no destination: set one of host, socket, exec, sink in {}, or one of LMTP_SEND_HOST, LMTP_SEND_SOCKET, LMTP_SEND_EXEC, LMTP_SEND_SINK in the environment",
+        "no destination: set one of host, socket, exec, sink in {}, or one of LMTP_SEND_HOST, LMTP_SEND_SOCKET, LMTP_SEND_EXEC, LMTP_SEND_SINK in the environment{warnings}",
         files.join(" or "),
     )
 }

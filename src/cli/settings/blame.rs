@@ -38,9 +38,10 @@ fn why(error: &clap::Error, prior: &[String]) -> String {
     };
     match (error.kind(), error.source(), error.get(ContextKind::ValidValue)) {
         (ErrorKind::ValueValidation, Some(source), _) => format!("'{value}': {source}"),
-        (ErrorKind::InvalidValue, _, Some(ContextValue::Strings(choices))) => {
+        (ErrorKind::InvalidValue, _, Some(ContextValue::Strings(choices))) if !choices.is_empty() => {
             format!("'{value}' is not one of {}", choices.join(", "))
         }
+        (ErrorKind::InvalidValue, ..) if value.is_empty() => "a value is required".to_owned(),
         (ErrorKind::ArgumentConflict, ..) => format!("cannot be used with {}", prior.join(", ")),
         _ => {
             let text = error.to_string();
