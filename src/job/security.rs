@@ -199,10 +199,17 @@ pub fn credentials(
         ));
     }
     if options.user.is_none() {
-        let given =
-            options.password_file.is_some() || options.password_command.is_some() || mechanism.is_some();
-        let text = "--auth, --password-file and --password-command need --user";
-        return if given { Err(LocalError::new(Kind::Usage, Stage::Auth, text)) } else { Ok((None, None)) };
+        let given = [
+            ("--password-file", options.password_file.is_some()),
+            ("--password-command", options.password_command.is_some()),
+            ("--auth", mechanism.is_some()),
+        ];
+        return match given.iter().find(|(_, given)| *given) {
+            None => Ok((None, None)),
+            Some((option, _)) => {
+                Err(LocalError::new(Kind::Usage, Stage::Auth, format!("{option} needs --user")))
+            }
+        };
     }
     let (password, warning) = password(options, until, stop)?;
     Ok((Some(Credentials { user, password, mechanism, insecure: options.auth_insecure.is_some() }), warning))
