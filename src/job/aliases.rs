@@ -46,7 +46,8 @@ impl Aliases {
     /// A line that is no alias.
     pub fn parse(path: &Path, text: &str) -> Result<Self, BadAlias> {
         let mut entries = HashMap::new();
-        for (line, text) in logical_lines(text) {
+        // Some editors begin a file with a byte order mark.
+        for (line, text) in logical_lines(text.trim_start_matches('\u{feff}')) {
             let wrong =
                 || BadAlias { path: path.into(), line, why: "expected 'name: recipient, ...'".into() };
             let (name, targets) = text.split_once(':').ok_or_else(wrong)?;
@@ -218,6 +219,8 @@ wrong: a b c
             let why = expanded(name).unwrap_err();
             assert!(why.starts_with(said), "{name}: {why}");
         }
+        let marked = Aliases::parse(Path::new("a"), "\u{feff}root: x\r\nann: y\r\n").unwrap();
+        assert_eq!(marked.expand(Address::parse("root").unwrap()).unwrap()[0].as_str(), "x");
         let why = Aliases::parse(Path::new("a"), "root: x\nthis is nothing\n").unwrap_err().to_string();
         assert_eq!(why, "a:2: expected 'name: recipient, ...'");
     }
