@@ -2,7 +2,8 @@
 //!
 //! A getopt(3) loop of its own, since short options in one word (`-oi`, `-odi`, `-fjoe`) are no language of clap's. What it
 //! understands becomes words of our own command line, before which settings go as before any other. The options are those of
-//! sendmail 8 and of Postfix's sendmail(1); options and recipients may be mixed, `--` ends the options.
+//! sendmail 8 and of Postfix's sendmail(1), and msmtp's for an account, which is a profile here; options and recipients may be
+//! mixed, `--` ends the options.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -48,7 +49,7 @@ pub struct SendmailArgs {
 }
 
 /// Options with an argument, in the same word or the next.
-const WITH_ARGUMENT: &[u8] = b"ABbCDFLMNORSVXefhopr";
+const WITH_ARGUMENT: &[u8] = b"ABbCDFLMNORSVXaefhopr";
 /// Options that stand alone.
 const ALONE: &[u8] = b"GIUcimnstvxT";
 
@@ -113,6 +114,7 @@ impl SendmailArgs {
             b'F' => self.full_name = Some(argument.to_string_lossy().into_owned()),
             b'B' => self.say("--body", argument),
             b'C' => self.say("--config", argument),
+            b'a' => self.say("--profile", argument),
             b'N' => self.say("--notify", argument),
             b'R' => self.say("--ret", argument),
             b'V' => self.say("--envid", argument),
@@ -200,6 +202,8 @@ mod tests {
                 &["--notify=success,delay", "--ret=hdrs", "--envid=id", "--to=joe"],
             ),
             ("-X log -C file joe", &["--report=text", "--report-file=log", "--config=file", "--to=joe"]),
+            ("-a work -C file joe", &["--profile=work", "--config=file", "--to=joe"]),
+            ("-awork joe", &["--profile=work", "--to=joe"]),
             ("-bm joe", &["--to=joe"]),
             ("-bv joe", &["--probe", "--to=joe"]),
             ("-ODeliveryMode=b -O IgnoreDots=True joe", &["--to=joe"]),
