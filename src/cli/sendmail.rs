@@ -9,6 +9,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use anyhow::{Context, bail};
+
 /// Under which name the program was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name {
@@ -61,13 +63,13 @@ pub const NO_QUEUE: &str = "Mail queue is empty\n";
 /// # Errors
 ///
 /// Why an option cannot be had.
-pub fn parse(words: &[OsString]) -> Result<SendmailArgs, String> {
+pub fn parse(words: &[OsString]) -> anyhow::Result<SendmailArgs> {
     let mut submission = SendmailArgs::default();
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match word.as_bytes() {
             b"--" => break,
-            [b'-', b'-', ..] => return Err(ours(word)),
+            [b'-', b'-', ..] => bail!(ours(word)),
             [b'-', cluster @ ..] if !cluster.is_empty() => submission.cluster(cluster, &mut words)?,
             _ => submission.recipient(word),
         }
@@ -78,23 +80,23 @@ pub fn parse(words: &[OsString]) -> Result<SendmailArgs, String> {
 
 impl SendmailArgs {
     /// The options in one word; an argument may be the next of `words`.
-    fn cluster(&mut self, cluster: &[u8], words: &mut std::slice::Iter<'_, OsString>) -> Result<(), String> {
+    fn cluster(&mut self, cluster: &[u8], words: &mut std::slice::Iter<'_, OsString>) -> anyhow::Result<()> {
         let Some((&letter, rest)) = cluster.split_first() else { return Ok(()) };
         match letter {
-            b'q' => Err("there is no queue to run (-q)".into()),
+            b'q' => bail!("there is no queue to run (-q)"),
             // -d takes its argument in the same word or none.
             b'd' => Ok(()),
             letter if WITH_ARGUMENT.contains(&letter) => {
                 let attached = (!rest.is_empty()).then(|| OsStr::from_bytes(rest));
                 let argument = attached.or_else(|| words.next().map(OsString::as_os_str));
                 let missing = || format!("sendmail's option -{} needs an argument", char::from(letter));
-                self.option(letter, argument.ok_or_else(missing)?)
+                self.option(letter, argument.with_context(missing)?)
             }
             letter if ALONE.contains(&letter) => {
                 self.flag(letter);
                 self.cluster(rest, words)
             }
-            letter => Err(format!("'-{}' is not an option of sendmail", letter.escape_ascii())),
+            letter => bail!("'-{}' is not an option of sendmail", letter.escape_ascii()),
         }
     }
 
@@ -108,7 +110,7 @@ impl SendmailArgs {
         }
     }
 
-    fn option(&mut self, letter: u8, argument: &OsStr) -> Result<(), String> {
+    fn option(&mut self, letter: u8, argument: &OsStr) -> anyhow::Result<()> {
         match letter {
             b'f' | b'r' => self.say("--from", argument),
             b'F' => self.full_name = Some(argument.to_string_lossy().into_owned()),
@@ -130,20 +132,17 @@ impl SendmailArgs {
         Ok(())
     }
 
-    fn mode(&mut self, mode: &[u8]) -> Result<(), String> {
+    fn mode(&mut self, mode: &[u8]) -> anyhow::Result<()> {
         match mode {
             b"m" => {}
             b"v" => self.words.push("--probe".into()),
             b"p" => self.other = Some(NO_QUEUE),
             b"i" => self.other = Some(""),
             b"s" => {
-                return Err(
-                    "SMTP on standard input (-bs) is not supported; give the message and its recipients"
-                        .into(),
-                );
+                bail!("SMTP on standard input (-bs) is not supported; give the message and its recipients")
             }
-            b"d" | b"D" | b"l" => return Err("this program is not a server: -bd is not supported".into()),
-            mode => return Err(format!("sendmail's mode -b{} is not supported", mode.escape_ascii())),
+            b"d" | b"D" | b"l" => bail!("this program is not a server: -bd is not supported"),
+            mode => bail!("sendmail's mode -b{} is not supported", mode.escape_ascii()),
         }
         Ok(())
     }
@@ -180,7 +179,8 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<SendmailArgs, String> {
-        parse(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
+        let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        parse(&words).map_err(|why| why.to_string())
     }
 
     #[test]
