@@ -10,6 +10,7 @@
 //! - A message that another run has in hand is waited for.
 //! - The end of a run that is to be repeated (exit 75) leaves its journal; any other end removes it, and what other
 //!   journals say of the same recipients of the same messages, and of nobody else. A run that is killed leaves it as well.
+//!   All of that is forgotten at once: until a run removes its own journal, that keeps what others have forgotten by then.
 //!
 //! Guarantees: a line that was added outlasts the process, whatever ends that; after [`SYNC_EVERY`], and before
 //! the run ends, it outlasts a loss of power too. Lines have checksums, so one that was cut short is no line. Room on the disk
@@ -31,7 +32,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use journal::{Delivered, Journal, Other, is_unlocked, remove, take};
+use journal::{Delivered, Journal, Other, ToForget, is_unlocked, remove, take};
 use record::LedgerRecord;
 pub use record::MessageId;
 
@@ -185,8 +186,10 @@ impl Ledger {
         let done = self.locked(|ledger| {
             if !again {
                 ledger.look()?;
-                let (messages, asked) = (&ledger.messages, &ledger.asked);
-                ledger.others.iter().try_for_each(|other| other.forget(messages, asked))?;
+                let to_forget = ledger.to_forget()?;
+                // Where there is no room for that, who kills this run may find it done in part.
+                let _ = ledger.keep_meanwhile(&to_forget);
+                to_forget.iter().try_for_each(ToForget::forget)?;
             }
             ledger.remove_own(again)
         })?;
@@ -251,13 +254,43 @@ impl Ledger {
         Ok(journals)
     }
 
-    fn begin(&mut self, id: &MessageId, recipients: usize, octets: usize) -> io::Result<()> {
+    /// What other journals are to forget at the end of this run.
+    fn to_forget(&self) -> io::Result<Vec<ToForget>> {
+        let found = self.others.iter().map(|other| other.to_forget(&self.messages, &self.asked));
+        found.filter_map(io::Result::transpose).collect()
+    }
+
+    /// Puts into the run's own journal what several are about to forget one after the other, so that all of it is
+    /// forgotten when that is removed, and nothing before.
+    fn keep_meanwhile(&mut self, to_forget: &[ToForget]) -> io::Result<()> {
+        let is_at_once = match to_forget {
+            [] => true,
+            [one] => one.is_at_once() && self.own.is_none(),
+            _ => false,
+        };
+        if is_at_once {
+            return Ok(());
+        }
+        self.begin_own()?;
+        if let Some(own) = &mut self.own {
+            own.add_lines(to_forget.iter().map(ToForget::kept).collect())?;
+        }
+        self.has_delivered = true;
+        self.sync()
+    }
+
+    fn begin_own(&mut self) -> io::Result<()> {
         if self.own.is_none() {
             self.own = Some(Journal::begin(self.path.join(name()))?);
             let next = self.generation.map_or(1, |length| (length + 1) % 65_536);
             self.lock.set_len(next)?;
             self.generation = Some(next);
         }
+        Ok(())
+    }
+
+    fn begin(&mut self, id: &MessageId, recipients: usize, octets: usize) -> io::Result<()> {
+        self.begin_own()?;
         if let Some(own) = &mut self.own {
             own.reserve(recipients + 2, octets)?;
         }
@@ -361,6 +394,51 @@ mod tests {
         take(&mut run, "one\n", &["a"]).unwrap();
         assert!(run.finish(true).unwrap());
         assert_eq!(journals(home.path()), [] as [PathBuf; 0]);
+    }
+
+    #[test]
+    fn a_run_that_is_killed_while_it_forgets_has_forgotten_nothing() {
+        for steps in 0..=2 {
+            let home = tempfile::tempdir().unwrap();
+            killed(home.path(), "one\n", &["a"]);
+            killed(home.path(), "two\n", &["a", "b"]);
+            let mut run = open(home.path());
+            for (content, have) in [("one\n", true), ("two\n", true), ("three\n", false)] {
+                assert_eq!(take(&mut run, content, &["a"]), Some(vec![have]));
+            }
+            run.delivered(&id("three\n"), "a").unwrap();
+            let to_forget = run.to_forget().unwrap();
+            assert_eq!(to_forget.len(), 2);
+            run.keep_meanwhile(&to_forget).unwrap();
+            to_forget.iter().take(steps).for_each(|one| one.forget().unwrap());
+            drop(run);
+            let mut again = open(home.path());
+            for content in ["one\n", "two\n", "three\n"] {
+                assert_eq!(take(&mut again, content, &["a"]), Some(vec![true]), "{content} after {steps}");
+            }
+            assert!(again.finish(false).unwrap());
+            drop(again);
+            let mut last = open(home.path());
+            assert_eq!(take(&mut last, "one\n", &["a"]), Some(vec![false]));
+            assert_eq!(take(&mut last, "two\n", &["a", "b"]), Some(vec![false, true]), "b was not asked");
+            assert_eq!(journals(home.path()).len(), 2, "of b, and of the last one");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_until_the_end_of_a_run_counts_for_nobody_behind_that() {
+        let home = tempfile::tempdir().unwrap();
+        killed(home.path(), "one\n", &["a"]);
+        let (mut first, mut second) = (open(home.path()), open(home.path()));
+        assert_eq!(take(&mut first, "one\n", &["a"]), Some(vec![true]));
+        take(&mut first, "two\n", &["a"]).unwrap();
+        // From now on it waits for the first, whose journal it has open.
+        assert_eq!(take(&mut second, "two\n", &["a"]), None);
+        first.let_go(&id("two\n")).unwrap();
+        assert!(first.finish(false).unwrap());
+        drop(first);
+        let again: Vec<_> = (0..2).map(|_| take(&mut second, "one\n", &["a"]).unwrap()[0]).collect();
+        assert_eq!(again, [true, false], "once, as before");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
+use super::many::files;
 use super::{ONE, TWO, holds_the_second};
 use crate::scripted::{Client, Running, Server, halt};
 use crate::servers::dovecot::Dovecot;
@@ -334,6 +335,61 @@ fn killed_while_it_tells_what_it_came_to() {
     run(home.path(), &mbox).run().exits(0);
     assert_eq!(copies(home.path()).values().copied().collect::<Vec<_>>(), [1; 4]);
     assert_eq!(journals(home.path()), 0);
+}
+
+/// The program, killed before its system call `call` of this number.
+fn killed_before(call: &str, number: usize) -> Command {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e"]).arg(format!("trace={call}"));
+    command.arg("-e").arg(format!("inject={call}:signal=KILL:when={number}"));
+    command.arg(env!("CARGO_BIN_EXE_lmtp-send"));
+    command
+}
+
+#[test]
+fn killed_at_each_system_call_while_several_journals_are_forgotten() {
+    // Until all is forgotten, nothing is: a run that is repeated gives nobody a second copy for another's record.
+    if !Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status().is_ok_and(|s| s.success()) {
+        return println!("SKIPPED: no strace here");
+    }
+    let prepared = tempfile::tempdir().unwrap();
+    files(prepared.path(), 4);
+    let run = |home: &Path, command: Command, names: &[&str]| {
+        let client = Client::of(command).dir(home).args(["-f", "me@example.net", "-t", "joe"]);
+        client.typed("--sink sink --ledger ledger").args(names)
+    };
+    let program = || Command::new(env!("CARGO_BIN_EXE_lmtp-send"));
+    for name in ["0.eml", "1.eml", "2.eml"] {
+        // Delivered, and to be repeated.
+        let client = run(prepared.path(), program(), &[name]).typed("--report text --report-file /dev/full");
+        client.run().exits(75);
+    }
+    assert_eq!(journals(prepared.path()), 3);
+    let all = ["0.eml", "1.eml", "2.eml", "3.eml"];
+    let mut in_between = 0;
+    for call in ["write", "flock", "fdatasync", "fsync", "unlink", "exit_group"] {
+        for number in 1.. {
+            let home = tempfile::tempdir().unwrap();
+            let copied =
+                Command::new("cp").arg("-a").arg(prepared.path().join(".")).arg(home.path()).status();
+            assert!(copied.unwrap().success());
+            let is_done = run(home.path(), killed_before(call, number), &all).run().code() == 0;
+            let left = journals(home.path());
+            if is_done || left == 0 {
+                // Nothing comes behind it.
+                assert_eq!(left, 0);
+                if is_done { break } else { continue }
+            }
+            in_between += usize::from(left < 4 && copies(home.path()).len() == 4);
+            run(home.path(), program(), &all).run().exits(0);
+            let copies = copies(home.path());
+            let known = ["Subject: 0", "Subject: 1", "Subject: 2"].map(|subject| copies[subject]);
+            assert_eq!(known, [1; 3], "killed before {call} {number}, {left} journals left");
+            assert_eq!(journals(home.path()), 0);
+        }
+    }
+    // Some had been forgotten, and not all.
+    assert!(in_between >= 3, "{in_between}");
 }
 
 #[test]

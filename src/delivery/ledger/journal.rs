@@ -59,10 +59,15 @@ impl Journal {
 
     /// Adds a line: from here on no death of this process can take it back.
     pub fn add(&mut self, record: &LedgerRecord<'_>) -> io::Result<()> {
-        let line = if self.torn { format!("\n{}", record.line()) } else { record.line() };
-        let result = self.file.write_all(line.as_bytes());
+        self.add_lines(record.line())
+    }
+
+    /// The same of several lines.
+    pub fn add_lines(&mut self, lines: String) -> io::Result<()> {
+        let lines = if self.torn { format!("\n{lines}") } else { lines };
+        let result = self.file.write_all(lines.as_bytes());
         self.torn = result.is_err();
-        self.written += line.len() as u64;
+        self.written += lines.len() as u64;
         result
     }
 
@@ -83,6 +88,17 @@ pub struct Other {
     in_hand: HashSet<[u8; 16]>,
     /// The messages in it: none, one, or several.
     about: Remembered,
+    /// What counts if its run was killed, and not if that ended.
+    kept: Vec<[u8; 16]>,
+}
+
+/// What a journal is to forget.
+pub struct ToForget {
+    path: PathBuf,
+    /// Who was delivered to, as often as it is remembered.
+    deliveries: Vec<(MessageId, String)>,
+    /// It remembers nothing else.
+    is_all: bool,
 }
 
 /// Which messages a journal remembers recipients of.
@@ -97,7 +113,7 @@ impl Other {
     /// A journal that has not been looked at.
     pub fn new(path: PathBuf) -> Self {
         let (in_hand, about) = (HashSet::new(), Remembered::Nothing);
-        Self { path, file: None, read: 0, is_alive: true, in_hand, about }
+        Self { path, file: None, read: 0, is_alive: true, in_hand, about, kept: Vec::new() }
     }
 
     /// Reads on, as long as its run may write, and puts into `delivered` what that says.
@@ -114,6 +130,10 @@ impl Other {
         let has_ended = is_unlocked(&file)?;
         self.read_on(&file, delivered)?;
         if has_ended {
+            // Who ends well removes the journal before anybody can find it unlocked.
+            if self.path.try_exists()? {
+                self.kept.drain(..).for_each(|key| *delivered.entry(key).or_default() += 1);
+            }
             self.end();
         } else if !self.in_hand.is_empty() {
             self.file = Some(file);
@@ -134,11 +154,12 @@ impl Other {
     fn end(&mut self) {
         self.is_alive = false;
         self.in_hand = HashSet::new();
+        self.kept = Vec::new();
         self.file = None;
     }
 
     fn read_on(&mut self, file: &File, delivered: &mut Delivered) -> io::Result<()> {
-        let (in_hand, about) = (&mut self.in_hand, &mut self.about);
+        let (in_hand, about, kept) = (&mut self.in_hand, &mut self.about, &mut self.kept);
         self.read = each_record(file, self.read, |record| match record {
             LedgerRecord::Begun(id) => drop(in_hand.insert(id.short())),
             LedgerRecord::Ended(id) => drop(in_hand.remove(&id.short())),
@@ -146,47 +167,72 @@ impl Other {
                 about.add(&id);
                 *delivered.entry(id.key(recipient)).or_default() += 1;
             }
+            LedgerRecord::Kept(id, recipient) => {
+                about.add(&id);
+                kept.push(id.key(recipient));
+            }
             LedgerRecord::Forgotten(id, recipient) => drop(take(delivered, &id.key(recipient))),
         })?;
         Ok(())
     }
 
-    /// Forgets what the journal says of the recipients `asked` of `messages`, if its run has ended: with all that is
-    /// in it, the file. Nobody else may look for journals meanwhile.
-    pub fn forget(&self, messages: &HashSet<[u8; 16]>, asked: &HashSet<[u8; 16]>) -> io::Result<()> {
+    /// What the journal says of the recipients `asked` of `messages`, if anything, and its run has ended. Nobody else
+    /// may look for journals meanwhile.
+    pub fn to_forget(
+        &self,
+        messages: &HashSet<[u8; 16]>,
+        asked: &HashSet<[u8; 16]>,
+    ) -> io::Result<Option<ToForget>> {
         let concerned = match self.about {
             Remembered::One(id) => messages.contains(&id),
             Remembered::Nothing | Remembered::Several => true,
         };
         if self.is_alive || !concerned {
-            return Ok(());
+            return Ok(None);
         }
-        let Some(file) = open(&self.path)? else { return Ok(()) };
-        let (lines, others) = to_forget(&file, asked)?;
-        if others <= 0 {
+        let Some(file) = open(&self.path)? else { return Ok(None) };
+        let (deliveries, others) = remembered(&file, asked)?;
+        let is_all = others <= 0;
+        let path = self.path.clone();
+        Ok((is_all || !deliveries.is_empty()).then_some(ToForget { path, deliveries, is_all }))
+    }
+}
+
+impl ToForget {
+    /// Whether nobody can find it done in part.
+    pub fn is_at_once(&self) -> bool {
+        self.is_all
+    }
+
+    /// The lines by which another journal remembers it meanwhile.
+    pub fn kept(&self) -> String {
+        self.deliveries.iter().map(|(id, recipient)| LedgerRecord::Kept(*id, recipient).line()).collect()
+    }
+
+    /// Forgets it: with all that is in it, the file. Nobody else may look for journals meanwhile.
+    pub fn forget(&self) -> io::Result<()> {
+        if self.is_all {
             return remove(&self.path);
         }
-        if lines.is_empty() {
-            return Ok(());
-        }
+        let forgotten = |(id, recipient): &(_, String)| LedgerRecord::Forgotten(*id, recipient).line();
+        let lines: String = self.deliveries.iter().map(forgotten).collect();
+        let mut file = OpenOptions::new().append(true).open(&self.path)?;
         // It is as old as what it remembers.
         let modified = file.metadata()?.modified()?;
-        let mut file = OpenOptions::new().append(true).open(&self.path)?;
         // A line that was cut short by the end of its run must not take the first of these with it.
         file.write_all(format!("\n{lines}").as_bytes())?;
         file.set_modified(modified)
     }
 }
 
-/// The lines that take back what a journal remembers of `asked`, and how much it remembers of others.
-fn to_forget(file: &File, asked: &HashSet<[u8; 16]>) -> io::Result<(String, i64)> {
+/// What a journal whose run has ended remembers of `asked`, and how much of others.
+fn remembered(file: &File, asked: &HashSet<[u8; 16]>) -> io::Result<(Vec<(MessageId, String)>, i64)> {
     let (mut own, mut others) = (Vec::new(), 0_i64);
     let mut forgotten = Delivered::new();
     each_record(file, 0, |record| match record {
-        LedgerRecord::Delivered(id, recipient) => {
-            let key = id.key(recipient);
-            if asked.contains(&key) {
-                own.push((key, LedgerRecord::Forgotten(id, recipient).line()));
+        LedgerRecord::Delivered(id, recipient) | LedgerRecord::Kept(id, recipient) => {
+            if asked.contains(&id.key(recipient)) {
+                own.push((id, recipient.to_owned()));
             } else {
                 others += 1;
             }
@@ -201,8 +247,8 @@ fn to_forget(file: &File, asked: &HashSet<[u8; 16]>) -> io::Result<(String, i64)
         }
         LedgerRecord::Begun(_) | LedgerRecord::Ended(_) => {}
     })?;
-    own.retain(|(key, _)| !take(&mut forgotten, key));
-    Ok((own.into_iter().map(|(_, line)| line).collect(), others))
+    own.retain(|(id, recipient)| !take(&mut forgotten, &id.key(recipient)));
+    Ok((own, others))
 }
 
 impl Remembered {

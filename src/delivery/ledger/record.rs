@@ -56,7 +56,10 @@ pub enum LedgerRecord<'a> {
     Delivered(MessageId, &'a str),
     /// What became of every recipient is known; the run has the message in hand no more.
     Ended(MessageId),
-    /// A later run has ended well: one line of [`LedgerRecord::Delivered`] counts no more.
+    /// Another journal says that it was delivered, and is about to forget it. Counts where this run is killed before
+    /// its end, which removes this line.
+    Kept(MessageId, &'a str),
+    /// A later run has ended well: one line of [`LedgerRecord::Delivered`] or [`LedgerRecord::Kept`] counts no more.
     Forgotten(MessageId, &'a str),
 }
 
@@ -67,6 +70,7 @@ impl<'a> LedgerRecord<'a> {
             LedgerRecord::Begun(id) => ("begun", id, ""),
             LedgerRecord::Delivered(id, recipient) => ("delivered", id, *recipient),
             LedgerRecord::Ended(id) => ("ended", id, ""),
+            LedgerRecord::Kept(id, recipient) => ("kept", id, *recipient),
             LedgerRecord::Forgotten(id, recipient) => ("forgotten", id, *recipient),
         };
         let text = format!("{word} {} {recipient}", HEXLOWER.encode(&id.0));
@@ -86,6 +90,7 @@ impl<'a> LedgerRecord<'a> {
             "begun" => Some(LedgerRecord::Begun(id)),
             "delivered" => Some(LedgerRecord::Delivered(id, recipient)),
             "ended" => Some(LedgerRecord::Ended(id)),
+            "kept" => Some(LedgerRecord::Kept(id, recipient)),
             "forgotten" => Some(LedgerRecord::Forgotten(id, recipient)),
             _ => None,
         }
@@ -150,6 +155,7 @@ mod tests {
             LedgerRecord::Delivered(id, "\"a b\"@x.example"),
             LedgerRecord::Delivered(id, "j\u{f6}e@x.example"),
             LedgerRecord::Ended(id),
+            LedgerRecord::Kept(id, "a"),
             LedgerRecord::Forgotten(id, "a"),
         ] {
             let line = record.line();
