@@ -16,7 +16,7 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     #[cfg(feature = "cli")]
     if env::var("CARGO_CFG_UNIX").is_ok() {
-        link_before_main("src/closed_streams.c");
+        link_before_main("src/before_main.c");
     }
     println!("cargo:rerun-if-env-changed=LMTP_SEND_DYNAMIC");
     println!("cargo:rustc-check-cfg=cfg(statically_linked)");

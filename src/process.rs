@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::exit::Kind;
 
-/// Whether this was not open for what it is wanted for when the program was started (see `closed_streams.c`): nothing
+/// Whether this was not open for what it is wanted for when the program was started (see `before_main.c`): nothing
 /// must be taken from there for an empty message, and nothing written there for told.
 pub fn was_closed(descriptor: impl AsFd, access: Access) -> bool {
     let refused = match access {

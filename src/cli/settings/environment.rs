@@ -5,8 +5,6 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -19,9 +17,6 @@ pub const PREFIX: &str = "LMTP_SEND_";
 
 /// Variables of that name that are no options: the password, and how the program is built.
 const OTHERS: [&str; 2] = ["PASSWORD", "DYNAMIC"];
-
-/// The longest environment that is searched where the system shows it, in octets.
-const SEARCHED: usize = 16 * 1024;
 
 /// The file for everybody on this host.
 const SYSTEM: &str = "/etc/lmtp-send.toml";
@@ -42,16 +37,14 @@ impl Sources {
     #[must_use]
     pub fn of_this_process() -> Self {
         let mut sources = Self::default();
-        if is_mentioned() {
-            for (name, value) in env::vars_os() {
-                match name.as_bytes().strip_prefix(PREFIX.as_bytes()) {
-                    Some(b"PASSWORD") => sources.password = true,
-                    Some(option) => sources.variables.push((OsStr::from_bytes(option).to_owned(), value)),
-                    None => {}
-                }
+        for (name, value) in env::vars_os() {
+            match name.as_bytes().strip_prefix(PREFIX.as_bytes()) {
+                Some(b"PASSWORD") => sources.password = true,
+                Some(option) => sources.variables.push((OsStr::from_bytes(option).to_owned(), value)),
+                None => {}
             }
-            sources.variables.retain(|(name, _)| !OTHERS.iter().any(|other| name == other));
         }
+        sources.variables.retain(|(name, _)| !OTHERS.iter().any(|other| name == other));
         sources.files = files(env::var_os("HOME").as_deref(), env::var_os("XDG_CONFIG_HOME").as_deref());
         sources
     }
@@ -61,16 +54,6 @@ impl Sources {
     pub fn are_silent(&self) -> bool {
         self.variables.is_empty() && self.files.iter().all(|file| rustix::fs::stat(file).is_err())
     }
-}
-
-/// Whether the environment may hold a variable of ours. Copying all of it to look costs a tenth of a delivery; where
-/// the system shows it as a file (Linux) and that is short, it is searched there.
-fn is_mentioned() -> bool {
-    let mut shown = Vec::with_capacity(SEARCHED);
-    let read = File::open("/proc/self/environ")
-        .and_then(|file| file.take(SEARCHED as u64).read_to_end(&mut shown))
-        .is_ok_and(|read| read < SEARCHED);
-    !read || shown.split(|octet| *octet == b'\0').any(|variable| variable.starts_with(PREFIX.as_bytes()))
 }
 
 /// The user's file and the system's. A directory that is not absolute is none (XDG Base Directory Specification).
