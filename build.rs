@@ -25,6 +25,23 @@ fn main() {
         && env::var("CARGO_CFG_TARGET_ENV").as_deref() == Ok("gnu");
     if native && gnu && env::var_os("LMTP_SEND_DYNAMIC").is_none() && link_statically().is_some() {
         println!("cargo:rustc-cfg=statically_linked");
+        order_functions("src/first.ld");
+    }
+}
+
+/// Has the functions of a delivery stand together, as the linker script `script` says (`benches/order` wrote it), where
+/// the linker is the one that the compiler brings along: others may not know such scripts.
+fn order_functions(script: &str) {
+    println!("cargo:rerun-if-changed={script}");
+    let is = |name: &str, value: &str| env::var(name).as_deref() == Ok(value);
+    let chosen = env::var("CARGO_ENCODED_RUSTFLAGS").is_ok_and(|flags| flags.contains("link"));
+    if is("PROFILE", "release")
+        && is("CARGO_CFG_TARGET_ARCH", "x86_64")
+        && !chosen
+        && env::var_os("RUSTC_LINKER").is_none()
+    {
+        let here = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+        println!("cargo:rustc-link-arg-bins=-Wl,-T,{here}/{script}");
     }
 }
 
