@@ -175,9 +175,11 @@ impl<'a> Worker<'a> {
     /// when more is asked of the session.
     fn transact(&mut self, batch: &Batch) -> Result<(), SessionError> {
         let Some(id) = self.begin(batch)? else { return Ok(()) };
-        if self.reads_ahead() {
-            self.connection.iter_mut().try_for_each(|c| c.pipeline.hand_over())?;
-            self.read_ahead();
+        if self.run.job.bulk.several {
+            self.prepare_message(batch)?;
+            if self.reads_ahead() {
+                self.read_ahead();
+            }
         }
         while let Some(connection) = &mut self.connection
             && connection.pipeline.next_earlier_reply()?
@@ -208,6 +210,15 @@ impl<'a> Worker<'a> {
             self.collect();
         }
         Ok(())
+    }
+
+    /// Does what the server need not wait for later, while it looks at the envelope.
+    fn prepare_message(&mut self, batch: &Batch) -> Result<(), SessionError> {
+        let letter = self.mails.get(&batch.mail).and_then(Mail::letter);
+        match (&mut self.connection, letter) {
+            (Some(connection), Some(letter)) => connection.pipeline.prepare(&mut letter.message.open()),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the next message is read while the server looks at an envelope: where nobody else could send it

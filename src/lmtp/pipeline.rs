@@ -3,12 +3,13 @@
 //! A transaction is begun behind the end of the one before where the session allows it, so that a further
 //! message costs no turn of its own; QUIT stands behind the last. What is queued is written when something is
 //! waited for, so a message's end, and what is to go with it, are one write. Whoever has other work first, such
-//! as reading the next message, calls [`hand_over`](Pipeline::hand_over) before it.
+//! as reading the next message, calls [`hand_over`](Pipeline::hand_over) before it. [`prepare`](Pipeline::prepare) does
+//! so too, and may be left out.
 //!
 //! ```text
-//! room ──> begin ──> next_earlier_reply* ──> send ──┬──> room ──> begin (the next) …
-//!                                                   ├──> hand_over (other work) ──> room …
-//!                                                   └──> quit ──> next_reply* ──> close
+//! room ──> begin ──> prepare ──> next_earlier_reply* ──> send ──┬──> room ──> begin (the next) …
+//!                                                               ├──> hand_over (other work) ──> room …
+//!                                                               └──> quit ──> next_reply* ──> close
 //! ```
 //!
 //! [`submit`](Pipeline::submit) and [`finish`](Pipeline::finish) are these steps in one call, for callers that
@@ -113,6 +114,17 @@ impl<T: Transport, O: Observer> Pipeline<T, O> {
         self.session.begin(transaction)
     }
 
+    /// Writes what is queued, and encodes the message of the transaction begun last while the server looks at its
+    /// envelope, so that [`send`](Self::send), which is to be given the same, need not. A long message is left to be
+    /// encoded as it is sent, and so is what goes by BDAT.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::room`].
+    pub fn prepare(&mut self, content: &mut dyn Content) -> Result<(), SessionError> {
+        self.session.prepare(content)
+    }
+
     /// Waits for a reply that the transaction before the last one is owed. `false`: that one is settled, and
     /// what comes next concerns the last one.
     ///
@@ -206,6 +218,7 @@ impl<T: Transport, O: Observer> Pipeline<T, O> {
             }
         }
         let id = self.begin(transaction)?;
+        self.prepare(content)?;
         // Those whose message was not wanted have their verdicts among the results.
         self.send(content).map(|_| Some(id))
     }

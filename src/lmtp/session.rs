@@ -298,6 +298,19 @@ impl<T: Transport, O: Observer> Session<T, O> {
         self.guard(done)
     }
 
+    /// Writes what is queued, and while the server looks at the envelope of the last transaction begun, encodes its
+    /// message: a short one that goes by DATA. Nothing else need be done for any other.
+    /// [`send_message`](Session::send_message) is to be given the same message.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::begin`]. A message that cannot be read is told by [`send_message`](Session::send_message).
+    pub fn prepare(&mut self, content: &mut dyn Content) -> Result<(), SessionError> {
+        self.hand_over()?;
+        self.encode_ahead(content);
+        Ok(())
+    }
+
     /// Sends the message of the last transaction begun, and its end. The last octets are not written
     /// before [`Session::begin`], [`Session::quit`] or [`Session::read_reply`] is called, so that what follows
     /// goes with them. `false`: it was not sent to its end, since every recipient was refused meanwhile; the session ends.

@@ -2,6 +2,7 @@
 
 use super::super::reply::ReplyReader;
 use super::super::{Cause, Moved, SessionError, Stage, Stretch, Transport};
+use super::message::Encoded;
 use crate::block::Block;
 
 /// Octets read at once: most of what a server says in one go.
@@ -15,6 +16,7 @@ pub(super) struct BufferedTransport<T> {
     input: Vec<u8>,
     /// Where a message's octets are read to, made once.
     pub block: Block,
+    pub encoded: Encoded,
     /// Commands and message octets not handed over yet; those before `at` are.
     pub out: Vec<u8>,
     at: usize,
@@ -27,8 +29,8 @@ pub(super) struct BufferedTransport<T> {
 impl<T: Transport> BufferedTransport<T> {
     pub fn new(transport: T) -> Self {
         let (reader, input) = (ReplyReader::default(), vec![0; READ]);
-        let (block, out) = (Block::default(), Vec::new());
-        Self { transport, reader, input, block, out, at: 0, sent: 0, write_error: None }
+        let (block, encoded, out) = (Block::default(), Encoded::default(), Vec::new());
+        Self { transport, reader, input, block, encoded, out, at: 0, sent: 0, write_error: None }
     }
 
     /// Queues a line.

@@ -13,16 +13,36 @@ use crate::io_error::words;
 
 /// How much of a message is read and written at a time, in octets.
 const BLOCK: usize = 128 * 1024;
+/// How many octets a message has at most that is encoded before the server waits for it.
+const AHEAD: u64 = 64 * 1024;
 /// How many octets of the message a chunk holds at most (RFC 3030 §2): few replies, and an early word of refusal.
 const CHUNK: u64 = 4 * 1024 * 1024;
 
 impl<T: Transport, O: Observer> Session<T, O> {
+    /// Encodes a short message that goes by DATA, for when the server waits for it. Where that fails it is left to be
+    /// read, and what is wrong told, in its turn.
+    pub(super) fn encode_ahead(&mut self, content: &mut dyn Content) {
+        let last =
+            self.transactions.back().filter(|t| t.phase == Phase::Envelope && t.transfer == Transfer::Data);
+        let Some(id) = last.filter(|_| content.octets() <= AHEAD).map(|t| t.id) else { return };
+        let Encoded { mut wire, .. } = mem::take(&mut self.link.encoded);
+        let mut raw = self.block(content.octets());
+        wire.clear();
+        if let Some(octets) = encode(content, &mut raw, &mut wire) {
+            self.link.encoded = Encoded { of: Some(id), octets, wire };
+        }
+        self.link.block = raw;
+    }
+
     /// `false`: it was not sent to its end, since nobody was left to receive it.
     pub(super) fn try_send_message(
         &mut self,
         id: TransactionId,
         content: &mut dyn Content,
     ) -> Result<bool, SessionError> {
+        if self.link.encoded.of.take_if(|of| *of == id).is_some() {
+            return self.send_encoded(id, content.octets());
+        }
         let chunks = match self.progress(id).map(|t| t.transfer) {
             Some(Transfer::Chunks { form, .. }) => Some(form),
             Some(Transfer::Data) | None => None,
@@ -77,7 +97,24 @@ impl<T: Transport, O: Observer> Session<T, O> {
         }
         self.link.block = raw;
         self.observer.observe(Event::SentMessage(found));
-        self.end_message(&sending).map(|()| true)
+        self.end_message(id, sending.chunked).map(|()| true)
+    }
+
+    /// As [`try_send_message`](Self::try_send_message), where the message is at hand as it is sent.
+    fn send_encoded(&mut self, id: TransactionId, counted: u64) -> Result<bool, SessionError> {
+        if !self.is_pending(id) || self.progress(id).is_none_or(TransactionState::all_refused) {
+            self.abandon();
+            return Ok(false);
+        }
+        self.observer.observe(Event::Sending { octets: 0, of: counted });
+        let Encoded { octets, wire, .. } = &self.link.encoded;
+        let found = *octets;
+        self.link.out.extend_from_slice(wire);
+        if found != counted {
+            return Err(changed(counted, found));
+        }
+        self.observer.observe(Event::SentMessage(found));
+        self.end_message(id, false).map(|()| true)
     }
 
     /// Room for what is read at a time of a message of `octets`: to be given back.
@@ -137,9 +174,8 @@ impl<T: Transport, O: Observer> Session<T, O> {
     }
 
     /// The final dot: from here on the message counts as sent as soon as the dot is handed over.
-    fn end_message(&mut self, sending: &Sending) -> Result<(), SessionError> {
-        let id = sending.id;
-        if !sending.chunked {
+    fn end_message(&mut self, id: TransactionId, chunked: bool) -> Result<(), SessionError> {
+        if !chunked {
             self.link.transport.enter(Stage::Data);
             self.link.take_pending(Stage::Data)?;
             if self.link.reader.has_input() {
@@ -153,6 +189,32 @@ impl<T: Transport, O: Observer> Session<T, O> {
         self.progress_mut(id).into_iter().for_each(|t| t.phase = Phase::Delivery { end });
         Ok(())
     }
+}
+
+/// A message that was encoded before the server waited for it.
+#[derive(Default)]
+pub(super) struct Encoded {
+    /// The transaction that it is for; `None`: there is none.
+    of: Option<TransactionId>,
+    /// Its octets as they are counted.
+    octets: u64,
+    /// As it is sent by DATA.
+    wire: Vec<u8>,
+}
+
+/// Appends all of `content` to `wire`, as it is sent by DATA; returns its octets as they are counted. `None`: it cannot be
+/// read, or is longer than was counted.
+fn encode(content: &mut dyn Content, raw: &mut Block, wire: &mut Vec<u8>) -> Option<u64> {
+    let mut encoder = Encoder::new(Form::Data);
+    content.rewind().ok()?;
+    while let read @ 1.. = content.read(raw.room()).ok()? {
+        encoder.encode(raw.first(read), wire);
+        if encoder.octets() > content.octets() {
+            return None;
+        }
+    }
+    encoder.finish(wire);
+    Some(encoder.octets())
 }
 
 /// A message on its way.

@@ -178,6 +178,10 @@ impl Run {
         place: usize,
     ) -> Result<(), SessionError> {
         let id = self.begin(pipeline, letter, place)?;
+        // As delivery does where there are several; the first goes as an only one does.
+        if place > 0 {
+            pipeline.prepare(&mut Bytes::new(&letter.body))?;
+        }
         while pipeline.next_earlier_reply()? {
             self.collect(pipeline);
         }

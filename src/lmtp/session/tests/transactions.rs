@@ -256,7 +256,7 @@ fn a_message_that_is_not_what_was_counted_is_never_ended() {
     {
         let letter = Letter::new("s@x.example", &["a@x.example"], body);
         let right = Bytes::new(body.as_bytes()).octets();
-        for (counted, fails) in [
+        let flaws = [
             (right - 1, None),
             (right + 1, None),
             (0, None),
@@ -264,7 +264,8 @@ fn a_message_that_is_not_what_was_counted_is_never_ended() {
             (right, Some(Flaw::Rewind)),
             (right, Some(Flaw::ReadFirst)),
             (right, Some(Flaw::ReadLast)),
-        ] {
+        ];
+        for ((counted, fails), prepares) in flaws.into_iter().flat_map(|f| [(f, false), (f, true)]) {
             let model = Model::new(offering(offers, &[]));
             let truth = model.truth();
             let mut run = Run::default();
@@ -273,6 +274,9 @@ fn a_message_that_is_not_what_was_counted_is_never_ended() {
             let mut pipeline = Pipeline::new(Session::open(peer, "client.example").unwrap());
             run.begin(&mut pipeline, &letter, 0).unwrap();
             let mut content = Flawed { fails, ..Flawed::counted(body.as_bytes(), counted) };
+            if prepares {
+                pipeline.prepare(&mut content).unwrap();
+            }
             let failure = pipeline.send(&mut content).unwrap_err();
             assert_eq!(matches!(failure.cause, Cause::Changed { .. }), fails.is_none(), "{failure}");
             pipeline.finish();
@@ -312,6 +316,33 @@ fn a_transaction_on_hold_asks_before_it_sends() {
         assert_eq!(scene.of(0), [settlement; 3]);
         assert_eq!(scene.commands().contains(&"DATA".to_owned()), !restart);
         assert_eq!(scene.commands().contains(&"RSET".to_owned()), restart);
+    }
+}
+
+/// What was encoded while the server looked at the envelope is not read again: a short message by DATA only.
+#[test]
+fn a_short_message_is_read_before_the_server_waits_for_it() {
+    for (octets, offers, is_read) in [
+        (1_000, &["PIPELINING"][..], true),
+        (1_000, &[], true),
+        (1_000, &["PIPELINING", "CHUNKING"], false),
+        (100_000, &["PIPELINING"], false),
+    ] {
+        let letter = Letter::new("s@x.example", &["a@x.example"], &"0123456789\n".repeat(octets / 12));
+        let mut pipeline = Pipeline::new(
+            Session::open(Peer::new(Model::new(offering(offers, &[])), AT_ONCE, None), "client.example")
+                .unwrap(),
+        );
+        let mut run = Run::default();
+        run.begin(&mut pipeline, &letter, 0).unwrap();
+        let counted = Bytes::new(&letter.body).octets();
+        let mut content = Flawed::counted(&letter.body, counted);
+        pipeline.prepare(&mut content).unwrap();
+        content.fails = Some(Flaw::ReadFirst);
+        assert_eq!(pipeline.send(&mut content).is_ok(), is_read, "{octets} {offers:?}");
+        pipeline.finish();
+        run.collect(&mut pipeline);
+        assert_eq!(run.of(0), [if is_read { "delivered" } else { "unanswered" }]);
     }
 }
 
