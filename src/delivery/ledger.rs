@@ -265,7 +265,7 @@ impl Ledger {
     fn keep_meanwhile(&mut self, to_forget: &[ToForget]) -> io::Result<()> {
         let is_at_once = match to_forget {
             [] => true,
-            [one] => one.is_at_once() && self.own.is_none(),
+            [one] => one.is_all() && self.own.is_none(),
             _ => false,
         };
         if is_at_once {
@@ -275,6 +275,7 @@ impl Ledger {
         if let Some(own) = &mut self.own {
             own.add_lines(to_forget.iter().map(ToForget::kept).collect())?;
         }
+        // It is to be on the disk, and the journal not to be removed, as if that were deliveries of this run.
         self.has_delivered = true;
         self.sync()
     }
@@ -415,6 +416,11 @@ mod tests {
             let mut again = open(home.path());
             for content in ["one\n", "two\n", "three\n"] {
                 assert_eq!(take(&mut again, content, &["a"]), Some(vec![true]), "{content} after {steps}");
+                assert_eq!(
+                    take(&mut again, content, &["a"]),
+                    Some(vec![false]),
+                    "{content}: once, after {steps}"
+                );
             }
             assert!(again.finish(false).unwrap());
             drop(again);
@@ -422,6 +428,29 @@ mod tests {
             assert_eq!(take(&mut last, "one\n", &["a"]), Some(vec![false]));
             assert_eq!(take(&mut last, "two\n", &["a", "b"]), Some(vec![false, true]), "b was not asked");
             assert_eq!(journals(home.path()).len(), 2, "of b, and of the last one");
+        }
+    }
+
+    #[test]
+    fn what_was_kept_by_a_run_that_was_killed_can_be_forgotten_in_part() {
+        for steps in 0..=2 {
+            let home = tempfile::tempdir().unwrap();
+            killed(home.path(), "one\n", &["a"]);
+            killed(home.path(), "two\n", &["a"]);
+            let mut run = open(home.path());
+            ["one\n", "two\n"].map(|content| take(&mut run, content, &["a"]).unwrap());
+            let to_forget = run.to_forget().unwrap();
+            run.keep_meanwhile(&to_forget).unwrap();
+            to_forget.iter().take(steps).for_each(|one| one.forget().unwrap());
+            drop(run);
+            let mut part = open(home.path());
+            assert_eq!(take(&mut part, "one\n", &["a"]), Some(vec![true]));
+            assert!(part.finish(false).unwrap());
+            drop(part);
+            let mut last = open(home.path());
+            assert_eq!(take(&mut last, "one\n", &["a"]), Some(vec![false]), "after {steps}");
+            assert_eq!(take(&mut last, "two\n", &["a"]), Some(vec![true]), "after {steps}");
+            assert_eq!(take(&mut last, "two\n", &["a"]), Some(vec![false]), "once, after {steps}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! A run's journal: a file in the ledger's directory that the run has locked for as long as it lives.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -88,8 +89,8 @@ pub struct Other {
     in_hand: HashSet<[u8; 16]>,
     /// The messages in it: none, one, or several.
     about: Remembered,
-    /// What counts if its run was killed, and not if that ended.
-    kept: Vec<[u8; 16]>,
+    /// What counts if its run was killed, and not if that ended: the names of the journals that each is from.
+    kept: HashMap<[u8; 16], Vec<String>>,
 }
 
 /// What a journal is to forget.
@@ -113,7 +114,7 @@ impl Other {
     /// A journal that has not been looked at.
     pub fn new(path: PathBuf) -> Self {
         let (in_hand, about) = (HashSet::new(), Remembered::Nothing);
-        Self { path, file: None, read: 0, is_alive: true, in_hand, about, kept: Vec::new() }
+        Self { path, file: None, read: 0, is_alive: true, in_hand, about, kept: HashMap::new() }
     }
 
     /// Reads on, as long as its run may write, and puts into `delivered` what that says.
@@ -132,11 +133,33 @@ impl Other {
         if has_ended {
             // Who ends well removes the journal before anybody can find it unlocked.
             if self.path.try_exists()? {
-                self.kept.drain(..).for_each(|key| *delivered.entry(key).or_default() += 1);
+                self.count_kept(delivered)?;
             }
             self.end();
         } else if !self.in_hand.is_empty() {
             self.file = Some(file);
+        }
+        Ok(())
+    }
+
+    /// Counts what is kept here of what other journals have forgotten by now.
+    fn count_kept(&mut self, delivered: &mut Delivered) -> io::Result<()> {
+        let keys: HashSet<[u8; 16]> = self.kept.keys().copied().collect();
+        let mut elsewhere: HashMap<String, Delivered> = HashMap::new();
+        let kept = self.kept.drain().flat_map(|(key, journals)| journals.into_iter().map(move |j| (j, key)));
+        for (journal, key) in kept {
+            let remembered = match elsewhere.entry(journal) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    let path = self.path.with_file_name(entry.key());
+                    entry.insert(
+                        open(&path)?.map_or_else(|| Ok(Delivered::new()), |file| counted(&file, &keys))?,
+                    )
+                }
+            };
+            if !take(remembered, &key) {
+                *delivered.entry(key).or_default() += 1;
+            }
         }
         Ok(())
     }
@@ -154,7 +177,7 @@ impl Other {
     fn end(&mut self) {
         self.is_alive = false;
         self.in_hand = HashSet::new();
-        self.kept = Vec::new();
+        self.kept = HashMap::new();
         self.file = None;
     }
 
@@ -167,11 +190,16 @@ impl Other {
                 about.add(&id);
                 *delivered.entry(id.key(recipient)).or_default() += 1;
             }
-            LedgerRecord::Kept(id, recipient) => {
+            LedgerRecord::Kept(id, journal, recipient) => {
                 about.add(&id);
-                kept.push(id.key(recipient));
+                kept.entry(id.key(recipient)).or_default().push(journal.to_owned());
             }
-            LedgerRecord::Forgotten(id, recipient) => drop(take(delivered, &id.key(recipient))),
+            LedgerRecord::Forgotten(id, recipient) => {
+                let key = id.key(recipient);
+                if kept.get_mut(&key).and_then(Vec::pop).is_none() {
+                    take(delivered, &key);
+                }
+            }
         })?;
         Ok(())
     }
@@ -199,14 +227,16 @@ impl Other {
 }
 
 impl ToForget {
-    /// Whether nobody can find it done in part.
-    pub fn is_at_once(&self) -> bool {
+    /// Whether that removes the journal, so that nobody can find it done in part.
+    pub fn is_all(&self) -> bool {
         self.is_all
     }
 
     /// The lines by which another journal remembers it meanwhile.
     pub fn kept(&self) -> String {
-        self.deliveries.iter().map(|(id, recipient)| LedgerRecord::Kept(*id, recipient).line()).collect()
+        let journal = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let line = |(id, recipient): &(_, String)| LedgerRecord::Kept(*id, &journal, recipient).line();
+        self.deliveries.iter().map(line).collect()
     }
 
     /// Forgets it: with all that is in it, the file. Nobody else may look for journals meanwhile.
@@ -230,7 +260,7 @@ fn remembered(file: &File, asked: &HashSet<[u8; 16]>) -> io::Result<(Vec<(Messag
     let (mut own, mut others) = (Vec::new(), 0_i64);
     let mut forgotten = Delivered::new();
     each_record(file, 0, |record| match record {
-        LedgerRecord::Delivered(id, recipient) | LedgerRecord::Kept(id, recipient) => {
+        LedgerRecord::Delivered(id, recipient) | LedgerRecord::Kept(id, _, recipient) => {
             if asked.contains(&id.key(recipient)) {
                 own.push((id, recipient.to_owned()));
             } else {
@@ -249,6 +279,15 @@ fn remembered(file: &File, asked: &HashSet<[u8; 16]>) -> io::Result<(Vec<(Messag
     })?;
     own.retain(|(id, recipient)| !take(&mut forgotten, &id.key(recipient)));
     Ok((own, others))
+}
+
+/// How often a journal whose run has ended remembers each of `keys`.
+fn counted(file: &File, keys: &HashSet<[u8; 16]>) -> io::Result<Delivered> {
+    let mut counts = Delivered::new();
+    for (id, recipient) in remembered(file, keys)?.0 {
+        *counts.entry(id.key(&recipient)).or_default() += 1;
+    }
+    Ok(counts)
 }
 
 impl Remembered {

@@ -1,7 +1,7 @@
 //! The lines of a journal.
 //!
 //! A line is a checksum, a word, a message and, where it is about one, a recipient, with a space between each two:
-//! `1f0a77d2 delivered 9f86…0a08 joe@example.net`. The checksum is the first 8 hexadecimal digits of SHA-256 over what
+//! `1f0a77d2 delivered 9f86…0a08 joe@example.net`. The recipient comes last, since there may be spaces in it. The checksum is the first 8 hexadecimal digits of SHA-256 over what
 //! is behind it; a line of which a part is missing, or that the disk has lost, is none.
 
 use data_encoding::HEXLOWER;
@@ -56,9 +56,9 @@ pub enum LedgerRecord<'a> {
     Delivered(MessageId, &'a str),
     /// What became of every recipient is known; the run has the message in hand no more.
     Ended(MessageId),
-    /// Another journal says that it was delivered, and is about to forget it. Counts where this run is killed before
-    /// its end, which removes this line.
-    Kept(MessageId, &'a str),
+    /// The journal of that name, which stands first, says that it was delivered to this recipient, and is about to forget
+    /// it. Counts where that has forgotten it and this run is killed before its end, which removes this line.
+    Kept(MessageId, &'a str, &'a str),
     /// A later run has ended well: one line of [`LedgerRecord::Delivered`] or [`LedgerRecord::Kept`] counts no more.
     Forgotten(MessageId, &'a str),
 }
@@ -66,14 +66,14 @@ pub enum LedgerRecord<'a> {
 impl<'a> LedgerRecord<'a> {
     /// The line, with its end.
     pub fn line(&self) -> String {
-        let (word, id, recipient) = match self {
-            LedgerRecord::Begun(id) => ("begun", id, ""),
-            LedgerRecord::Delivered(id, recipient) => ("delivered", id, *recipient),
-            LedgerRecord::Ended(id) => ("ended", id, ""),
-            LedgerRecord::Kept(id, recipient) => ("kept", id, *recipient),
-            LedgerRecord::Forgotten(id, recipient) => ("forgotten", id, *recipient),
+        let (word, id, rest) = match self {
+            LedgerRecord::Begun(id) => ("begun", id, String::new()),
+            LedgerRecord::Delivered(id, recipient) => ("delivered", id, recipient.to_string()),
+            LedgerRecord::Ended(id) => ("ended", id, String::new()),
+            LedgerRecord::Kept(id, journal, recipient) => ("kept", id, format!("{journal} {recipient}")),
+            LedgerRecord::Forgotten(id, recipient) => ("forgotten", id, recipient.to_string()),
         };
-        let text = format!("{word} {} {recipient}", HEXLOWER.encode(&id.0));
+        let text = format!("{word} {} {rest}", HEXLOWER.encode(&id.0));
         format!("{} {text}\n", checksum(text.as_bytes()))
     }
 
@@ -84,14 +84,16 @@ impl<'a> LedgerRecord<'a> {
             return None;
         }
         let mut words = text.splitn(3, ' ');
-        let (word, id, recipient) = (words.next()?, words.next()?, words.next()?);
+        let (word, id, rest) = (words.next()?, words.next()?, words.next()?);
         let id = MessageId(HEXLOWER.decode(id.as_bytes()).ok()?.try_into().ok()?);
         match word {
             "begun" => Some(LedgerRecord::Begun(id)),
-            "delivered" => Some(LedgerRecord::Delivered(id, recipient)),
+            "delivered" => Some(LedgerRecord::Delivered(id, rest)),
             "ended" => Some(LedgerRecord::Ended(id)),
-            "kept" => Some(LedgerRecord::Kept(id, recipient)),
-            "forgotten" => Some(LedgerRecord::Forgotten(id, recipient)),
+            "kept" => {
+                rest.split_once(' ').map(|(journal, recipient)| LedgerRecord::Kept(id, journal, recipient))
+            }
+            "forgotten" => Some(LedgerRecord::Forgotten(id, rest)),
             _ => None,
         }
     }
@@ -155,7 +157,7 @@ mod tests {
             LedgerRecord::Delivered(id, "\"a b\"@x.example"),
             LedgerRecord::Delivered(id, "j\u{f6}e@x.example"),
             LedgerRecord::Ended(id),
-            LedgerRecord::Kept(id, "a"),
+            LedgerRecord::Kept(id, "1.journal", "\"a b\"@x.example"),
             LedgerRecord::Forgotten(id, "a"),
         ] {
             let line = record.line();
