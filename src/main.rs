@@ -59,7 +59,13 @@ fn main() -> ExitCode {
         }
         Err(Unparsed::Unreadable(path, e)) => {
             let kind = process::kind(&e, Kind::Config);
-            let error = LocalError::input(kind, process::unusable(&path, &e));
+            // --timeout is not known before.
+            let text = if e.kind() == io::ErrorKind::TimedOut {
+                format!("{}: it took too long (--deadline)", path.display())
+            } else {
+                process::unusable(&path, &e)
+            };
+            let error = LocalError::input(kind, text);
             misconfigured(&argv, exit_style(&argv, &sources), &error, &stop)
         }
     })

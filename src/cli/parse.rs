@@ -126,7 +126,7 @@ fn as_sendmail(argv: &[OsString], place: usize, sources: &Sources, read: Read<'_
     args.submission = Some(submission);
     match args.contradiction() {
         None => Ok(args),
-        Some(Contradiction { kind: ErrorKind::MissingRequiredArgument, .. }) => {
+        Some(Contradiction { kind: ErrorKind::MissingRequiredArgument, options: [], .. }) => {
             Err(Unparsed::Config(nowhere_to_go(&args, sources)))
         }
         Some(why) => Err(why.unparsed(&args)),
@@ -212,8 +212,9 @@ fn mentions_settings(argv: &[OsString]) -> bool {
 }
 
 /// Settings that do not hold for sendmail's command line: whoever calls that has one message, which is delivered to whom the
-/// caller says, whatever is configured for archives, for a part of many messages, or for questions.
-const FOR_OTHER_RUNS: [&str; 12] = [
+/// caller says, whatever is configured for archives, for a part of many messages, or for questions. An option, or an option
+/// with a value.
+const FOR_OTHER_RUNS: [&str; 13] = [
     "to",
     "mbox",
     "files-from",
@@ -221,6 +222,7 @@ const FOR_OTHER_RUNS: [&str; 12] = [
     "repeat",
     "shard",
     "probe",
+    "exit-style=monitor",
     "vrfy",
     "expn",
     "etrn",
@@ -307,7 +309,9 @@ fn take_groups(groups: &[Group], argv: &[OsString]) -> Result<Args, clap::Error>
 pub fn exit_style(argv: &[OsString], sources: &Sources) -> Option<ExitStyle> {
     let elsewhere = || {
         let style = settings::exit_style(sources, &SCHEMA.typed(argv))?;
-        ExitStyle::from_str(&style, false).ok()
+        let style = ExitStyle::from_str(&style, false).ok()?;
+        // See FOR_OTHER_RUNS.
+        (style != ExitStyle::Monitor || !is_sendmail(argv)).then_some(style)
     };
     exit_wishes(argv).0.or_else(elsewhere)
 }

@@ -34,6 +34,8 @@ pub struct Input {
     pub is_archived: bool,
     /// What its part of a run is decided by: the name, as far as that lasts.
     shard_key: Option<Arc<[u8]>>,
+    /// It is a pipe, or something else than a file: whoever is at its other end sees when it is opened.
+    is_special: bool,
     /// What the first copy leaves for the others.
     kept: SharedLetter,
     preparation: Preparation,
@@ -45,7 +47,7 @@ enum Preparation {
     /// Nothing.
     #[default]
     None,
-    /// Its file was opened, to see whether it is a directory.
+    /// Its file was opened, and takes more than a moment to be read.
     Opened(Box<Opened>),
     /// It was read.
     Read(Arc<Letter>),
@@ -67,7 +69,7 @@ pub enum Place {
     Read(Arc<Mutex<Option<Message>>>),
     /// Nowhere, and why.
     Nowhere(LocalError),
-    /// This is no message, but a list, an mbox or a directory that could not be read to its end, and why.
+    /// This is no message, but a list, an mbox or a directory whose messages, or some of them, are not known, and why.
     Unread(LocalError),
 }
 
@@ -158,6 +160,7 @@ impl Input {
             copy: None,
             is_archived: false,
             shard_key: None,
+            is_special: false,
             kept: None,
             preparation: Preparation::None,
         }
@@ -169,8 +172,13 @@ impl Input {
     }
 
     /// Whether it is what comes by standard input, from whoever writes there.
-    pub fn is_standard_input(&self) -> bool {
+    fn is_standard_input(&self) -> bool {
         matches!(&self.place, Place::File(path) if input::is_standard_input(path))
+    }
+
+    /// Whether it comes from somebody else, who may be waited for: nothing is taken from there that may not be sent.
+    pub fn is_from_others(&self) -> bool {
+        self.is_special || self.is_standard_input()
     }
 
     /// Whether the letter was read: ahead, or for another copy.
@@ -178,16 +186,19 @@ impl Input {
         matches!(self.preparation, Preparation::Read(_)) || self.kept_letter().is_some()
     }
 
-    /// The letter, if it [was read](Self::is_read). Whoever finds none is to read it, and to [`keep`](Self::keep) it.
+    /// The letter, if it was read ahead.
     pub fn take_letter(&mut self) -> Option<Arc<Letter>> {
         match std::mem::take(&mut self.preparation) {
-            Preparation::Read(letter) => return Some(letter),
-            other @ (Preparation::None | Preparation::Opened(_)) => self.preparation = other,
+            Preparation::Read(letter) => Some(letter),
+            other @ (Preparation::None | Preparation::Opened(_)) => {
+                self.preparation = other;
+                None
+            }
         }
-        self.kept_letter()
     }
 
-    fn kept_letter(&self) -> Option<Arc<Letter>> {
+    /// The letter, if it was read for another copy. Whoever finds none is to read it, and to [`keep`](Self::keep) it.
+    pub fn kept_letter(&self) -> Option<Arc<Letter>> {
         self.kept.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -301,16 +312,17 @@ impl Intake {
         Next::Input(input)
     }
 
-    /// The messages of what was named, where it is a directory; or why they go nowhere.
+    /// The messages of what was named, where it is a directory; or why they go nowhere. It is not opened, since it
+    /// may never be sent.
     fn directory(&self, named: &mut Input) -> Option<Result<Box<dyn Source>, LocalError>> {
         let Place::File(path) = &named.place else { return None };
         if !self.several || named.is_archived || named.is_standard_input() {
             return None;
         }
-        // Whoever is to read it says why it cannot be opened.
-        let opened = input::open(path).ok()?;
-        if !opened.is_directory() {
-            named.set_opened(opened);
+        // Whoever is to read it says why that cannot be done.
+        let metadata = path.metadata().ok()?;
+        if !metadata.is_dir() {
+            named.is_special = !metadata.is_file();
             return None;
         }
         Some(if self.is_addressed { sources::directory(path) } else { Err(no_recipients_for(path)) })

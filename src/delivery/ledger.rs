@@ -438,7 +438,7 @@ mod tests {
             killed(home.path(), "one\n", &["a"]);
             killed(home.path(), "two\n", &["a"]);
             let mut run = open(home.path());
-            ["one\n", "two\n"].map(|content| take(&mut run, content, &["a"]).unwrap());
+            ["one\n", "two\n"].iter().for_each(|content| drop(take(&mut run, content, &["a"]).unwrap()));
             let to_forget = run.to_forget().unwrap();
             run.keep_meanwhile(&to_forget).unwrap();
             to_forget.iter().take(steps).for_each(|one| one.forget().unwrap());

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use lmtp_send::lmtp::SessionError;
 
-use super::input::Opened;
 use super::intake::{Ahead, Input, Next, Place};
 use super::mail::{About, Letter, Mail};
 use super::queue::Batch;
@@ -22,6 +21,9 @@ use crate::stop::Wait;
 
 /// A pause that a session stands without harm.
 const HARMLESS_PAUSE: Duration = Duration::from_secs(1);
+/// The most that reading ahead may take of a server's time. What takes longer, such as finding out who runs this, is
+/// done in the message's turn.
+const MOMENT: Duration = Duration::from_millis(100);
 
 impl Worker<'_> {
     /// What is to be done next: what is left of a message that was begun, what is to be tried again, else the next
@@ -92,7 +94,7 @@ impl Worker<'_> {
     fn make_way_for(&mut self, input: &Input) {
         match &input.place {
             Place::File(_) if input.is_read() => {}
-            Place::File(_) if input.is_standard_input() => self.hang_up(),
+            Place::File(_) if input.is_from_others() => self.hang_up(),
             Place::File(_) => self.hand_over(),
             Place::Read(_) | Place::Nowhere(_) | Place::Unread(_) => {}
         }
@@ -193,10 +195,16 @@ impl Worker<'_> {
         if let Some(error) = self.run.hindrance(&input.name) {
             return Err(error);
         }
-        if let Some(letter) = input.take_letter() {
+        if let Some(letter) = input.kept_letter() {
             return Ok(letter);
         }
-        let letter = Arc::new(self.read_letter(input, deadline, about)?);
+        let letter = match input.take_letter() {
+            Some(letter) => letter,
+            None => Arc::new(self.read_letter(input, deadline, about)?),
+        };
+        if matches!(input.place, Place::File(_)) {
+            self.warn_of_mbox(&letter, &input.name);
+        }
         input.keep(&letter);
         Ok(letter)
     }
@@ -229,22 +237,10 @@ impl Worker<'_> {
                 if !opened.is_at_hand() {
                     self.hang_up();
                 }
-                return self.read_opened(&input.name, opened, deadline, about);
+                return Letter::read(job, opened, deadline, stop, about);
             }
         };
         Letter::of(job, message, deadline, stop, about)
-    }
-
-    fn read_opened(
-        &mut self,
-        name: &str,
-        opened: Opened,
-        deadline: Instant,
-        about: &mut About,
-    ) -> Result<Letter, LocalError> {
-        let letter = Letter::read(self.run.job, opened, deadline, self.run.stop, about)?;
-        self.warn_of_mbox(&letter, name);
-        Ok(letter)
     }
 
     /// Opens and reads the next message while the server looks at this one's envelope: so this one's end and that
@@ -265,16 +261,16 @@ impl Worker<'_> {
 
     fn prepare(&mut self, input: &mut Input) {
         let Place::File(path) = input.place.clone() else { return };
-        if self.run.stop.is_requested() || input.is_read() || input.is_standard_input() {
+        if self.run.stop.is_requested() || input.is_read() || input.is_from_others() {
             return;
         }
         let Ok(opened) = input.open(&path) else { return };
-        if opened.is_directory() || !opened.is_at_hand() {
+        if !opened.is_at_hand() {
             return input.set_opened(opened);
         }
         let mut about = About::new(self.run.job, input);
-        let deadline = about.deadline(self.run.job);
-        if let Ok(letter) = self.read_opened(&input.name, opened, deadline, &mut about) {
+        let soon = Instant::now() + MOMENT;
+        if let Ok(letter) = Letter::read(self.run.job, opened, soon, self.run.stop, &mut about) {
             input.set_read(letter);
         }
     }

@@ -205,7 +205,8 @@ impl Job {
         }
         let questions = Questions::new(&options.query)?;
         questions::monitored(&questions, policy(usual).style)?;
-        let until = began.checked_add(timeouts(usual).reply.min(deadline(usual))).unwrap_or(began);
+        let later = |from: Instant, duration| from.checked_add(duration).unwrap_or(from);
+        let until = later(Instant::now(), timeouts(usual).reply).min(later(began, deadline(usual)));
         let (tls_args, _copies) = security::without_fifos(&options.tls, until, stop)?;
         let (tls, warning) = security::tls(&tls_args, settings)?;
         let submission = Submission::new(args, until, stop)?;

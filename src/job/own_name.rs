@@ -18,6 +18,8 @@ const MAX_ANSWER: usize = 64 * 1024;
 const LOOK_UP: Duration = Duration::from_secs(5);
 /// This host's canonical name, once it has been asked for.
 static CANONICAL: OnceLock<Option<String>> = OnceLock::new();
+/// The name of our uid, once it has been found.
+static USER: OnceLock<String> = OnceLock::new();
 
 /// The name for LHLO: the one given, else this host's, else an address literal (RFC 5321 §4.1.4).
 ///
@@ -146,6 +148,11 @@ fn full_name_in(passwd: &str) -> Option<String> {
 
 /// The name of our uid: in passwd(5), else as the system's name services know it.
 fn user_name(until: Instant, stop: &Stop) -> Option<String> {
+    let known = USER.get().cloned();
+    known.or_else(|| looked_up(until, stop).map(|name| USER.get_or_init(|| name).clone()))
+}
+
+fn looked_up(until: Instant, stop: &Stop) -> Option<String> {
     let uid = rustix::process::getuid().as_raw().to_string();
     let named = |passwd: &str| {
         let name = passwd.lines().find_map(|line| {

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -132,32 +132,61 @@ fn sessions_side_by_side_end_when_the_report_is_lost() {
 }
 
 #[test]
-fn the_next_file_is_opened_before_a_message_is_sent_and_waited_for_behind_it() {
+fn the_next_file_is_read_while_the_server_looks_at_an_envelope() {
     let home = tempfile::tempdir().unwrap();
-    let (first, second) = (files(home.path(), 1).remove(0), home.path().join("fifo"));
-    assert!(Command::new("mkfifo").arg(&second).status().unwrap().success());
-    let writer = second.clone();
-    let before = script(move |peer| {
+    let files = files(home.path(), 2);
+    let second = files[1].clone();
+    let server = Server::unix(move |peer| {
         peer.session(&["PIPELINING"])?;
         peer.flight(&["MAIL FROM:<me@example.net>", "RCPT TO:<a@example.net>", "DATA"])?;
-        // There is a reader before anything of the first message is asked for.
-        let mut writer = being_read(&writer);
+        thread::sleep(Duration::from_secs(1));
+        fs::remove_file(second).unwrap();
         peer.say_all(&["250 ok", "250 ok", "354 go ahead"])?;
         peer.message()?;
-        peer.quit(&["250 ok"])?;
-        writer.write_all(HELLO).unwrap();
-        Ok(())
-    });
-    let behind = script(|peer| {
-        peer.session(&["PIPELINING"])?;
-        peer.envelope(1)?;
-        assert_eq!(peer.message()?, stuffed(&canonical(HELLO)));
+        peer.flight(&["MAIL FROM:<me@example.net>", "RCPT TO:<a@example.net>", "DATA"])?;
+        peer.say_all(&["250 ok", "250 ok", "250 ok", "354 go ahead"])?;
+        peer.message()?;
         peer.quit(&["250 ok"])
     });
-    let server = Server::unix_in_turn(vec![before, behind]);
-    let ran = Client::to(&server).typed(ONE).args([&first, &second]).run();
+    let ran = Client::to(&server).typed(ONE).args(&files).run();
     server.finish();
     ran.exits(0).outcomes(&["delivered"; 2]);
+}
+
+#[test]
+fn a_pipe_is_not_opened_before_the_messages_before_it_are_settled() {
+    for (reply, options, code, outcomes) in
+        [("250 ok", "", 0, ["delivered"; 2]), ("550 5.1.1 no", "--fail-fast", 75, ["failed", "deferred"])]
+    {
+        let home = tempfile::tempdir().unwrap();
+        let (first, second) = (files(home.path(), 1).remove(0), home.path().join("fifo"));
+        assert!(Command::new("mkfifo").arg(&second).status().unwrap().success());
+        let written = second.clone();
+        let before = script(move |peer| {
+            peer.session(&["PIPELINING"])?;
+            peer.envelope(1)?;
+            peer.message()?;
+            thread::sleep(Duration::from_millis(300));
+            let writer = OpenOptions::new().write(true).custom_flags(0o4000).open(&written);
+            assert!(writer.is_err(), "nobody reads there");
+            peer.quit(&[reply])?;
+            if reply.starts_with('2') {
+                being_read(&written).write_all(HELLO).unwrap();
+            }
+            Ok(())
+        });
+        let behind = script(|peer| {
+            peer.session(&["PIPELINING"])?;
+            peer.envelope(1)?;
+            assert_eq!(peer.message()?, stuffed(&canonical(HELLO)));
+            peer.quit(&["250 ok"])
+        });
+        let scripts = if code == 0 { vec![before, behind] } else { vec![before] };
+        let server = Server::unix_in_turn(scripts);
+        let ran = Client::to(&server).typed(ONE).typed(options).args([&first, &second]).run();
+        server.finish();
+        ran.exits(code).outcomes(&outcomes);
+    }
 }
 
 /// The writing end of a FIFO, once it has been opened to be read.
@@ -170,6 +199,58 @@ fn being_read(fifo: &Path) -> File {
             opened => return opened.unwrap(),
         }
     }
+}
+
+#[test]
+fn nothing_is_said_of_a_file_that_was_read_ahead_and_is_not_sent() {
+    let home = tempfile::tempdir().unwrap();
+    let files = files(home.path(), 2);
+    let two = "From joe@example.net Thu Jan  1 00:00:00 2026\nSubject: two\n\ntext\n\n";
+    fs::write(&files[1], two.repeat(2)).unwrap();
+    let server = Server::unix(|peer| {
+        peer.session(&["PIPELINING"])?;
+        peer.flight(&["MAIL FROM:<me@example.net>", "RCPT TO:<a@example.net>", "DATA"])?;
+        peer.say_all(&["250 ok", "550 5.1.1 no", "503 5.5.1 nobody"])?;
+        peer.expect("QUIT")?;
+        peer.say("221 bye")?;
+        peer.end()
+    });
+    let ran = Client::to(&server).typed(ONE).typed("--fail-fast -v").args(&files).run();
+    server.finish();
+    assert!(!ran.stderr.contains("looks like"), "{}", ran.stderr);
+    assert_eq!(ran.code(), 75, "{}", ran.stderr);
+    ran.outcomes(&["failed", "deferred"]);
+}
+
+#[test]
+fn a_part_opens_no_pipe_of_another() {
+    let home = tempfile::tempdir().unwrap();
+    let pipe = home.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let more = files(home.path(), 6);
+    let written = pipe.clone();
+    // Waits until somebody reads.
+    let writer = thread::spawn(move || OpenOptions::new().write(true).open(written)?.write_all(HELLO));
+    let crowd = Crowd::new(1);
+    for part in ["1/2", "2/2"] {
+        let client = crowd.client().typed(ONE).typed("--deadline 9 --shard").args([part]);
+        client.args(&more).args([&pipe]).run().exits(0);
+    }
+    writer.join().unwrap().unwrap();
+    assert_eq!(crowd.accepted.load(Ordering::Relaxed), 7);
+}
+
+#[test]
+fn a_maildir_that_may_be_searched_but_not_listed() {
+    let home = tempfile::tempdir().unwrap();
+    let (maildir, other) = (home.path().join("maildir"), files(home.path(), 1));
+    fs::create_dir_all(maildir.join("new")).unwrap();
+    files(&maildir.join("new"), 3);
+    fs::set_permissions(&maildir, fs::Permissions::from_mode(0o711)).unwrap();
+    let crowd = Crowd::new(1);
+    let server = format!("--host {}", crowd.name);
+    let client = Client::unprivileged(home.path()).typed(&server).typed(ONE);
+    client.args([&maildir]).args(&other).run().exits(0).outcomes(&["delivered"; 4]);
 }
 
 #[test]

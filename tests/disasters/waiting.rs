@@ -231,6 +231,32 @@ pub fn certificate(home: &Path) -> String {
     path.display().to_string()
 }
 
+/// Waiting for a configuration takes no time from what is waited for by --timeout behind it.
+#[test]
+fn a_configuration_that_comes_late_leaves_the_password_its_time() {
+    let home = tempfile::tempdir().unwrap();
+    let path = fifo(home.path());
+    let server = Server::unix(asks_for_the_password);
+    let options = ["--user", "me", "--timeout", "1", "--password-command", "sh -c 'sleep 0.3; echo secret'"];
+    let running = Client::to(&server).typed(PLAIN).args(options).arg("--config", &path).start();
+    thread::sleep(Duration::from_millis(1200));
+    fs::write(&path, "all-or-nothing = true\n").unwrap();
+    let ran = running.wait();
+    server.finish();
+    ran.exits(75).says("4.7.0", "535");
+}
+
+#[test]
+fn a_configuration_that_never_comes_is_waited_for_until_the_deadline() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::unused();
+    let options = "--timeout 0.1 --deadline 0.6";
+    let ran = Client::to(&server).typed(PLAIN).typed(options).arg("--config", &fifo(home.path())).run();
+    server.finish();
+    assert!(ran.took >= Duration::from_millis(500), "{:?}", ran.took);
+    ran.exits(75).says("4.3.5", "it took too long (--deadline)");
+}
+
 #[test]
 fn the_report_and_the_password_come_through_a_fifo() {
     let home = tempfile::tempdir().unwrap();

@@ -114,9 +114,16 @@ impl Settings {
         Self { given }
     }
 
-    /// These `options` are as if nobody had given them.
+    /// These are as if nobody had given them: options, or options with a value (`exit-style=monitor`).
     pub fn forget(&mut self, options: &[&str]) {
-        self.given.retain(|setting| !options.contains(&setting.option));
+        let is_word = |word: &OsString, option: &str| {
+            word.to_str().is_some_and(|word| word.strip_prefix("--") == Some(option))
+        };
+        self.given.retain(|Setting { option, words, .. }| {
+            !options
+                .iter()
+                .any(|forgotten| option == forgotten || words.iter().any(|word| is_word(word, forgotten)))
+        });
     }
 
     /// The words of all of them, to stand before what was typed.
