@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     };
     ExitCode::from(match cli::parse(&argv, &sources, &read) {
         Ok(args) => run(&args, began, &stop, uncaught),
-        Err(Unparsed::Answer(text)) => report::print(&text, &stop).map_or(exit::TEMPFAIL, |()| exit::OK),
+        Err(Unparsed::Answer(text)) => report::answer(&text, &stop),
         Err(Unparsed::Error(text)) => {
             let policy = Policy { style: exit_style(&argv, &sources), ..typed };
             report::usage(policy, text.trim_end(), log_of(&argv), &stop);

@@ -21,6 +21,15 @@ pub fn was_closed(descriptor: impl AsFd, access: Access) -> bool {
     fcntl_getfl(&descriptor).map_or(true, |flags| flags & OFlags::ACCMODE == refused)
 }
 
+/// Whether `path` names a standard stream that [was closed](was_closed): what stands in its place could be opened by it.
+pub fn is_closed_stream(path: &Path) -> bool {
+    let is_any = |names: [&str; 3]| names.iter().any(|name| path.as_os_str() == *name);
+    (is_any(["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"])
+        && was_closed(rustix::stdio::stdin(), Access::Read))
+        || (is_any(["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+            && was_closed(rustix::stdio::stdout(), Access::Write))
+}
+
 /// What a descriptor is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {

@@ -16,9 +16,12 @@ use super::intake::Patience;
 use crate::exit::Kind;
 use crate::job;
 use crate::local_error::LocalError;
-use crate::process::{Access, unusable, was_closed};
+use crate::process::{Access, is_closed_stream, unusable, was_closed};
 use crate::stop::Stop;
 use crate::system;
+
+/// The name of what comes by standard input.
+const STANDARD_INPUT: &str = "-";
 
 /// Octets that a pipe holds, unless it is told otherwise.
 const PIPE: u64 = 64 * 1024;
@@ -42,6 +45,8 @@ pub struct Opened {
 ///
 /// [`LocalError`] naming the file.
 pub fn open(path: &Arc<Path>) -> Result<Opened, LocalError> {
+    let closed = Arc::from(Path::new(STANDARD_INPUT));
+    let path = if is_closed_stream(path) { &closed } else { path };
     let file = open_file(path).map_err(|e| LocalError::input(missing(path, &e), not_opened(path, &e)))?;
     let metadata = file.metadata().ok();
     Ok(Opened { path: Arc::clone(path), file, metadata })
@@ -49,7 +54,7 @@ pub fn open(path: &Arc<Path>) -> Result<Opened, LocalError> {
 
 /// Whether `path` names what comes by standard input.
 pub fn is_standard_input(path: &Path) -> bool {
-    path.as_os_str() == "-"
+    path.as_os_str() == STANDARD_INPUT
 }
 
 impl Opened {

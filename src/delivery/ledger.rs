@@ -117,7 +117,6 @@ impl Ledger {
     ) -> io::Result<Taken> {
         let taken = self.locked(|ledger| {
             ledger.look()?;
-            ledger.others.iter_mut().filter(|other| !other.has(id)).for_each(Other::let_go);
             if ledger.others.iter().any(|other| other.has(id)) {
                 return Ok(Taken::Busy);
             }
@@ -158,7 +157,7 @@ impl Ledger {
     ///
     /// Other runs cannot be told, and wait until this one ends.
     pub fn let_go(&mut self, id: &MessageId) -> io::Result<()> {
-        self.add(&LedgerRecord::Ended(*id))
+        self.own.as_mut().map_or(Ok(()), |own| own.end(id))
     }
 
     /// What was added outlasts a loss of power.
@@ -293,7 +292,7 @@ impl Ledger {
     fn begin(&mut self, id: &MessageId, recipients: usize, octets: usize) -> io::Result<()> {
         self.begin_own()?;
         if let Some(own) = &mut self.own {
-            own.reserve(recipients + 2, octets)?;
+            own.reserve(id, recipients, octets)?;
         }
         self.add(&LedgerRecord::Begun(*id))
     }
@@ -452,6 +451,44 @@ mod tests {
             assert_eq!(take(&mut last, "two\n", &["a"]), Some(vec![true]), "after {steps}");
             assert_eq!(take(&mut last, "two\n", &["a"]), Some(vec![false]), "once, after {steps}");
         }
+    }
+
+    /// What is in hand may still need room of the disk that was reserved.
+    #[test]
+    fn room_is_reserved_for_all_that_is_in_hand() {
+        let home = tempfile::tempdir().unwrap();
+        let mut run = open(home.path());
+        let recipients: Vec<String> = (0..100).map(|n| format!("recipient{n}@x.example")).collect();
+        let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+        for message in 0..20 {
+            take(&mut run, &message.to_string(), &recipients).unwrap();
+        }
+        let journal = journals(home.path()).remove(0);
+        let octets = |path: &Path| std::os::unix::fs::MetadataExt::blocks(&path.metadata().unwrap()) * 512;
+        let reserved = octets(&journal);
+        for message in 0..20 {
+            recipients.iter().for_each(|r| run.delivered(&id(&message.to_string()), r).unwrap());
+            run.let_go(&id(&message.to_string())).unwrap();
+        }
+        assert_eq!(octets(&journal), reserved, "nothing more was needed");
+        take(&mut run, "one more", &["a"]).unwrap();
+        assert!(octets(&journal) <= reserved + 64 * 1024, "and what is not in hand needs nothing");
+    }
+
+    #[test]
+    fn a_run_beside_another_knows_what_that_did_until_its_end() {
+        let home = tempfile::tempdir().unwrap();
+        let (mut first, mut second) = (open(home.path()), open(home.path()));
+        take(&mut first, "one\n", &["a"]).unwrap();
+        first.delivered(&id("one\n"), "a").unwrap();
+        first.let_go(&id("one\n")).unwrap();
+        assert_eq!(take(&mut second, "one\n", &["a"]), Some(vec![true]));
+        take(&mut first, "two\n", &["a"]).unwrap();
+        first.delivered(&id("two\n"), "a").unwrap();
+        first.let_go(&id("two\n")).unwrap();
+        assert!(first.finish(false).unwrap());
+        drop(first);
+        assert_eq!(take(&mut second, "two\n", &["a"]), Some(vec![true]));
     }
 
     #[test]

@@ -201,7 +201,9 @@ impl Job {
     pub fn new(args: &Args, began: Instant, stop: &Stop) -> Result<Self, LocalError> {
         let Args { usual, protocol: options, settings, .. } = args;
         if let Some((option, text)) = args.not_utf8() {
-            return Err(LocalError::input(Kind::Envelope, format!("{option}: '{text}' is not UTF-8")));
+            let is_address = ["--from", "--to", "--vrfy", "--expn"].contains(&option);
+            let kind = if is_address { Kind::Envelope } else { Kind::Usage };
+            return Err(LocalError::input(kind, format!("{option}: '{text}' is not UTF-8")));
         }
         let questions = Questions::new(&options.query)?;
         questions::monitored(&questions, policy(usual).style)?;

@@ -33,7 +33,7 @@ use progress::Progress;
 use stderr::{Stderr, say};
 pub use summary::Tally;
 use syslog::Log;
-use writer::{ReportWriter, STDOUT, lost, why};
+use writer::{ReportWriter, lost, why};
 
 use crate::cli::{ExitStyle, Facility, ReportFormat};
 use crate::delivery::{Conclusion, Listener, Listeners, Measure, Record, Reporter};
@@ -41,7 +41,6 @@ use crate::exit::{self, Class, Judgement, Kind, Policy};
 use crate::job::{Output, Thresholds};
 use crate::local_error::LocalError;
 use crate::stop::{Stop, Watcher};
-use crate::wait::Writer;
 
 /// How long the report and the diagnostics may take to be written where the message's deadline is over.
 const GRACE: Duration = Duration::from_secs(5);
@@ -236,8 +235,10 @@ impl Report {
             None => {
                 let text = format!("{line}\n");
                 self.terms.stop.clear_terminal();
-                if let Err(e) = Writer::stdout(&self.terms.stop).write(text.as_bytes(), until) {
-                    self.report_lost(&format!("{STDOUT}: {}", why(&e)));
+                if let Err(why) = writer::print(&text, until, &self.terms.stop)
+                    && !std::mem::replace(&mut self.lost, true)
+                {
+                    self.add_error(&LocalError::input(Kind::InputOutput, why));
                 }
             }
         }
@@ -407,13 +408,15 @@ fn listener(
     })
 }
 
-/// Prints what the user asked for.
-///
-/// # Errors
-///
-/// It could not be written, or it was not read in time.
-pub fn print(text: &str, stop: &Arc<Stop>) -> io::Result<()> {
-    Writer::stdout(stop).write(text.as_bytes(), Instant::now() + ANSWER)
+/// Prints what the user asked for, or says why that cannot be done: the exit code.
+pub fn answer(text: &str, stop: &Arc<Stop>) -> u8 {
+    let Err(why) = print(text, stop) else { return exit::OK };
+    say(&format!("4.3.0 {why}"), ANSWER, stop);
+    exit::TEMPFAIL
+}
+
+fn print(text: &str, stop: &Arc<Stop>) -> Result<(), String> {
+    writer::print(text, Instant::now() + ANSWER, stop)
 }
 
 /// Says what a terminal that is standard input is waited for, if the person before it sees standard error.

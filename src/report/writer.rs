@@ -11,7 +11,7 @@ use lmtp_send::lmtp::Stage;
 use crate::exit::Kind;
 use crate::job::Output;
 use crate::local_error::LocalError;
-use crate::process::{self, Access, was_closed};
+use crate::process::{self, Access, is_closed_stream, was_closed};
 use crate::stop::Stop;
 use crate::wait::Writer;
 
@@ -26,21 +26,34 @@ impl ReportWriter {
         if output.report.is_none() {
             return Ok(None);
         }
-        if let Some(path) = &output.report_file {
+        if let Some(path) = output.report_file.as_ref().filter(|path| !is_closed_stream(path)) {
             let name = path.display().to_string();
             let _waiting = stop.waiting(|| format!("opening {name} for the report"));
             let writer = Writer::append(path, until, stop).map_err(|e| not_opened(path, &e))?;
             return Ok(Some(Self { name, writer }));
         }
         if was_closed(rustix::stdio::stdout(), Access::Write) {
-            return Err(lost(&format!("{STDOUT} is closed")));
+            return Err(lost(CLOSED));
         }
         Ok(Some(Self { name: STDOUT.into(), writer: Writer::stdout(stop) }))
     }
 }
 
+/// Writes `text` to standard output.
+///
+/// # Errors
+///
+/// Why that could not be done, in words.
+pub fn print(text: &str, until: Instant, stop: &Arc<Stop>) -> Result<(), String> {
+    if was_closed(rustix::stdio::stdout(), Access::Write) {
+        return Err(CLOSED.into());
+    }
+    Writer::stdout(stop).write(text.as_bytes(), until).map_err(|e| format!("{STDOUT}: {}", why(&e)))
+}
+
 /// What standard output is called in a diagnostic.
-pub const STDOUT: &str = "standard output";
+const STDOUT: &str = "standard output";
+const CLOSED: &str = "standard output is closed";
 
 /// Why something could not be written.
 pub fn why(error: &io::Error) -> String {

@@ -1,5 +1,7 @@
 //! Nowhere to write the report or the diagnostics to.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
 
 use super::ONE;
@@ -105,6 +107,35 @@ fn the_report_file_is_appended_to() {
     assert_eq!(lines.len(), 3, "{report}");
     assert_eq!(lines[0], "before");
     assert!(lines[1].contains("a@example.net") && lines[2].contains("a@example.net"), "{report}");
+}
+
+/// The system has something in the place of a stream that was closed, and what names it by its path would find that.
+#[test]
+fn a_closed_stream_is_closed_by_its_path_too() {
+    for (closed, options, text) in [
+        (r#"exec "$@" >&-"#, "--report-file /dev/stdout", "standard output is closed"),
+        (r#"exec "$@" >&-"#, "--report-file /dev/fd/1", "standard output is closed"),
+        (r#"exec "$@" <&-"#, "/dev/stdin", "standard input is closed"),
+        (r#"exec "$@" <&-"#, "--files-from /dev/fd/0", "standard input is closed"),
+        (r#"exec "$@" >&-"#, "--probe", "standard output is closed"),
+        (r#"exec "$@" >&-"#, "--help", "standard output is closed"),
+    ] {
+        println!("{closed} {options}");
+        let sink = tempfile::tempdir().unwrap();
+        let client = Client::in_shell(closed).typed(PLAIN).arg("--sink", sink.path()).typed(options);
+        client.run().exits(75).says("4.3.0", text);
+    }
+}
+
+#[test]
+fn a_variable_that_is_not_utf8_is_a_fault_of_the_configuration() {
+    let value = OsStr::from_bytes(b"\xff");
+    for name in ["TIMEOUT", "PORT", "USER", "LHLO", "CONNECTIONS"].map(|name| format!("LMTP_SEND_{name}")) {
+        let client = || Client::new().env(&name, value).env("LMTP_SEND_SINK", "/nonexistent");
+        let text = format!("{name}: '\\xff' is not UTF-8");
+        client().typed(ONE).run().exits(75).says("4.3.5", &text);
+        client().typed("--sendmail joe@example.net").run().exits(75).says("4.3.5", &text);
+    }
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! What clap says of a word that a variable or a file gave: with its place, and not as an error of the usage.
 
 use std::error::Error as _;
+use std::os::unix::ffi::OsStrExt;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::super::Unparsed;
-use super::Settings;
+use super::{Setting, Settings};
 
 impl Settings {
     /// The error that clap's is: of the configuration if it is about something that was not typed.
@@ -14,9 +15,21 @@ impl Settings {
         let about = |kind| error.get(kind).map(names).unwrap_or_default();
         let (invalid, prior) = (about(ContextKind::InvalidArg), about(ContextKind::PriorArg));
         let why = why(&error, &prior);
-        let text = invalid.iter().chain(&prior).find_map(|option| self.explain(option, &why));
+        let named = invalid.iter().chain(&prior).find_map(|option| self.explain(option, &why));
+        // Clap does not say of which option.
+        let is_text = error.kind() == ErrorKind::InvalidUtf8;
+        let text = named.or_else(|| self.given.iter().filter(|_| is_text).find_map(not_utf8));
         text.map_or_else(|| error.into(), Unparsed::Config)
     }
+}
+
+/// What is wrong with a setting that is not UTF-8.
+fn not_utf8(setting: &Setting) -> Option<String> {
+    let word = setting.words.iter().find(|word| word.to_str().is_none())?;
+    let option = format!("--{}=", setting.option);
+    let text = word.as_bytes().escape_ascii().to_string();
+    let value = text.strip_prefix(&option).unwrap_or(&text);
+    Some(setting.origin.explain(setting.option, &format!("'{value}' is not UTF-8")))
 }
 
 /// The long options in a part of an error: `--port` of `--port <PORT>`.

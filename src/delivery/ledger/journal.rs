@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use super::record::{LedgerRecord, MessageId};
 use crate::system;
@@ -31,6 +32,10 @@ pub struct Journal {
     file: File,
     written: u64,
     reserved: u64,
+    /// What the messages in hand may still need, each as often as it is in hand, in octets.
+    promised: HashMap<[u8; 16], Vec<u64>>,
+    /// All of that.
+    outstanding: u64,
     /// The last line may have been written in part.
     torn: bool,
 }
@@ -40,22 +45,48 @@ impl Journal {
     pub fn begin(path: PathBuf) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Self { path, file, written: 0, reserved: 0, torn: false })
+        Ok(Self {
+            path,
+            file,
+            written: 0,
+            reserved: 0,
+            promised: HashMap::new(),
+            outstanding: 0,
+            torn: false,
+        })
     }
 
-    /// Makes sure that so many records more, with recipients of so many octets altogether, find room on the disk,
-    /// as far as the file system can tell.
-    pub fn reserve(&mut self, records: usize, recipients: usize) -> io::Result<()> {
-        let wanted = self.written + records as u64 * LINE + recipients as u64;
-        if wanted <= self.reserved {
-            return Ok(());
+    /// Makes sure that the records of the message `id`, to so many recipients with so many octets altogether, find
+    /// room on the disk beside those of the others in hand, as far as the system can tell.
+    pub fn reserve(&mut self, id: &MessageId, recipients: usize, octets: usize) -> io::Result<()> {
+        // One that it is in hand, one for each recipient, and one that it is in hand no more.
+        let needed = (recipients as u64 + 2) * LINE + octets as u64;
+        let wanted = self.written + self.outstanding + needed;
+        if wanted > self.reserved {
+            let most = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+            if wanted > most {
+                return Err(Errno::FBIG.into());
+            }
+            let to = wanted.next_multiple_of(RESERVE).min(most);
+            match system::reserve(&self.file, to) {
+                Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.reserved = to,
+                Err(e) => return Err(e.into()),
+            }
         }
-        let to = wanted.next_multiple_of(RESERVE);
-        match system::reserve(&self.file, to) {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.reserved = to,
-            Err(e) => return Err(e.into()),
-        }
+        self.promised.entry(id.short()).or_default().push(needed);
+        self.outstanding += needed;
         Ok(())
+    }
+
+    /// The message is in hand no more: its last line is added.
+    pub fn end(&mut self, id: &MessageId) -> io::Result<()> {
+        if let Entry::Occupied(mut entry) = self.promised.entry(id.short()) {
+            self.outstanding -= entry.get_mut().pop().unwrap_or(0);
+            if entry.get().is_empty() {
+                entry.remove();
+            }
+        }
+        self.add(&LedgerRecord::Ended(*id))
     }
 
     /// Adds a line: from here on no death of this process can take it back.
@@ -81,7 +112,7 @@ impl Journal {
 /// The journal of another run, which may still be going on.
 pub struct Other {
     pub path: PathBuf,
-    /// Kept open where its run is waited for: its end may remove the file.
+    /// Kept open as long as its run is alive: that may remove the file, and what it did until then counts.
     file: Option<File>,
     /// How much of it has been read.
     read: u64,
@@ -136,7 +167,7 @@ impl Other {
                 self.count_kept(delivered)?;
             }
             self.end();
-        } else if !self.in_hand.is_empty() {
+        } else {
             self.file = Some(file);
         }
         Ok(())
@@ -167,11 +198,6 @@ impl Other {
     /// Whether its run has the message in hand.
     pub fn has(&self, id: &MessageId) -> bool {
         self.in_hand.contains(&id.short())
-    }
-
-    /// The file is needed no more, unless its run is waited for.
-    pub fn let_go(&mut self) {
-        self.file = None;
     }
 
     fn end(&mut self) {
