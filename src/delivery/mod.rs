@@ -23,6 +23,8 @@
 //! | `retry` | attempts, verdict, deadline → delay |
 //! | `side_by_side` | several workers, and the one owner of the report |
 //! | `opening` | hosts in turn, from a destination to a session |
+//! | `shard` | which messages fall to a part of a run |
+//! | `findings` | what is learnt of a server on the way to a session, for a probe |
 //!
 //! What cannot be known here is wording: outcomes go to a [`Reporter`] as they become known.
 
