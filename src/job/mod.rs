@@ -201,8 +201,10 @@ impl Job {
     pub fn new(args: &Args, began: Instant, stop: &Stop) -> Result<Self, LocalError> {
         let Args { usual, protocol: options, settings, .. } = args;
         if let Some((option, text)) = args.not_utf8() {
+            // A configured address that is none is the sender's affair, as one in the header is; anything else ours.
             let is_address = ["--from", "--to", "--vrfy", "--expn"].contains(&option);
-            let kind = if is_address { Kind::Envelope } else { Kind::Usage };
+            let is_typed = settings.origin(option.trim_start_matches('-')).is_none();
+            let kind = if is_address || is_typed { Kind::Envelope } else { Kind::Config };
             return Err(LocalError::input(kind, format!("{option}: '{text}' is not UTF-8")));
         }
         let questions = Questions::new(&options.query)?;

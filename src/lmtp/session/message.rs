@@ -41,8 +41,17 @@ impl<T: Transport, O: Observer> Session<T, O> {
         content: &mut dyn Content,
     ) -> Result<bool, SessionError> {
         if self.link.encoded.of.take_if(|of| *of == id).is_some() {
-            return self.send_encoded(id, content.octets());
+            self.send_encoded(id, content.octets())
+        } else {
+            self.send_as_it_is_read(id, content)
         }
+    }
+
+    fn send_as_it_is_read(
+        &mut self,
+        id: TransactionId,
+        content: &mut dyn Content,
+    ) -> Result<bool, SessionError> {
         let chunks = match self.progress(id).map(|t| t.transfer) {
             Some(Transfer::Chunks { form, .. }) => Some(form),
             Some(Transfer::Data) | None => None,

@@ -364,7 +364,8 @@ impl<T: Transport, O: Observer> Session<T, O> {
         }
         let held = std::mem::take(&mut self.owed.held);
         let first = held.iter().find(|(due, _)| due.is_delivery());
-        // Unless a mark that came too early shows that not even one reply was sent.
+        // Every server sends a message one reply at least, and that comes first; unless a mark that came too early shows
+        // that not even one was sent.
         let none_sent = matches!(&failure.cause, Cause::OutOfPlace(mark) if matches!(mark.code(), 221 | 354));
         if let Some((due, reply)) = first.filter(|(due, _)| !none_sent && self.is_first(*due)) {
             self.credit(*due, reply);
